@@ -1,0 +1,147 @@
+//! The real daemon on the relay, and the command that talks with it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::namespace::{Namespace, Running, Said};
+
+/// How long the daemon may take until `status` says that it translates.
+const START: Duration = Duration::from_secs(30);
+
+/// A running daemon; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Running,
+    directory: TempDir,
+}
+
+/// The `xlat-ctl` command of this build.
+///
+/// # Errors
+/// It does not compile.
+pub fn command_path() -> Result<PathBuf> {
+    static PATH: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    PATH.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
+/// Tests of one crate cannot ask cargo for the binary of another, so it is built where this test was.
+fn build() -> Result<PathBuf> {
+    let test = std::env::current_exe().context("looking for this test's own file")?;
+    // target/PROFILE/deps/lab-0123456789abcdef
+    let profile = test.ancestors().nth(2).context("this test lies in no target directory")?;
+    let target = profile.parent().context("this test lies in no target directory")?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--locked", "--package", "xlat-ctl", "--bin", "xlat-ctl", "--target-dir"])
+        .arg(target);
+    if profile.file_name() == Some("release".as_ref()) {
+        cargo.arg("--release");
+    }
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().context("starting cargo")?;
+    if !output.status.success() {
+        bail!("xlat-ctl does not compile:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(profile.join("xlat-ctl"))
+}
+
+impl Daemon {
+    /// Starts the daemon and waits until it translates. `SOCKET` in the configuration becomes a socket of its own.
+    ///
+    /// # Errors
+    /// It ends, or does not translate in time: what it said.
+    pub fn start(relay: &Namespace, configuration: &str) -> Result<Self> {
+        let directory = tempfile::tempdir().context("making a directory for the daemon")?;
+        let socket = directory.path().join("xlat.sock");
+        let text = configuration.replace("SOCKET", &socket.to_string_lossy());
+        let path = directory.path().join("xlat.toml");
+        std::fs::write(&path, text).context("writing the configuration")?;
+        let process = relay.start(
+            &command_path()?.to_string_lossy(),
+            &["run", "--config", &path.to_string_lossy()],
+            &directory.path().join("log"),
+        )?;
+        let mut this = Self { process, directory };
+        this.wait_until_ready(relay)?;
+        Ok(this)
+    }
+
+    fn wait_until_ready(&mut self, relay: &Namespace) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.process.ended()? {
+                bail!("the daemon ended at its start ({status}); it said:\n{}", self.log());
+            }
+            let said = self.ctl(relay, "status");
+            if said.success {
+                return Ok(());
+            }
+            if begin.elapsed() > START {
+                bail!("the daemon is not ready after {START:?}: {}; it said:\n{}", said.stderr, self.log());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// An `xlat-ctl` command to this daemon.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    #[must_use]
+    pub fn ctl(&self, relay: &Namespace, arguments: &str) -> Said {
+        let path = command_path().expect("the daemon runs from it");
+        relay.run(&format!("{} --socket {} {arguments}", path.display(), self.socket().display()))
+    }
+
+    /// Its control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("xlat.sock")
+    }
+
+    /// The file with its configuration.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
+        self.directory.path().join("xlat.toml")
+    }
+
+    /// What it has said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// A directory that goes with the daemon.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Asks it to end.
+    ///
+    /// # Errors
+    /// It does not, or not cleanly.
+    pub fn stop(&mut self) -> Result<()> {
+        let status = self.process.terminate(Signal::SIGTERM)?;
+        if !status.success() {
+            bail!("the daemon ended with {status}; it said:\n{}", self.log());
+        }
+        Ok(())
+    }
+
+    /// Kills it, as a fault would.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.terminate(Signal::SIGKILL).map(|_| ())
+    }
+}

@@ -1,0 +1,7 @@
+//! What the tests that cross crate borders share.
+
+pub mod fuzz;
+pub mod harness;
+pub mod lab;
+pub mod notation;
+pub mod reference;

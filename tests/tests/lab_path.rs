@@ -1,0 +1,267 @@
+//! What the ends learn about the path: MTUs, fragments, hops, refusals.
+
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use xlat_tests::lab::{
+    CLIENT, CLIENT_SEEN, Capture, Lab, POOL, SERVER, SERVER_SEEN, TcpServer, UdpServer, ask, random_bytes,
+};
+
+const MEGABYTE: usize = 1 << 20;
+
+/// Uploads a megabyte from the client.
+fn upload(lab: &Lab, directory: &std::path::Path) {
+    let file = directory.join("upload");
+    std::fs::write(&file, random_bytes(MEGABYTE, 5)).expect("writing the file");
+    TcpServer::start(&lab.server, SocketAddr::from((SERVER, 80)), Vec::new()).expect("a web server");
+    let url = format!("http://{SERVER_SEEN}/");
+    let command =
+        format!("curl --silent --show-error --fail --max-time 20 -H Expect: --upload-file {} {url}", file.display());
+    assert_eq!(lab.client.run(&command).ok(), MEGABYTE.to_string(), "bytes that came");
+}
+
+/// Downloads a megabyte to the client.
+fn download(lab: &Lab) {
+    TcpServer::start(&lab.server, SocketAddr::from((SERVER, 80)), random_bytes(MEGABYTE, 6)).expect("a web server");
+    let command = format!(
+        "curl --silent --show-error --fail --max-time 20 --output /dev/null --write-out %{{size_download}} http://{SERVER_SEEN}/"
+    );
+    assert_eq!(lab.client.run(&command).ok(), MEGABYTE.to_string(), "bytes that came");
+}
+
+/// The MTU that a machine has learned for a destination.
+fn learned(machine: &xlat_tests::lab::Namespace, destination: &str) -> u32 {
+    let said = machine.run(&format!("ip route get {destination}")).ok();
+    let mtu = said.split_whitespace().skip_while(|word| *word != "mtu").nth(1);
+    mtu.unwrap_or_else(|| panic!("no MTU was learned: {said}")).parse().expect("a number")
+}
+
+// PMTUD with real TCP. Only the way into the narrow link is narrow: its other end has 1500, or TCP would agree on the smaller
+// size at once, and there would be nothing to discover.
+
+#[test]
+fn a_narrow_link_of_the_relays_own_towards_ipv6() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.relay.ip("link set inet6 mtu 1300").expect("a narrow link");
+    std::thread::sleep(Duration::from_millis(200));
+    upload(&lab, daemon.directory());
+    assert_eq!(learned(&lab.client, SERVER_SEEN), 1280);
+}
+
+#[test]
+fn a_narrow_link_further_on_towards_ipv6() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.router6.ip("link set server mtu 1300").expect("a narrow link");
+    upload(&lab, daemon.directory());
+    assert_eq!(learned(&lab.client, SERVER_SEEN), 1280);
+}
+
+#[test]
+fn a_narrow_link_of_the_relays_own_towards_ipv4() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.relay.ip("link set inet4 mtu 1400").expect("a narrow link");
+    std::thread::sleep(Duration::from_millis(200));
+    download(&lab);
+    assert_eq!(learned(&lab.server, CLIENT_SEEN), 1420);
+}
+
+#[test]
+fn a_narrow_link_further_on_towards_ipv4() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.router4.ip("link set client mtu 1400").expect("a narrow link");
+    download(&lab);
+    assert_eq!(learned(&lab.server, CLIENT_SEEN), 1420);
+}
+
+#[test]
+fn a_link_under_1280_towards_ipv4_is_crossed_in_fragments() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.router4.ip("link set client mtu 1000").expect("a narrow link");
+    download(&lab);
+    assert_eq!(learned(&lab.server, CLIENT_SEEN), 1280);
+}
+
+#[test]
+fn a_link_of_the_relays_own_under_1280_towards_ipv4_is_crossed_in_fragments() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.relay.ip("link set inet4 mtu 1000").expect("a narrow link");
+    std::thread::sleep(Duration::from_millis(200));
+    download(&lab);
+    assert_eq!(learned(&lab.server, CLIENT_SEEN), 1280);
+}
+
+/// As a DNS server without path MTU discovery answers: 4000 bytes, DF clear, fragmented by the sender, then by the relay.
+#[test]
+fn a_datagram_of_4000_bytes_without_df_in_both_directions() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.client.sysctl("ipv4/ip_no_pmtu_disc", "1").expect("datagrams without DF");
+    let capture = Capture::start(&lab.router6, "relay").expect("a capture");
+    let question = random_bytes(4000, 1);
+    let answer = random_bytes(4000, 2);
+    let server = UdpServer::start(&lab.server, SocketAddr::from((SERVER, 4000)), answer.clone()).expect("a server");
+    let got = ask(&lab.client, format!("{SERVER_SEEN}:4000").parse().expect("an address"), &question);
+    assert_eq!(server.asked().expect("a question").1, question);
+    assert_eq!(got.expect("an answer"), answer);
+
+    let client = UdpServer::start(&lab.client, SocketAddr::from((CLIENT, 4000)), answer.clone()).expect("a server");
+    let got = ask(&lab.server, format!("[{CLIENT_SEEN}]:4000").parse().expect("an address"), &question);
+    assert_eq!(client.asked().expect("a question").1, question);
+    assert_eq!(got.expect("an answer"), answer);
+
+    let captured = capture.stop().expect("the capture ends");
+    captured.expect_no_fault(6);
+    let too_long = captured.select("ipv6.src == 2001:db8:6464::/96 && ipv6.plen > 1240");
+    assert!(too_long.is_empty(), "over lowest_ipv6_mtu:\n{}", too_long.join("\n"));
+}
+
+#[test]
+fn a_large_tcp_segment_without_df_is_fragmented() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.client.sysctl("ipv4/ip_no_pmtu_disc", "1").expect("segments without DF");
+    let capture = Capture::start(&lab.router6, "relay").expect("a capture");
+    upload(&lab, daemon.directory());
+    let captured = capture.stop().expect("the capture ends");
+    captured.expect_no_fault(100);
+    let too_long = captured.select("ipv6.src == 2001:db8:6464::/96 && ipv6.plen > 1240");
+    assert!(too_long.is_empty(), "over lowest_ipv6_mtu:\n{}", too_long.join("\n"));
+    assert!(!captured.select("ipv6.fraghdr").is_empty(), "no fragment was seen");
+}
+
+#[test]
+fn lowest_ipv6_mtu_of_1500_needs_no_fragments() {
+    let changes = [("[translation]", "[translation]\nlowest_ipv6_mtu = 1500")];
+    let (lab, daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    lab.client.ip("route change default via 203.0.113.1 mtu 1480").expect("a route");
+    lab.client.sysctl("ipv4/ip_no_pmtu_disc", "1").expect("segments without DF");
+    let capture = Capture::start(&lab.router6, "relay").expect("a capture");
+    upload(&lab, daemon.directory());
+    let fragments = capture.stop().expect("the capture ends").select("ipv6.fraghdr");
+    assert!(fragments.is_empty(), "fragments:\n{}", fragments.join("\n"));
+}
+
+/// Every hop from the client: its router, the relay, a router without an IPv4 address (by the pool), the server.
+#[test]
+fn traceroute_from_the_client_shows_every_hop() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    TcpServer::start(&lab.server, SocketAddr::from((SERVER, 80)), Vec::new()).expect("a web server");
+    for method in ["-U", "-I", "-T"] {
+        let said = lab.client.run(&format!("traceroute -4 -n {method} -q 1 -w 2 -m 6 {SERVER_SEEN}")).ok();
+        expect_hops(&said, &["203.0.113.1", "198.18.0.2", POOL, SERVER_SEEN]);
+    }
+}
+
+/// Every hop from the server: its router, the relay, a router of the IPv4 Internet, the client.
+#[test]
+fn traceroute_from_the_server_shows_every_hop() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    TcpServer::start(&lab.client, SocketAddr::from((CLIENT, 80)), Vec::new()).expect("a web server");
+    for method in ["-U", "-I", "-T"] {
+        let said = lab.server.run(&format!("traceroute -6 -n {method} -q 1 -w 2 -m 6 {CLIENT_SEEN}")).ok();
+        let router4 = "2001:db8:6464::c612:1";
+        expect_hops(&said, &["2001:db8:5e1:1::1", "2001:db8:fe::1", router4, "2001:db8:6464::cb00:7107"]);
+    }
+}
+
+/// The hops in the order in which they are to come, each on its line.
+#[track_caller]
+fn expect_hops(said: &str, hops: &[&str]) {
+    let lines: Vec<&str> = said.lines().collect();
+    let found: Vec<Option<usize>> = hops
+        .iter()
+        .map(|hop| {
+            let on = |line: &&str| line.split(|c: char| c.is_whitespace() || c == '|').any(|word| word == *hop);
+            // The first line names the destination.
+            lines.iter().skip(1).position(on)
+        })
+        .collect();
+    assert!(found.iter().all(Option::is_some) && found.is_sorted(), "expected the hops {hops:?}:\n{said}");
+}
+
+#[test]
+fn mtr_in_both_directions_shows_every_hop() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let said = lab
+        .client
+        .run(&format!("mtr -4 --report --no-dns --report-cycles 2 --interval 0.2 --report-wide {SERVER_SEEN}"))
+        .ok();
+    expect_hops(&said, &["203.0.113.1", "198.18.0.2", POOL, SERVER_SEEN]);
+    let said = lab
+        .server
+        .run(&format!("mtr -6 --report --no-dns --report-cycles 2 --interval 0.2 --report-wide {CLIENT_SEEN}"))
+        .ok();
+    let router4 = "2001:db8:6464::c612:1";
+    expect_hops(&said, &["2001:db8:5e1:1::1", "2001:db8:fe::1", router4, "2001:db8:6464::cb00:7107"]);
+}
+
+#[test]
+fn tracepath_in_both_directions_finds_hops_and_mtu() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let said = lab.client.run(&format!("tracepath -4 -n -m 8 {SERVER_SEEN}")).ok();
+    expect_hops(&said, &["203.0.113.1", "198.18.0.2", POOL, SERVER_SEEN]);
+    assert!(said.contains("pmtu 1480"), "the path carries 1480 bytes of IPv4:\n{said}");
+    let said = lab.server.run(&format!("tracepath -6 -n -m 8 {CLIENT_SEEN}")).ok();
+    let router4 = "2001:db8:6464::c612:1";
+    expect_hops(&said, &["2001:db8:5e1:1::1", "2001:db8:fe::1", router4, "2001:db8:6464::cb00:7107"]);
+    assert!(said.contains("pmtu 1500"), "{said}");
+}
+
+/// What the kernel tells a program that connects, and how soon.
+fn connect(machine: &xlat_tests::lab::Namespace, address: &str) -> (ErrorKind, Duration) {
+    let address: SocketAddr = address.parse().expect("an address");
+    machine.inside(|| {
+        let begin = Instant::now();
+        let error = TcpStream::connect_timeout(&address, Duration::from_secs(8)).expect_err("nobody listens");
+        (error.kind(), begin.elapsed())
+    })
+}
+
+#[test]
+fn connection_refused_is_seen_at_once() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    for (machine, address) in [(&lab.client, format!("{SERVER_SEEN}:81")), (&lab.server, format!("[{CLIENT_SEEN}]:81"))]
+    {
+        let (kind, after) = connect(machine, &address);
+        assert_eq!(kind, ErrorKind::ConnectionRefused, "{address}");
+        assert!(after < Duration::from_secs(1), "{address}: refused after {after:?}");
+    }
+}
+
+#[test]
+fn a_closed_udp_port_is_seen_at_once() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    for (machine, address) in [(&lab.client, format!("{SERVER_SEEN}:9")), (&lab.server, format!("[{CLIENT_SEEN}]:9"))] {
+        let begin = Instant::now();
+        let error = ask(machine, address.parse().expect("an address"), b"?").expect_err("nobody listens");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{address}");
+        assert!(begin.elapsed() < Duration::from_secs(1), "{address}: refused after {:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn host_unreachable_is_seen_at_once() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.router6.ip("route add unreachable 2001:db8:5e1:1::66").expect("a route to nowhere");
+    lab.router4.ip("route add unreachable 203.0.113.66").expect("a route to nowhere");
+    for (machine, address) in [(&lab.client, "198.51.100.66:80"), (&lab.server, "[2001:db8:6464::203.0.113.66]:80")] {
+        let (kind, after) = connect(machine, address);
+        let expected = [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable];
+        assert!(expected.contains(&kind), "{address}: {kind:?}");
+        assert!(after < Duration::from_secs(2), "{address}: unreachable after {after:?}");
+    }
+}
+
+/// The router without an IPv4 address appears by the pool, and tells who it is where that is wanted (RFC 6791, RFC 5837).
+#[test]
+fn the_true_source_of_an_error_can_be_told() {
+    let changes = [("[icmp]", "[icmp]\ninterface_info = true")];
+    let (lab, _daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    let capture = Capture::start(&lab.router4, "relay").expect("a capture");
+    lab.client.run(&format!("traceroute -4 -n -q 1 -w 2 -m 6 {SERVER_SEEN}")).ok();
+    let captured = capture.stop().expect("the capture ends");
+    captured.expect_no_fault(4);
+    let told = captured.select("icmp.ext.class == 2 && icmp.int_info.ipv6 == 2001:db8:fe::2");
+    assert!(!told.is_empty(), "no error told the address of its router");
+}

@@ -1,0 +1,266 @@
+//! The look-up table: what is known of an address, found by its longest matching prefix.
+//!
+//! Each family has one table, a memory-mapped BPF array laid out as a hash table. Its key is (prefix length, masked address);
+//! a look-up probes the few lengths that are present, longest first. An entry is 32 bytes, a [`Bucket`] two entries, one
+//! cache line. An entry lies in its first bucket, or, marked there by [`Entry::OVERFLOW`], in its second; so nearly every
+//! look-up, hit or miss, costs one cache line.
+//!
+//! The entries are not the operator's EAMs but what follows from all the lists together: for every prefix that some list
+//! names, the flags that hold there and the EAM that covers it. So one look-up answers everything about an address: the
+//! relay's own, denied, illegal, non-global, EAM.
+//!
+//! # One writer, many readers
+//!
+//! The daemon is the only writer; programs on every CPU read meanwhile. The rules by which a reader never sees half an
+//! entry and never misses one that is there (`xlat-ctl`'s table writer keeps them, its tests try them):
+//!
+//! 1. An entry is published by one aligned 8-byte store of its first word, after the rest is in place.
+//! 2. An entry is withdrawn by a store of zero to its first word, and its place is not used again before an RCU grace
+//!    period has passed: a reader that still holds the old first word reads the old rest.
+//! 3. An entry moves by being published in the new place, then a grace period, then withdrawn in the old. The overflow
+//!    mark of the first bucket is set before an entry is published in its second.
+
+use crate::address::{Ipv6, mask32};
+
+/// What is known of one prefix. Four words; word 0 is published last.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// IPv4 table: the prefix, masked to `len`. IPv6 table: the IPv4 prefix of the covering EAM, masked to its length. Host order.
+    pub ipv4: u32,
+    /// Length of the prefix that is this entry's key: 0–32 in the IPv4 table, 0–128 in the IPv6 table.
+    pub len: u8,
+    /// Length of the covering EAM's IPv4 prefix (0–32).
+    pub eam_len4: u8,
+    /// Length of the covering EAM's IPv6 prefix (0–128).
+    pub eam_len6: u8,
+    /// The `Entry::*` flags; 0: the place is empty. The upper three bits are the translation prefix's index.
+    pub flags: u8,
+    /// IPv6 table: the prefix, masked to `len`. IPv4 table: the IPv6 prefix of the covering EAM, masked to its length.
+    pub ipv6: Ipv6,
+    /// The program's own: the cached next hop of a service address.
+    pub next_hop: u64,
+}
+
+impl Entry {
+    /// An EAM covers this prefix; the EAM fields are valid.
+    pub const EAM: u8 = 1;
+    /// The relay's own address: never translated.
+    pub const OWN: u8 = 2;
+    /// In the operator's deny list.
+    pub const DENIED: u8 = 4;
+    /// No packet may come from or go to it.
+    pub const ILLEGAL: u8 = 8;
+    /// Not global (RFC 6052 3.1); only in tables of a relay with the well-known prefix.
+    pub const NON_GLOBAL: u8 = 16;
+    /// How far the index of the translation prefix is shifted left in `flags`.
+    pub const PREFIX_SHIFT: u32 = 5;
+    /// The index that means: no prefix of its own, the arrival interface's is used.
+    pub const PREFIX_DEFAULT: u8 = 7;
+    /// Nothing is known of the address.
+    pub const NONE: Self =
+        Self { ipv4: 0, len: 0, eam_len4: 0, eam_len6: 0, flags: 0, ipv6: Ipv6::UNSPECIFIED, next_hop: 0 };
+}
+
+/// Two entries and the mark that one of this bucket's keys lies in its second bucket: one cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// The entries; the mark is in the spare bit of the first one's `eam_len4`.
+    pub entries: [Entry; 2],
+}
+
+/// Bit in `eam_len4` of a bucket's first entry: some key whose first bucket this is lies in its second bucket. It stands
+/// there even when the first entry itself is empty.
+pub const OVERFLOW: u8 = 0x80;
+/// The bits of `eam_len4` that are the length.
+pub const LEN4_MASK: u8 = 0x3f;
+
+/// Most distinct prefix lengths of one family that a look-up tries after the full length.
+pub const MAX_LENGTHS4: usize = 32;
+/// As [`MAX_LENGTHS4`], for IPv6.
+pub const MAX_LENGTHS6: usize = 128;
+
+/// The prefix lengths that are present, beside the full length, which is always tried.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lengths {
+    /// Number of used entries of `ipv4`.
+    pub ipv4_count: u32,
+    /// Number of used entries of `ipv6`.
+    pub ipv6_count: u32,
+    /// Lengths under 32, longest first.
+    pub ipv4: [u8; MAX_LENGTHS4],
+    /// Lengths under 128, longest first.
+    pub ipv6: [u8; MAX_LENGTHS6],
+    /// Bit `i`: the IPv6 table holds a prefix inside translation prefix `i`, so that addresses there must be looked up.
+    pub prefixes_with_entries: u32,
+    /// Zero.
+    pub reserved: [u32; 5],
+}
+
+/// The one record beside the tables. The daemon writes the pair of lengths that is not active, then switches.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableHeader {
+    /// Which of `lengths` is in force: 0 or 1.
+    pub active: u32,
+    /// IPv4 source of ICMPv4 errors where the interface has none; host order, 0: none.
+    pub default_ipv4: u32,
+    /// IPv6 source of ICMPv6 errors where the interface has none.
+    pub default_ipv6: Ipv6,
+    /// The bits [`TableHeader::REFUSED4`] and [`TableHeader::REFUSED6`].
+    pub refused_by_eam: u64,
+    /// Zero.
+    pub reserved: [u64; 4],
+    /// The lengths in force and those to come.
+    pub lengths: [Lengths; 2],
+    /// A bit for each /16 of the IPv4 address space: 1: the IPv4 table has something in it. Nearly all Internet clients'
+    /// addresses are told apart here, without touching the table: 8 KiB, in the first-level cache.
+    pub ipv4_known: [u64; 1024],
+}
+
+impl TableHeader {
+    /// In `refused_by_eam`: an IPv4 address that some EAM gives may be denied, illegal or the relay's own, so that it must be
+    /// looked up too.
+    pub const REFUSED4: u64 = 1;
+    /// As [`TableHeader::REFUSED4`], for IPv6 addresses.
+    pub const REFUSED6: u64 = 2;
+    /// Nothing known.
+    pub const EMPTY: Self = Self {
+        active: 0,
+        default_ipv4: 0,
+        default_ipv6: Ipv6::UNSPECIFIED,
+        refused_by_eam: 0,
+        reserved: [0; 4],
+        lengths: [Lengths {
+            ipv4_count: 0,
+            ipv6_count: 0,
+            ipv4: [0; MAX_LENGTHS4],
+            ipv6: [0; MAX_LENGTHS6],
+            prefixes_with_entries: 0,
+            reserved: [0; 5],
+        }; 2],
+        ipv4_known: [0; 1024],
+    };
+}
+
+const _: () = {
+    assert!(size_of::<Entry>() == 32);
+    assert!(size_of::<Bucket>() == 64);
+    assert!(size_of::<Lengths>().is_multiple_of(64));
+    assert!(core::mem::offset_of!(TableHeader, lengths) == 64);
+};
+
+/// The word and bit of [`TableHeader::ipv4_known`] for an address (host order).
+#[inline(always)]
+#[must_use]
+pub const fn known_bit(ipv4: u32) -> (usize, u64) {
+    ((ipv4 >> 22) as usize, 1 << ((ipv4 >> 16) & 63))
+}
+
+/// Hash of an IPv4 key. Bits 0–31 choose the first bucket, bits 32–63 the second.
+#[inline(always)]
+#[must_use]
+pub const fn hash4(masked: u32, len: u32, seed: u64) -> u64 {
+    finish((masked as u64 | ((len as u64) << 32)) ^ seed)
+}
+
+/// Hash of an IPv6 key. Bits 0–31 choose the first bucket, bits 32–63 the second.
+#[inline(always)]
+#[must_use]
+pub const fn hash6(masked: Ipv6, len: u32, seed: u64) -> u64 {
+    finish(masked.lo ^ (masked.hi ^ ((len as u64) << 56) ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29))
+}
+
+/// Spreads a key's bits over the whole word: multiply, fold, multiply, fold.
+#[inline(always)]
+const fn finish(key: u64) -> u64 {
+    let once = (key ^ (key >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    let twice = (once ^ (once >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    twice ^ (twice >> 32)
+}
+
+/// The first bucket of a hash.
+#[inline(always)]
+#[must_use]
+pub const fn first_bucket(hash: u64, bucket_mask: u32) -> u32 {
+    hash as u32 & bucket_mask
+}
+
+/// The second bucket of a hash; may be the first again.
+#[inline(always)]
+#[must_use]
+pub const fn second_bucket(hash: u64, bucket_mask: u32) -> u32 {
+    (hash >> 32) as u32 & bucket_mask
+}
+
+impl Entry {
+    /// Whether this is the IPv4 table's entry for the key.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_key4(&self, masked: u32, len: u32) -> bool {
+        self.ipv4 == masked && self.len as u32 == len && self.flags != 0
+    }
+
+    /// Whether this is the IPv6 table's entry for the key.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_key6(&self, masked: Ipv6, len: u32) -> bool {
+        (self.ipv6.hi ^ masked.hi) | (self.ipv6.lo ^ masked.lo) == 0 && self.len as u32 == len && self.flags != 0
+    }
+}
+
+/// What a table looks like to a reader: the program's map, or the daemon's mapping of the same memory.
+pub trait Tables {
+    /// The bucket at `index` of the IPv4 table, or `None` beyond its end.
+    fn bucket4(&self, index: u32) -> Option<&Bucket>;
+    /// The bucket at `index` of the IPv6 table, or `None` beyond its end.
+    fn bucket6(&self, index: u32) -> Option<&Bucket>;
+}
+
+/// Looks an IPv4 address up with one prefix length.
+#[inline(always)]
+pub fn probe4(tables: &impl Tables, address: u32, len: u32, mask: u32, seed: u64) -> Option<&Entry> {
+    let masked = address & mask32(len);
+    let hash = hash4(masked, len, seed);
+    let first = tables.bucket4(first_bucket(hash, mask))?;
+    if first.entries[0].is_key4(masked, len) {
+        return Some(&first.entries[0]);
+    }
+    if first.entries[1].is_key4(masked, len) {
+        return Some(&first.entries[1]);
+    }
+    if first.entries[0].eam_len4 & OVERFLOW == 0 {
+        return None;
+    }
+    let second = tables.bucket4(second_bucket(hash, mask))?;
+    second.entries.iter().find(|entry| entry.is_key4(masked, len))
+}
+
+/// Looks an IPv6 address up with one prefix length.
+#[inline(always)]
+pub fn probe6(tables: &impl Tables, address: Ipv6, len: u32, mask: u32, seed: u64) -> Option<&Entry> {
+    let masked = address.masked(len);
+    let hash = hash6(masked, len, seed);
+    let first = tables.bucket6(first_bucket(hash, mask))?;
+    if first.entries[0].is_key6(masked, len) {
+        return Some(&first.entries[0]);
+    }
+    if first.entries[1].is_key6(masked, len) {
+        return Some(&first.entries[1]);
+    }
+    if first.entries[0].eam_len4 & OVERFLOW == 0 {
+        return None;
+    }
+    let second = tables.bucket6(second_bucket(hash, mask))?;
+    second.entries.iter().find(|entry| entry.is_key6(masked, len))
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), integers only, no implicit padding (sizes asserted above).
+    unsafe impl aya::Pod for super::Bucket {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::TableHeader {}
+}

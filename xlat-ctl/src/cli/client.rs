@@ -1,0 +1,134 @@
+//! One call to the daemon over the control socket.
+
+use std::{
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::UnixStream, time::timeout};
+
+use super::{Common, Failed, output};
+use crate::{api, config};
+
+/// A daemon that has not answered in this time will not.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the daemon said to a request that it granted.
+pub(super) struct Answer<T> {
+    /// The answer.
+    pub(super) value: T,
+}
+
+impl<T: Serialize> Answer<T> {
+    /// Prints the answer as JSON when that was asked for, else what `human` makes of it.
+    pub(super) fn print(&self, common: &Common, human: impl FnOnce(&T) -> String) {
+        output::print(&if common.json { output::json(&self.value) } else { human(&self.value) });
+    }
+}
+
+fn socket(common: &Common) -> PathBuf {
+    common.socket.clone().unwrap_or_else(|| PathBuf::from(config::DEFAULT_SOCKET))
+}
+
+/// `GET`s `path`.
+pub(super) fn get<T: DeserializeOwned>(common: &Common, path: &str) -> Result<Answer<T>, Failed> {
+    call(&socket(common), Method::GET, path, Bytes::new())
+}
+
+/// `DELETE`s `path`.
+pub(super) fn delete<T: DeserializeOwned>(common: &Common, path: &str) -> Result<Answer<T>, Failed> {
+    call(&socket(common), Method::DELETE, path, Bytes::new())
+}
+
+/// `POST`s `body` to `path`.
+pub(super) fn post<T: DeserializeOwned>(
+    common: &Common,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<Answer<T>, Failed> {
+    let body = serde_json::to_vec(body).expect("a request has only string keys");
+    call(&socket(common), Method::POST, path, body.into())
+}
+
+/// A value as it stands in a query: everything but letters, digits and a few marks is escaped (RFC 3986 2.1).
+pub(super) fn escaped(value: &str) -> String {
+    value.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~:/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            write!(text, "%{byte:02X}").expect("a String takes everything");
+        }
+        text
+    })
+}
+
+fn call<T: DeserializeOwned>(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer<T>, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start: {}", crate::plain(&error)))?;
+    let exchanged = runtime.block_on(async { timeout(PATIENCE, exchange(socket, method, path, body)).await });
+    let (status, body) = exchanged.unwrap_or_else(|_| {
+        Err(format!("the daemon at {} has not answered for {} seconds", socket.display(), PATIENCE.as_secs()))
+    })?;
+    let unreadable = |error: serde_json::Error| {
+        format!("the answer of the daemon at {} cannot be read (another version?): {error}", socket.display())
+    };
+    if status.is_success() {
+        let value = serde_json::from_slice(&body).map_err(unreadable)?;
+        return Ok(Answer { value });
+    }
+    let failure: api::Failure = serde_json::from_slice(&body).map_err(unreadable)?;
+    let answer = Some(output::json(&failure));
+    Err(Failed { message: Some(failure.error.message), answer })
+}
+
+async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), String> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| no_connection(socket, &error))?;
+    let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}", socket.display());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // Its outcome is the request's outcome too.
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "xlat")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(body))
+        .map_err(|error| format!("the request cannot be made: {error}"))?;
+    let answer = sender.send_request(request).await.map_err(broken)?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await.map_err(broken)?;
+    Ok((status, body.to_bytes()))
+}
+
+fn no_connection(socket: &Path, error: &io::Error) -> String {
+    let socket = socket.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("no daemon runs at {socket}: there is no such socket (another one: --socket or XLAT_SOCKET)")
+        }
+        io::ErrorKind::ConnectionRefused => {
+            format!("no daemon answers at {socket}: the socket is left from one that was killed")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("you may not use {socket}: become root, or a member of the group that owns it")
+        }
+        _ => format!("cannot reach the daemon at {socket}: {}", crate::plain(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn escapes_what_would_change_the_query() {
+        assert_eq!(super::escaped("2001:db8::/32"), "2001:db8::/32");
+        assert_eq!(super::escaped("a&b=c d%"), "a%26b%3Dc%20d%25");
+    }
+}

@@ -1,0 +1,130 @@
+//! The `xlat-ctl` command. Every verb but `run` and `check` is one call to the daemon.
+
+mod check;
+mod client;
+mod eam;
+mod lookup;
+mod output;
+mod stats;
+mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{config, daemon};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "xlat-ctl",
+    version,
+    about = "SIIT-DC IPv4/IPv6 translation in XDP: the daemon, and the command that talks with it",
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage.\n\n\
+        Examples:\n  \
+        xlat-ctl check --config ./xlat.toml\n  \
+        xlat-ctl eam add 198.51.100.10 2001:db8:5e1:1::10 --comment www\n  \
+        xlat-ctl lookup 198.51.100.10\n  \
+        xlat-ctl stats --watch"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// Control socket of the daemon [default: /run/xlat/xlat.sock; for `run`, the configuration's]
+    #[arg(long, global = true, env = "XLAT_SOCKET", value_name = "PATH", hide_env_values = true)]
+    socket: Option<PathBuf>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon in the foreground
+    #[command(after_help = "Logs to standard error; XLAT_LOG=debug says more. SIGTERM and SIGINT detach and stop.\n\n\
+        Example:\n  xlat-ctl run --config /etc/xlat/xlat.toml")]
+    Run(ConfigFile),
+    /// Validate a configuration; needs neither root nor a daemon
+    #[command(after_help = "Warnings go to standard error and do not change the exit code.\n\n\
+        Example:\n  xlat-ctl check --config ./xlat.toml && systemctl restart xlat")]
+    Check(ConfigFile),
+    /// Show interfaces, XDP mode, program, table size and uptime
+    #[command(after_help = "Exit code 0 only when a daemon answers and its program is attached to every configured \
+        interface.\n\nExample:\n  xlat-ctl status --json | jq .state")]
+    Status,
+    /// Change and show the table of explicit address mappings
+    #[command(subcommand)]
+    Eam(eam::Verb),
+    /// Show what an address translates to, and by which rule
+    #[command(after_help = "Examples:\n  xlat-ctl lookup 198.51.100.10\n  xlat-ctl lookup 2001:db8:6464::808:808")]
+    Lookup(lookup::Lookup),
+    /// Show packets, bytes and drops since the program was loaded
+    #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
+        reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
+    Stats(stats::Stats),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+/// A verb that did not do what it was asked to.
+#[derive(Debug)]
+struct Failed {
+    /// For people; nothing where all is said already.
+    message: Option<String>,
+    /// The daemon's answer, for `--json`.
+    answer: Option<String>,
+}
+
+impl From<String> for Failed {
+    fn from(message: String) -> Self {
+        Self { message: Some(message), answer: None }
+    }
+}
+
+/// Runs the command of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Cli { common, verb } = Cli::parse();
+    let done = match verb {
+        Verb::Run(ConfigFile { config }) => return daemon::run(&config, common.socket),
+        Verb::Check(ConfigFile { config }) => check::check(&config, common.json),
+        Verb::Status => status::status(&common),
+        Verb::Eam(verb) => eam::eam(&common, verb),
+        Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
+        Verb::Stats(stats) => stats::stats(&common, &stats),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed { message, answer }) => {
+            if let Some(answer) = answer.filter(|_| common.json) {
+                output::print(&answer);
+            }
+            if let Some(message) = message {
+                output::complain(&message);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,134 @@
+//! What people read: aligned tables, durations, sizes; and how it gets out.
+
+use std::{
+    io::{self, ErrorKind, Write},
+    process,
+};
+
+use serde::Serialize;
+
+/// Prints text to standard output. A reader that has enough (`| head`) ends the command quietly.
+pub(super) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = written {
+        if error.kind() != ErrorKind::BrokenPipe {
+            complain(&format!("cannot write the answer: {}", crate::plain(&error)));
+        }
+        process::exit(1);
+    }
+}
+
+/// Prints a sentence to standard error.
+pub(super) fn complain(message: &str) {
+    // There is nowhere to report that standard error cannot be written to.
+    let _ = writeln!(io::stderr(), "xlat-ctl: {message}");
+}
+
+/// The answer as JSON, readable.
+pub(super) fn json(answer: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(answer).expect("an answer has only string keys");
+    text.push('\n');
+    text
+}
+
+/// Which side of its column a cell stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Align {
+    Left,
+    Right,
+}
+
+/// A table with a heading over each column, as wide as its widest cell. The last column is not padded.
+pub(super) fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let width = |index: usize| {
+        let cells = rows.iter().map(|row| row[index].chars().count());
+        cells.chain([columns[index].0.chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let heading = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut text = String::new();
+    for row in std::iter::once(&heading).chain(rows) {
+        let mut line = String::new();
+        for ((cell, (_, align)), width) in row.iter().zip(columns).zip(&widths) {
+            match align {
+                Align::Left => line.push_str(&format!("{cell:<width$}  ")),
+                Align::Right => line.push_str(&format!("{cell:>width$}  ")),
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Seconds in the two units that matter: `3 d 4 h`, `12 min 5 s`.
+pub(super) fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {} s", seconds % 60),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+/// A number of things, with its word.
+pub(super) fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Bytes in the greatest binary unit that leaves a whole part.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut units = UNITS.iter();
+    let mut unit = units.next().unwrap_or(&"");
+    while value >= 1024.0 {
+        let Some(next) = units.next() else { break };
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// A rate in the greatest decimal unit that leaves a whole part: `12.3 M`.
+pub(super) fn rate(a_second: f64) -> String {
+    match a_second {
+        small if small < 1e3 => format!("{small:.0}"),
+        kilo if kilo < 1e6 => format!("{:.1} k", kilo / 1e3),
+        mega if mega < 1e9 => format!("{:.1} M", mega / 1e6),
+        giga => format!("{:.1} G", giga / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligns_columns() {
+        let text = table(
+            &[("NAME", Align::Left), ("N", Align::Right), ("REST", Align::Left)],
+            &[vec!["eth0".into(), "1000".into(), "a".into()], vec!["e".into(), "2".into(), String::new()]],
+        );
+        assert_eq!(text, "NAME     N  REST\neth0  1000  a\ne        2\n");
+    }
+
+    #[test]
+    fn writes_durations_sizes_and_rates() {
+        let durations = [(5, "5 s"), (65, "1 min 5 s"), (3_700, "1 h 1 min"), (180_000, "2 d 2 h")];
+        for (seconds, text) in durations {
+            assert_eq!(duration(seconds), text);
+        }
+        for (bytes, text) in [(5, "5 B"), (2048, "2.0 KiB"), (5_000_000, "4.8 MiB")] {
+            assert_eq!(size(bytes), text);
+        }
+        for (number, text) in [(5.0, "5"), (2_500.0, "2.5 k"), (12_300_000.0, "12.3 M")] {
+            assert_eq!(rate(number), text);
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! Judges a configuration file: every fault is found in one go, each told in one sentence.
+
+use std::{fmt::Display, ops::RangeInclusive, path::PathBuf};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use toml::Spanned;
+use xlat_common::settings::{MAX_PLATEAUS, MAX_POOL, MAX_PREFIXES};
+
+use super::{
+    Checked, Config, Control, DEFAULT_SOCKET, Dataplane, Deny, Dscp, FlowLabel, Hairpin, Icmp, IcmpErrors, Metrics,
+    Pattern, PrefixFor, Problem, Scope, Translation, UdpZeroChecksum,
+    file::{self, File, List, Placed, WordOrNumber},
+    problem::{line_of, nearest},
+};
+use crate::{
+    dataplane::XdpMode,
+    eam::{self, Origin, Pair, PrefixError},
+};
+
+/// Most entries the table can be made for.
+const MAX_EAMS: RangeInclusive<i64> = 1..=4_194_304;
+/// Bytes of `sun_path`, the end included.
+const MAX_SOCKET_PATH: usize = 108;
+/// Prefix lengths of RFC 6052 2.2.
+const PREFIX_LENGTHS: [u8; 6] = [32, 40, 48, 56, 64, 96];
+
+/// Judges `file`, which was read from `text`.
+pub(super) fn check(text: &str, file: File) -> Result<Checked, Vec<Problem>> {
+    let mut checker = Checker { text, faults: Vec::new(), warnings: Vec::new() };
+    let config = checker.config(file);
+    checker.faults.sort_by_key(|fault| fault.line);
+    if checker.faults.is_empty() { Ok(Checked { config, warnings: checker.warnings }) } else { Err(checker.faults) }
+}
+
+struct Checker<'text> {
+    text: &'text str,
+    faults: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn line<T>(&self, value: &Spanned<T>) -> Option<usize> {
+        Some(line_of(self.text, value.span().start))
+    }
+
+    fn fault(&mut self, line: Option<usize>, text: impl Into<String>) {
+        self.faults.push(Problem { line, text: text.into() });
+    }
+
+    fn warn(&mut self, line: Option<usize>, text: impl Into<String>) {
+        self.warnings.push(Problem { line, text: text.into() });
+    }
+
+    /// Notes the error of a value and goes on without it.
+    fn take<T>(&mut self, line: Option<usize>, key: &str, result: Result<T, impl Display>) -> Option<T> {
+        result.map_err(|error| self.fault(line, format!("{key}: {error}"))).ok()
+    }
+
+    fn number(&mut self, key: &str, value: Placed<i64>, range: RangeInclusive<i64>, why: &str, default: u32) -> u32 {
+        let Some(value) = value else { return default };
+        let number = *value.get_ref();
+        if !range.contains(&number) {
+            let (least, greatest) = range.into_inner();
+            let line = self.line(&value);
+            self.fault(line, format!("{key} = {number}: give a number from {least} to {greatest}{why}"));
+            return default;
+        }
+        u32::try_from(number).unwrap_or(default)
+    }
+
+    fn word<T: Copy>(&mut self, key: &str, value: Placed<String>, words: &[(&str, T)], default: T) -> T {
+        let Some(value) = value else { return default };
+        if let Some((_, meaning)) = words.iter().find(|(word, _)| word == value.get_ref()) {
+            return *meaning;
+        }
+        let line = self.line(&value);
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let hint =
+            nearest(value.get_ref(), &names).map_or_else(String::new, |near| format!(" (did you mean \"{near}\"?)"));
+        let allowed = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        self.fault(line, format!("{key} = \"{}\"{hint}: give one of {allowed}", value.get_ref()));
+        default
+    }
+
+    fn dscp(&mut self, key: &str, value: Placed<WordOrNumber>) -> Dscp {
+        let Some(value) = value else { return Dscp::Copy };
+        let line = self.line(&value);
+        let given = match value.into_inner() {
+            WordOrNumber::Word(word) if word == "copy" => return Dscp::Copy,
+            WordOrNumber::Word(word) if word == "zero" => return Dscp::Fixed(0),
+            WordOrNumber::Word(word) => format!("\"{word}\""),
+            WordOrNumber::Number(number) => match u8::try_from(number) {
+                Ok(byte) => return Dscp::Fixed(byte),
+                Err(_) => number.to_string(),
+            },
+        };
+        self.fault(line, format!("{key} = {given}: give \"copy\", \"zero\" or a number from 0 to 255"));
+        Dscp::Copy
+    }
+
+    /// Reads every element of a list; one that is there twice is a fault.
+    fn list<Raw, T: PartialEq>(
+        &mut self,
+        key: &str,
+        list: List<Raw>,
+        read: impl Fn(&Raw) -> Result<T, String>,
+    ) -> Vec<(Option<usize>, T)>
+    where
+        Raw: Display,
+    {
+        let mut values: Vec<(Option<usize>, T)> = Vec::new();
+        for raw in list.map(Spanned::into_inner).unwrap_or_default() {
+            let line = self.line(&raw);
+            let Some(value) = self.take(line, key, read(raw.get_ref())) else { continue };
+            if values.iter().any(|(_, other)| *other == value) {
+                self.fault(line, format!("{key}: {} is there twice", raw.get_ref()));
+            } else {
+                values.push((line, value));
+            }
+        }
+        values
+    }
+
+    fn at_most<T>(&mut self, key: &str, values: &[(Option<usize>, T)], most: usize) {
+        if let Some((line, _)) = values.get(most) {
+            self.fault(*line, format!("{key} has {} entries; {most} are allowed", values.len()));
+        }
+    }
+
+    fn patterns(&mut self, key: &str, list: List<String>) -> Vec<Pattern> {
+        without_lines(self.list(key, list, |text| Pattern::new(text)))
+    }
+
+    fn config(&mut self, file: File) -> Config {
+        let dataplane = self.dataplane(file.dataplane);
+        let translation = self.translation(file.translation);
+        let prefix_for = self.prefix_for(&translation.prefixes, file.prefix_for);
+        let mut config = Config {
+            dataplane,
+            translation,
+            prefix_for,
+            eams: Vec::new(),
+            icmp: self.icmp(file.icmp),
+            deny: self.deny(file.deny),
+            control: self.control(file.control),
+            metrics: self.metrics(file.metrics),
+        };
+        self.eams(&mut config, file.eam);
+        config
+    }
+
+    fn dataplane(&mut self, section: file::Dataplane) -> Dataplane {
+        let line = section.interfaces.as_ref().and_then(|list| self.line(list));
+        let given = section.interfaces.as_ref().is_some_and(|list| !list.get_ref().is_empty());
+        if !given {
+            self.fault(line, "dataplane.interfaces: name at least one interface, such as interfaces = [\"eth0\"]");
+        }
+        Dataplane {
+            interfaces: self.patterns("dataplane.interfaces", section.interfaces),
+            xdp_mode: self.word(
+                "dataplane.xdp_mode",
+                section.xdp_mode,
+                &[("auto", XdpMode::Auto), ("native", XdpMode::Native), ("generic", XdpMode::Generic)],
+                XdpMode::Auto,
+            ),
+            max_eams: self.number("dataplane.max_eams", section.max_eams, MAX_EAMS, "", 65_536),
+        }
+    }
+
+    fn translation(&mut self, section: file::Translation) -> Translation {
+        let prefixes = self.translation_prefixes(section.prefixes);
+        Translation {
+            prefixes,
+            lowest_ipv6_mtu: self.number(
+                "translation.lowest_ipv6_mtu",
+                section.lowest_ipv6_mtu,
+                1280..=65535,
+                " (no IPv6 link has less than 1280: RFC 8200 section 5)",
+                1280,
+            ),
+            hairpin: self.word("translation.hairpin", section.hairpin, Hairpin::WORDS, Hairpin::Intrinsic),
+            udp_zero_checksum: self.word(
+                "translation.udp_zero_checksum",
+                section.udp_zero_checksum,
+                UdpZeroChecksum::WORDS,
+                UdpZeroChecksum::Drop,
+            ),
+            traffic_class: self.dscp("translation.traffic_class", section.traffic_class),
+            tos: self.dscp("translation.tos", section.tos),
+            flow_label: self.word("translation.flow_label", section.flow_label, FlowLabel::WORDS, FlowLabel::Zero),
+            mtu_plateaus: self.mtu_plateaus(section.mtu_plateaus),
+            scope: self.word("translation.scope", section.scope, Scope::WORDS, Scope::Eam),
+            well_known_prefix_strict: section.well_known_prefix_strict.is_none_or(Spanned::into_inner),
+            strict: section.strict.is_some_and(Spanned::into_inner),
+        }
+    }
+
+    fn translation_prefixes(&mut self, list: List<String>) -> Vec<Ipv6Net> {
+        const KEY: &str = "translation.prefixes";
+        let line = list.as_ref().and_then(|list| self.line(list));
+        if list.as_ref().is_none_or(|list| list.get_ref().is_empty()) {
+            self.warn(line, format!("{KEY} is empty: only packets whose addresses both match an EAM are translated"));
+        }
+        let prefixes = self.list(KEY, list, |text| translation_prefix(text));
+        self.at_most(KEY, &prefixes, MAX_PREFIXES);
+        for (index, (line, prefix)) in prefixes.iter().enumerate() {
+            let other = prefixes[..index].iter().map(|(_, other)| other);
+            if let Some(other) = other.into_iter().find(|other| other.contains(prefix) || prefix.contains(*other)) {
+                self.fault(*line, format!("{KEY}: {prefix} overlaps {other}"));
+            }
+        }
+        without_lines(prefixes)
+    }
+
+    fn mtu_plateaus(&mut self, list: List<i64>) -> Vec<u32> {
+        const KEY: &str = "translation.mtu_plateaus";
+        let Some(list) = list else {
+            // RFC 1191 7.1
+            return vec![65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
+        };
+        let line = self.line(&list);
+        if list.get_ref().is_empty() {
+            self.fault(line, format!("{KEY}: give at least one MTU"));
+        }
+        let mtus = self.list(KEY, Some(list), |mtu| match u32::try_from(*mtu) {
+            Ok(number @ 68..=65535) => Ok(number),
+            _ => Err(format!("{mtu} is not an IPv4 MTU; give numbers from 68 to 65535")),
+        });
+        self.at_most(KEY, &mtus, MAX_PLATEAUS);
+        if let Some(pair) = mtus.windows(2).find(|pair| pair[0].1 < pair[1].1) {
+            self.fault(pair[1].0, format!("{KEY}: {} stands after {}; give the greatest first", pair[1].1, pair[0].1));
+        }
+        without_lines(mtus)
+    }
+
+    fn prefix_for(&mut self, prefixes: &[Ipv6Net], rules: Vec<Spanned<file::PrefixFor>>) -> Vec<PrefixFor> {
+        let mut read: Vec<PrefixFor> = Vec::new();
+        for rule in rules {
+            let line = self.line(&rule);
+            let rule = rule.into_inner();
+            let prefix = self.assigned_prefix(line, prefixes, rule.prefix);
+            if rule.interfaces.is_none() && rule.ipv4.is_none() {
+                self.fault(line, "prefix_for: say for what: interfaces = […], ipv4 = […], or both");
+            }
+            let interfaces = self.list("prefix_for.interfaces", rule.interfaces, |text| Pattern::new(text));
+            let ipv4 = self.list("prefix_for.ipv4", rule.ipv4, |text| eam::parse_ipv4(text).map_err(sentence));
+            for (line, pattern) in &interfaces {
+                if read.iter().any(|other| other.interfaces.contains(pattern)) {
+                    self.fault(*line, format!("prefix_for.interfaces: {pattern} has a prefix already"));
+                }
+            }
+            for (line, net) in &ipv4 {
+                if read.iter().any(|other| other.ipv4.contains(net)) {
+                    self.fault(*line, format!("prefix_for.ipv4: {net} has a prefix already"));
+                }
+            }
+            let (interfaces, ipv4) = (without_lines(interfaces), without_lines(ipv4));
+            read.push(PrefixFor { prefix, interfaces, ipv4 });
+        }
+        read
+    }
+
+    fn assigned_prefix(&mut self, line: Option<usize>, prefixes: &[Ipv6Net], prefix: Placed<String>) -> u8 {
+        let Some(prefix) = prefix else {
+            self.fault(line, "prefix_for.prefix is missing: give one of translation.prefixes");
+            return 0;
+        };
+        let line = self.line(&prefix);
+        let Some(net) = self.take(line, "prefix_for.prefix", eam::parse_ipv6(prefix.get_ref())) else { return 0 };
+        let Some(index) = prefixes.iter().position(|other| *other == net) else {
+            self.fault(line, format!("prefix_for.prefix: {net} is none of translation.prefixes"));
+            return 0;
+        };
+        u8::try_from(index).unwrap_or(0)
+    }
+
+    fn eams(&mut self, config: &mut Config, eams: Vec<Spanned<file::Eam>>) {
+        let mut table = eam::Table::default();
+        let most = usize::try_from(config.dataplane.max_eams).unwrap_or(usize::MAX);
+        if let Some(first_too_many) = eams.get(most) {
+            let line = self.line(first_too_many);
+            self.fault(line, format!("{} [[eam]] entries, but dataplane.max_eams = {most}", eams.len()));
+        }
+        for raw in eams {
+            let line = self.line(&raw);
+            let Some(entry) = self.eam(line, raw.into_inner()) else { continue };
+            if let Err(refusal) = table.admit(&entry.pair) {
+                self.fault(line, format!("eam {}: {refusal}", entry.pair));
+                continue;
+            }
+            for doubt in config.doubts(&table, &entry.pair) {
+                self.warn(line, format!("eam: {doubt}"));
+            }
+            if table.insert(entry.clone()).is_ok() {
+                config.eams.push(entry);
+            }
+        }
+    }
+
+    fn eam(&mut self, line: Option<usize>, raw: file::Eam) -> Option<eam::Entry> {
+        if raw.ipv4.is_none() {
+            self.fault(line, "eam.ipv4 is missing");
+        }
+        if raw.ipv6.is_none() {
+            self.fault(line, "eam.ipv6 is missing");
+        }
+        let ipv4 = raw.ipv4.and_then(|text| self.take(self.line(&text), "eam.ipv4", eam::parse_ipv4(text.get_ref())));
+        let ipv6 = raw.ipv6.and_then(|text| self.take(self.line(&text), "eam.ipv6", eam::parse_ipv6(text.get_ref())));
+        let comment = raw.comment.map(Spanned::into_inner).unwrap_or_default();
+        self.take(line, "eam.comment", eam::check_comment(&comment))?;
+        let pair = self.take(line, "eam", Pair::new(ipv4?, ipv6?))?;
+        Some(eam::Entry { pair, comment, origin: Origin::Static })
+    }
+
+    fn icmp(&mut self, section: file::Icmp) -> Icmp {
+        let ipv4_pool = self.list("icmp.ipv4_pool", section.ipv4_pool, |text| {
+            let net = eam::parse_ipv4(text).map_err(sentence)?;
+            if net.prefix_len() < 8 {
+                return Err(format!("{net} is more than a /8: give the addresses that are really yours"));
+            }
+            eam::illegal_ipv4(net).map_or(Ok(net), |range| Err(format!("{net} is {range} and cannot be a source")))
+        });
+        self.at_most("icmp.ipv4_pool", &ipv4_pool, MAX_POOL);
+        let ipv6_pool = self.list("icmp.ipv6_pool", section.ipv6_pool, |text| {
+            let net = eam::parse_ipv6(text).map_err(sentence)?;
+            eam::illegal_ipv6(net).map_or(Ok(net), |range| Err(format!("{net} is {range} and cannot be a source")))
+        });
+        self.at_most("icmp.ipv6_pool", &ipv6_pool, MAX_POOL);
+        for (index, (line, net)) in ipv4_pool.iter().enumerate() {
+            let mut before = ipv4_pool[..index].iter().map(|(_, other)| other);
+            if let Some(other) = before.find(|other| other.contains(net) || net.contains(*other)) {
+                self.fault(*line, format!("icmp.ipv4_pool: {net} overlaps {other}"));
+            }
+        }
+        for (index, (line, net)) in ipv6_pool.iter().enumerate() {
+            let mut before = ipv6_pool[..index].iter().map(|(_, other)| other);
+            if let Some(other) = before.find(|other| other.contains(net) || net.contains(*other)) {
+                self.fault(*line, format!("icmp.ipv6_pool: {net} overlaps {other}"));
+            }
+        }
+        Icmp {
+            errors: self.word("icmp.errors", section.errors, IcmpErrors::WORDS, IcmpErrors::RateLimited),
+            rate: self.number("icmp.rate", section.rate, 1..=1_000_000, " (for none at all: errors = \"off\")", 1000),
+            ipv4_pool: without_lines(ipv4_pool),
+            ipv6_pool: without_lines(ipv6_pool),
+            interface_info: section.interface_info.is_some_and(Spanned::into_inner),
+        }
+    }
+
+    fn deny(&mut self, section: file::Deny) -> Deny {
+        let ipv4: Vec<(_, Ipv4Net)> =
+            self.list("deny.ipv4", section.ipv4, |text| eam::parse_ipv4(text).map_err(sentence));
+        let ipv6: Vec<(_, Ipv6Net)> =
+            self.list("deny.ipv6", section.ipv6, |text| eam::parse_ipv6(text).map_err(sentence));
+        Deny { ipv4: without_lines(ipv4), ipv6: without_lines(ipv6) }
+    }
+
+    fn control(&mut self, section: file::Control) -> Control {
+        let default = PathBuf::from(DEFAULT_SOCKET);
+        let socket = section.socket.map_or(default, |text| {
+            let line = self.line(&text);
+            let path = PathBuf::from(text.get_ref());
+            self.take(line, "control.socket", socket_path(&path));
+            path
+        });
+        let group = section.group.map_or_else(
+            || "xlat".to_owned(),
+            |text| {
+                if text.get_ref().is_empty() {
+                    self.fault(self.line(&text), "control.group is empty: give a group's name, such as \"root\"");
+                }
+                text.into_inner()
+            },
+        );
+        Control { socket, group }
+    }
+
+    fn metrics(&mut self, section: file::Metrics) -> Metrics {
+        let default = ([127, 0, 0, 1], 9464).into();
+        let listen = section.listen.map_or(default, |text| {
+            text.get_ref().parse().unwrap_or_else(|_| {
+                let sentence = format!(
+                    "metrics.listen = \"{}\": give an address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\"",
+                    text.get_ref()
+                );
+                self.fault(self.line(&text), sentence);
+                default
+            })
+        });
+        Metrics { listen }
+    }
+}
+
+/// Whether a Unix socket can be made at this path.
+///
+/// # Errors
+/// One sentence: the path is relative or too long.
+pub(super) fn socket_path(path: &std::path::Path) -> Result<(), String> {
+    if !path.is_absolute() {
+        return Err(format!("{}: give the whole path, from / on", path.display()));
+    }
+    if path.as_os_str().len() >= MAX_SOCKET_PATH {
+        return Err(format!("{}: a socket's path has at most {} bytes", path.display(), MAX_SOCKET_PATH - 1));
+    }
+    Ok(())
+}
+
+fn sentence(error: PrefixError) -> String {
+    error.to_string()
+}
+
+fn without_lines<T>(values: Vec<(Option<usize>, T)>) -> Vec<T> {
+    values.into_iter().map(|(_, value)| value).collect()
+}
+
+/// Reads a translation prefix and judges it by RFC 6052 2.2.
+fn translation_prefix(text: &str) -> Result<Ipv6Net, String> {
+    let net = eam::parse_ipv6(text).map_err(sentence)?;
+    if !PREFIX_LENGTHS.contains(&net.prefix_len()) {
+        return Err(format!(
+            "{net}: a translation prefix has the length 32, 40, 48, 56, 64 or 96, not {} (RFC 6052 section 2.2)",
+            net.prefix_len()
+        ));
+    }
+    if net.network().octets()[8] != 0 {
+        return Err(format!("{net}: bits 64 to 71 of a translation prefix are zero (RFC 6052 section 2.2)"));
+    }
+    let unspecified: Ipv6Net = "::/128".parse().expect("a constant prefix");
+    if net.contains(&unspecified) {
+        return Err(format!("{net} holds the unspecified address and loopback"));
+    }
+    if let Some(range) = eam::illegal_ipv6(net) {
+        return Err(format!("{net} is {range}: no packet may come from or go to it"));
+    }
+    Ok(net)
+}

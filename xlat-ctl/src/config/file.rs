@@ -1,0 +1,100 @@
+//! The configuration file as it is written: every key optional, every value with its place in the text.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A value and where it stands.
+pub(super) type Placed<T> = Option<Spanned<T>>;
+/// A list whose elements know where they stand.
+pub(super) type List<T> = Option<Spanned<Vec<Spanned<T>>>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) dataplane: Dataplane,
+    pub(super) translation: Translation,
+    pub(super) prefix_for: Vec<Spanned<PrefixFor>>,
+    pub(super) eam: Vec<Spanned<Eam>>,
+    pub(super) icmp: Icmp,
+    pub(super) deny: Deny,
+    pub(super) control: Control,
+    pub(super) metrics: Metrics,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Dataplane {
+    pub(super) interfaces: List<String>,
+    pub(super) xdp_mode: Placed<String>,
+    pub(super) max_eams: Placed<i64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Translation {
+    pub(super) prefixes: List<String>,
+    pub(super) lowest_ipv6_mtu: Placed<i64>,
+    pub(super) hairpin: Placed<String>,
+    pub(super) udp_zero_checksum: Placed<String>,
+    pub(super) traffic_class: Placed<WordOrNumber>,
+    pub(super) tos: Placed<WordOrNumber>,
+    pub(super) flow_label: Placed<String>,
+    pub(super) mtu_plateaus: List<i64>,
+    pub(super) scope: Placed<String>,
+    pub(super) well_known_prefix_strict: Placed<bool>,
+    pub(super) strict: Placed<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PrefixFor {
+    pub(super) prefix: Placed<String>,
+    pub(super) interfaces: List<String>,
+    pub(super) ipv4: List<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Eam {
+    pub(super) ipv4: Placed<String>,
+    pub(super) ipv6: Placed<String>,
+    pub(super) comment: Placed<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Icmp {
+    pub(super) errors: Placed<String>,
+    pub(super) rate: Placed<i64>,
+    pub(super) ipv4_pool: List<String>,
+    pub(super) ipv6_pool: List<String>,
+    pub(super) interface_info: Placed<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Deny {
+    pub(super) ipv4: List<String>,
+    pub(super) ipv6: List<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Control {
+    pub(super) socket: Placed<String>,
+    pub(super) group: Placed<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) listen: Placed<String>,
+}
+
+/// `"copy"` or a number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a word or a whole number")]
+pub(super) enum WordOrNumber {
+    Word(String),
+    Number(i64),
+}

@@ -1,0 +1,389 @@
+//! The configuration: `xlat.toml`, read and judged as a whole before anything changes.
+
+mod check;
+mod file;
+mod problem;
+mod settings;
+
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use globset::{GlobBuilder, GlobMatcher};
+use ipnet::{Ipv4Net, Ipv6Net};
+
+pub use self::problem::Problem;
+use crate::{
+    dataplane::XdpMode,
+    eam::{self, Pair},
+};
+
+/// Where the configuration is looked for.
+pub const DEFAULT_PATH: &str = "/etc/xlat/xlat.toml";
+/// Where the control socket is when nothing else is said.
+pub const DEFAULT_SOCKET: &str = "/run/xlat/xlat.sock";
+/// The commented example: every key, with its default.
+pub const EXAMPLE: &str = include_str!("../../xlat.toml");
+
+/// The well-known prefix 64:ff9b::/96 (RFC 6052 2.1).
+#[must_use]
+pub fn well_known_prefix() -> Ipv6Net {
+    Ipv6Net::new_assert(std::net::Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96)
+}
+
+/// A name of an interface, or a glob for several.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    text: String,
+    /// `None`: an exact name.
+    glob: Option<GlobMatcher>,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl Pattern {
+    /// Reads a name or glob.
+    ///
+    /// # Errors
+    /// One sentence: no interface can have this name, or the glob cannot be read.
+    pub fn new(text: &str) -> Result<Self, String> {
+        const LONGEST_NAME: usize = 15;
+        if text.is_empty() {
+            return Err("an interface name is empty".to_owned());
+        }
+        if text.contains(|char: char| char == '/' || char.is_whitespace()) {
+            return Err(format!("`{text}` cannot be an interface's name: it contains a slash or white space"));
+        }
+        if !text.contains(['*', '?', '[', ']', '{', '}']) {
+            if text.len() > LONGEST_NAME {
+                return Err(format!("`{text}` cannot be an interface's name: it is longer than {LONGEST_NAME} bytes"));
+            }
+            return Ok(Self { text: text.to_owned(), glob: None });
+        }
+        let glob = GlobBuilder::new(text).build().map_err(|error| format!("`{text}`: {}", error.kind()))?;
+        Ok(Self { text: text.to_owned(), glob: Some(glob.compile_matcher()) })
+    }
+
+    /// Whether an interface of this name is meant. A glob never means the loopback interface.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match &self.glob {
+            None => self.text == name,
+            Some(glob) => name != "lo" && glob.is_match(name),
+        }
+    }
+
+    /// Whether it is a glob, and not one name.
+    #[must_use]
+    pub fn is_glob(&self) -> bool {
+        self.glob.is_some()
+    }
+}
+
+/// A header byte that is copied from the other family's header or set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dscp {
+    /// As it is in the packet.
+    Copy,
+    /// This value, always.
+    Fixed(u8),
+}
+
+/// A setting that is one of a few words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// The words in the configuration and what they mean.
+            const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+        }
+    };
+}
+
+words! {
+    /// RFC 7757 4.
+    Hairpin {
+        /// RFC 7757 4.2.2.
+        Intrinsic = "intrinsic",
+        /// RFC 7757 4.2.1.
+        Simple = "simple",
+        /// No hairpinning.
+        Off = "off",
+    }
+}
+words! {
+    /// What becomes of an IPv4 UDP packet without checksum (RFC 7915 4.5).
+    UdpZeroChecksum {
+        /// It is dropped.
+        Drop = "drop",
+        /// One is computed.
+        Compute = "compute",
+    }
+}
+words! {
+    /// The flow label of a translated packet.
+    FlowLabel {
+        /// RFC 7915 4.1.
+        Zero = "zero",
+        /// RFC 6438.
+        Hash = "hash",
+    }
+}
+words! {
+    /// Which packets are translated.
+    Scope {
+        /// One of the packet's addresses at least matches an EAM.
+        Eam = "eam",
+        /// The translation prefix alone will do.
+        All = "all",
+    }
+}
+words! {
+    /// ICMP errors of the relay's own.
+    IcmpErrors {
+        /// Always sent.
+        On = "on",
+        /// At most `rate` a second.
+        RateLimited = "rate-limited",
+        /// Never sent.
+        Off = "off",
+    }
+}
+
+/// `[dataplane]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataplane {
+    /// The interfaces the program is attached to; at least one.
+    pub interfaces: Vec<Pattern>,
+    /// How it is attached.
+    pub xdp_mode: XdpMode,
+    /// Most entries that the EAM table can hold.
+    pub max_eams: u32,
+}
+
+/// `[translation]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Translation {
+    /// Translation prefixes (RFC 6052); the first is the default.
+    pub prefixes: Vec<Ipv6Net>,
+    /// Bytes.
+    pub lowest_ipv6_mtu: u32,
+    /// RFC 7757 4.
+    pub hairpin: Hairpin,
+    /// RFC 7915 4.5.
+    pub udp_zero_checksum: UdpZeroChecksum,
+    /// Of the IPv6 packet.
+    pub traffic_class: Dscp,
+    /// Of the IPv4 packet.
+    pub tos: Dscp,
+    /// Of the IPv6 packet.
+    pub flow_label: FlowLabel,
+    /// Bytes, descending (RFC 1191 7.1).
+    pub mtu_plateaus: Vec<u32>,
+    /// Which packets are translated.
+    pub scope: Scope,
+    /// RFC 6052 3.1.
+    pub well_known_prefix_strict: bool,
+    /// What is in no scope is dropped.
+    pub strict: bool,
+}
+
+/// `[[prefix_for]]`: which translation prefix stands for the IPv4 Internet where it is not the first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrefixFor {
+    /// Index of the translation prefix.
+    pub prefix: u8,
+    /// For packets that arrive at these interfaces.
+    pub interfaces: Vec<Pattern>,
+    /// For packets from or to EAMs within these IPv4 prefixes.
+    pub ipv4: Vec<Ipv4Net>,
+}
+
+/// `[icmp]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Icmp {
+    /// ICMP errors of the relay's own.
+    pub errors: IcmpErrors,
+    /// Errors a second.
+    pub rate: u32,
+    /// RFC 6791: sources for ICMPv6 errors whose source has no mapping.
+    pub ipv4_pool: Vec<Ipv4Net>,
+    /// Sources for ICMPv4 errors whose source has no mapping.
+    pub ipv6_pool: Vec<Ipv6Net>,
+    /// RFC 5837 extension with the true source.
+    pub interface_info: bool,
+}
+
+/// `[deny]`: addresses that are never translated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deny {
+    /// IPv4 prefixes.
+    pub ipv4: Vec<Ipv4Net>,
+    /// IPv6 prefixes.
+    pub ipv6: Vec<Ipv6Net>,
+}
+
+/// `[control]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    /// Path of the Unix socket.
+    pub socket: PathBuf,
+    /// The group that may use it.
+    pub group: String,
+}
+
+/// `[metrics]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    /// Address and TCP port of the metrics page.
+    pub listen: SocketAddr,
+}
+
+/// A whole and valid configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[dataplane]`.
+    pub dataplane: Dataplane,
+    /// `[translation]`.
+    pub translation: Translation,
+    /// `[[prefix_for]]`.
+    pub prefix_for: Vec<PrefixFor>,
+    /// `[[eam]]`: the static entries, in the order of the file.
+    pub eams: Vec<eam::Entry>,
+    /// `[icmp]`.
+    pub icmp: Icmp,
+    /// `[deny]`.
+    pub deny: Deny,
+    /// `[control]`.
+    pub control: Control,
+    /// `[metrics]`.
+    pub metrics: Metrics,
+}
+
+/// A valid configuration, and what is doubtful in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// The configuration.
+    pub config: Config,
+    /// What an operator should look at; nothing here prevents a start.
+    pub warnings: Vec<Problem>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {}{}", path.display(), crate::plain(cause), hint(cause))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The file is not a valid configuration.
+    #[error("{}", problems.iter().map(|problem| place(path, problem)).collect::<Vec<_>>().join("\n"))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong in it; at least one.
+        problems: Vec<Problem>,
+    },
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::NotFound { " (give another with --config)" } else { "" }
+}
+
+/// A problem with the file and line in front of it, as compilers write them.
+#[must_use]
+pub fn place(path: &Path, problem: &Problem) -> String {
+    match problem.line {
+        Some(line) => format!("{}:{line}: {}", path.display(), problem.text),
+        None => format!("{}: {}", path.display(), problem.text),
+    }
+}
+
+/// A path that a Unix socket can have.
+///
+/// # Errors
+/// One sentence: the path is relative or too long.
+pub fn socket(path: &Path) -> Result<PathBuf, String> {
+    check::socket_path(path).map(|()| path.to_owned())
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// The file cannot be read, or every fault in it.
+pub fn load(path: &Path) -> Result<Checked, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
+    parse(&text).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+}
+
+/// Reads and checks the text of a configuration.
+///
+/// # Errors
+/// Every fault found, at least one.
+pub fn parse(text: &str) -> Result<Checked, Vec<Problem>> {
+    let file = toml::from_str(text).map_err(|error| vec![problem::of_toml(text, &error)])?;
+    check::check(text, file)
+}
+
+impl Config {
+    /// The index of the translation prefix assigned to an EAM by `[[prefix_for]]`; `None`: the default rules.
+    #[must_use]
+    pub fn prefix_of(&self, pair: &Pair) -> Option<u8> {
+        self.prefix_for
+            .iter()
+            .flat_map(|rule| rule.ipv4.iter().map(|net| (net, rule.prefix)))
+            .filter(|(net, _)| net.contains(&pair.ipv4()))
+            .max_by_key(|(net, _)| net.prefix_len())
+            .map(|(_, prefix)| prefix)
+    }
+
+    /// The translation prefixes assigned to arrival interfaces by `[[prefix_for]]`: names or globs with the index of the
+    /// prefix; the first that matches counts, and without a match the first prefix.
+    #[must_use]
+    pub fn interface_prefixes(&self) -> Vec<(String, u8)> {
+        let rules = self.prefix_for.iter();
+        rules.flat_map(|rule| rule.interfaces.iter().map(|pattern| (pattern.to_string(), rule.prefix))).collect()
+    }
+
+    /// What is doubtful about an EAM in this configuration and beside the entries of `table`, in sentences.
+    #[must_use]
+    pub fn doubts(&self, table: &eam::Table, pair: &Pair) -> Vec<String> {
+        const MOST_OVERLAPS: usize = 3;
+        let mut doubts = table.asymmetries(pair, MOST_OVERLAPS);
+        if let Some(prefix) = self.translation.prefixes.iter().find(|prefix| prefix.contains(&pair.ipv6())) {
+            doubts.push(format!(
+                "{pair} lies inside the translation prefix {prefix}: the EAM wins over the IPv4 address that its IPv6 \
+                 address would stand for"
+            ));
+        }
+        if let Some(net) = self.deny.ipv4.iter().find(|net| net.contains(&pair.ipv4())) {
+            doubts.push(format!("{pair} is never used: {net} is in the deny list"));
+        }
+        if let Some(net) = self.deny.ipv6.iter().find(|net| net.contains(&pair.ipv6())) {
+            doubts.push(format!("{pair} is never used: {net} is in the deny list"));
+        }
+        doubts
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+use xlat_common::settings::{self as common, Ipv4Range, Settings};
+
+use super::*;
+
+/// The least configuration that is valid without a warning.
+const LEAST: &str = "[dataplane]\ninterfaces = [\"eth0\"]\n[translation]\nprefixes = [\"2001:db8:6464::/96\"]\n";
+
+fn config(more: &str) -> Config {
+    parse(&format!("{LEAST}{more}")).unwrap_or_else(|problems| panic!("{more}: {problems:?}")).config
+}
+
+fn sentences(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(Problem::to_string).collect()
+}
+
+#[test]
+fn faults_are_told_in_one_sentence_with_line_key_and_cure() {
+    let rows: &[(&str, &str)] = &[
+        // Reading
+        ("[dataplane", "line 1: unclosed table, expected `]`"),
+        (
+            "[dataplan]\ninterfaces = [\"eth0\"]",
+            "line 1: unknown section `dataplan` (did you mean `dataplane`?); allowed here: dataplane, translation, \
+             prefix_for, eam, icmp, deny, control, metrics",
+        ),
+        (
+            "[dataplane]\n# the ports\nintefaces = [\"eth0\"]",
+            "line 3: unknown key `intefaces` in [dataplane] (did you mean `interfaces`?); \
+             allowed here: interfaces, xdp_mode, max_eams",
+        ),
+        (
+            "[control]\nsocket = \"/run/x\"\nmode = \"0600\"",
+            "line 3: unknown key `mode` in [control]; allowed here: socket, group",
+        ),
+        (
+            "[[eam]]\nipv4 = \"192.0.2.1\"\nip6 = \"2001:db8::1\"",
+            "line 3: unknown key `ip6` in [[eam]] (did you mean `ipv6`?); allowed here: ipv4, ipv6, comment",
+        ),
+        (
+            "[dataplane]\ninterfaces = \"eth0\"",
+            "line 2: `interfaces` in [dataplane]: the text \"eth0\" stands where a list in square brackets belongs",
+        ),
+        (
+            "[dataplane]\nmax_eams = \"many\"",
+            "line 2: `max_eams` in [dataplane]: the text \"many\" stands where a whole number belongs",
+        ),
+        (
+            "[translation]\nstrict = 1",
+            "line 2: `strict` in [translation]: the number `1` stands where true or false belongs",
+        ),
+        ("[translation]\ntos = true", "line 2: `tos` in [translation]: expected a word or a whole number"),
+        // [dataplane]
+        ("", "dataplane.interfaces: name at least one interface, such as interfaces = [\"eth0\"]"),
+        (
+            "[dataplane]\ninterfaces = []",
+            "line 2: dataplane.interfaces: name at least one interface, such as interfaces = [\"eth0\"]",
+        ),
+        (
+            "[dataplane]\ninterfaces = [\"a-very-long-name\"]",
+            "line 2: dataplane.interfaces: `a-very-long-name` cannot be an interface's name: it is longer than 15 bytes",
+        ),
+        (
+            "[dataplane]\ninterfaces = [\"eth 0\"]",
+            "line 2: dataplane.interfaces: `eth 0` cannot be an interface's name: it contains a slash or white space",
+        ),
+        (
+            "[dataplane]\ninterfaces = [\"eth[0\"]",
+            "line 2: dataplane.interfaces: `eth[0`: unclosed character class; missing ']'",
+        ),
+        ("[dataplane]\ninterfaces = [\"a\", \"a\"]", "line 2: dataplane.interfaces: a is there twice"),
+        (
+            "[dataplane]\ninterfaces = [\"a\"]\nxdp_mode = \"nativ\"",
+            "line 3: dataplane.xdp_mode = \"nativ\" (did you mean \"native\"?): give one of \"auto\", \"native\", \"generic\"",
+        ),
+        (
+            "[dataplane]\ninterfaces = [\"a\"]\nmax_eams = 0",
+            "line 3: dataplane.max_eams = 0: give a number from 1 to 4194304",
+        ),
+    ];
+    for (text, sentence) in rows {
+        let problems = parse(text).expect_err(text);
+        assert_eq!(sentences(&problems), [*sentence], "{text}");
+    }
+}
+
+#[test]
+fn faults_beside_a_valid_beginning_are_told_in_one_sentence() {
+    // The beginning has four lines.
+    let rows: &[(&str, &str)] = &[
+        (
+            "lowest_ipv6_mtu = 1279",
+            "line 5: translation.lowest_ipv6_mtu = 1279: give a number from 1280 to 65535 \
+             (no IPv6 link has less than 1280: RFC 8200 section 5)",
+        ),
+        ("hairpin = \"on\"", "line 5: translation.hairpin = \"on\": give one of \"intrinsic\", \"simple\", \"off\""),
+        (
+            "udp_zero_checksum = \"forward\"",
+            "line 5: translation.udp_zero_checksum = \"forward\": give one of \"drop\", \"compute\"",
+        ),
+        (
+            "traffic_class = 256",
+            "line 5: translation.traffic_class = 256: give \"copy\", \"zero\" or a number from 0 to 255",
+        ),
+        ("tos = \"low\"", "line 5: translation.tos = \"low\": give \"copy\", \"zero\" or a number from 0 to 255"),
+        ("flow_label = \"copy\"", "line 5: translation.flow_label = \"copy\": give one of \"zero\", \"hash\""),
+        ("scope = \"any\"", "line 5: translation.scope = \"any\": give one of \"eam\", \"all\""),
+        ("mtu_plateaus = []", "line 5: translation.mtu_plateaus: give at least one MTU"),
+        (
+            "mtu_plateaus = [1500, 67]",
+            "line 5: translation.mtu_plateaus: 67 is not an IPv4 MTU; give numbers from 68 to 65535",
+        ),
+        (
+            "mtu_plateaus = [\n  576,\n  1500,\n]",
+            "line 7: translation.mtu_plateaus: 1500 stands after 576; give the greatest first",
+        ),
+        (
+            "[[eam]]\nipv4 = \"192.0.2.1/24\"\nipv6 = \"2001:db8::/64\"",
+            "line 6: eam.ipv4: `192.0.2.1/24` has host bits set: write 192.0.2.0/24 for the whole prefix, or 192.0.2.1 \
+             for the one address",
+        ),
+        ("[[eam]]\nipv4 = \"192.0.2.1\"", "line 5: eam.ipv6 is missing"),
+        (
+            "[[eam]]\nipv4 = \"192.0.2.0/24\"\nipv6 = \"2001:db8::/124\"",
+            "line 5: eam: IPv4 prefix 192.0.2.0/24 has 8 suffix bits, but IPv6 prefix 2001:db8::/124 leaves room for 4: \
+             give an IPv6 prefix of /120 or shorter, or an IPv4 prefix of /28 or longer",
+        ),
+        (
+            "[[eam]]\nipv4 = \"224.0.0.1\"\nipv6 = \"2001:db8::1\"",
+            "line 5: eam: 224.0.0.1 is multicast (224.0.0.0/4): no packet may come from or go to it",
+        ),
+        (
+            "[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"2001:db8::1\"\n[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"2001:db8::2\"",
+            "line 8: eam 192.0.2.1 ↔ 2001:db8::2: another entry has the IPv4 prefix 192.0.2.1: 192.0.2.1 ↔ 2001:db8::1",
+        ),
+        (
+            "[[prefix_for]]\nprefix = \"2001:db8:7777::/96\"\ninterfaces = [\"eth1\"]",
+            "line 6: prefix_for.prefix: 2001:db8:7777::/96 is none of translation.prefixes",
+        ),
+        (
+            "[[prefix_for]]\nprefix = \"2001:db8:6464::/96\"",
+            "line 5: prefix_for: say for what: interfaces = […], ipv4 = […], or both",
+        ),
+        (
+            "[icmp]\nrate = 0",
+            "line 6: icmp.rate = 0: give a number from 1 to 1000000 (for none at all: errors = \"off\")",
+        ),
+        (
+            "[icmp]\nerrors = \"limited\"",
+            "line 6: icmp.errors = \"limited\": give one of \"on\", \"rate-limited\", \"off\"",
+        ),
+        (
+            "[icmp]\nipv4_pool = [\"127.0.0.0/30\"]",
+            "line 6: icmp.ipv4_pool: 127.0.0.0/30 is loopback (127.0.0.0/8) and cannot be a source",
+        ),
+        (
+            "[icmp]\nipv4_pool = [\"203.0.113.0/24\", \"203.0.113.8/29\"]",
+            "line 6: icmp.ipv4_pool: 203.0.113.8/29 overlaps 203.0.113.0/24",
+        ),
+        (
+            "[deny]\nipv6 = [\"192.0.2.0/24\"]",
+            "line 6: deny.ipv6: `192.0.2.0/24` is an IPv4 address; an IPv6 address or prefix belongs here",
+        ),
+        ("[control]\nsocket = \"xlat.sock\"", "line 6: control.socket: xlat.sock: give the whole path, from / on"),
+        (
+            "[metrics]\nlisten = \"localhost\"",
+            "line 6: metrics.listen = \"localhost\": give an address and a port, such as \"127.0.0.1:9464\" or \
+             \"[::1]:9464\"",
+        ),
+    ];
+    for (more, sentence) in rows {
+        let problems = parse(&format!("{LEAST}{more}")).expect_err(more);
+        assert_eq!(sentences(&problems), [*sentence], "{more}");
+    }
+}
+
+#[test]
+fn translation_prefixes_are_those_of_rfc_6052() {
+    for (prefixes, sentence) in [
+        (
+            "\"2001:db8::/33\"",
+            "2001:db8::/33: a translation prefix has the length 32, 40, 48, 56, 64 or 96, not 33 (RFC 6052 section 2.2)",
+        ),
+        (
+            "\"2001:db8::100:0:0:0/96\"",
+            "2001:db8:0:0:100::/96: bits 64 to 71 of a translation prefix are zero (RFC 6052 section 2.2)",
+        ),
+        ("\"2001:db8::/96\", \"2001:db8::/32\"", "2001:db8::/32 overlaps 2001:db8::/96"),
+        ("\"::/96\"", "::/96 holds the unspecified address and loopback"),
+        ("\"ff00::/32\"", "ff00::/32 is multicast (ff00::/8): no packet may come from or go to it"),
+    ] {
+        let text = format!("[dataplane]\ninterfaces = [\"eth0\"]\n[translation]\nprefixes = [{prefixes}]");
+        let expected = format!("line 4: translation.prefixes: {sentence}");
+        assert_eq!(sentences(&parse(&text).expect_err(prefixes)), [expected]);
+    }
+    for len in [32, 40, 48, 56, 64, 96] {
+        let text = format!("[dataplane]\ninterfaces = [\"eth0\"]\n[translation]\nprefixes = [\"2001:db8::/{len}\"]");
+        assert_eq!(parse(&text).unwrap().config.translation.prefixes[0].prefix_len(), len);
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let problems = parse("[dataplane]\ninterfaces = []\nmax_eams = -1\n[icmp]\nrate = 0").unwrap_err();
+    assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [Some(2), Some(3), Some(5)]);
+}
+
+#[test]
+fn warns_of_what_is_doubtful() {
+    for (more, sentence) in [
+        (
+            "[[eam]]\nipv4 = \"192.0.2.0/24\"\nipv6 = \"2001:db8::/120\"\n\
+             [[eam]]\nipv4 = \"192.0.2.7\"\nipv6 = \"2001:db8:1::7\"",
+            "line 8: eam: 192.0.2.7 ↔ 2001:db8:1::7 overlaps the entry 192.0.2.0/24 ↔ 2001:db8::/120: \
+             2001:db8::7 becomes 192.0.2.7, which comes back as 2001:db8:1::7 (RFC 7757 section 5)",
+        ),
+        (
+            "[[eam]]\nipv4 = \"192.0.2.7\"\nipv6 = \"2001:db8:6464::1\"",
+            "line 5: eam: 192.0.2.7 ↔ 2001:db8:6464::1 lies inside the translation prefix 2001:db8:6464::/96: the EAM \
+             wins over the IPv4 address that its IPv6 address would stand for",
+        ),
+        (
+            "[deny]\nipv4 = [\"192.0.2.0/24\"]\n[[eam]]\nipv4 = \"192.0.2.7\"\nipv6 = \"2001:db8::1\"",
+            "line 7: eam: 192.0.2.7 ↔ 2001:db8::1 is never used: 192.0.2.0/24 is in the deny list",
+        ),
+    ] {
+        let checked = parse(&format!("{LEAST}{more}")).unwrap();
+        assert_eq!(sentences(&checked.warnings), [sentence]);
+    }
+    let checked = parse("[dataplane]\ninterfaces = [\"eth0\"]").unwrap();
+    assert_eq!(checked.warnings.len(), 1);
+    assert!(parse(LEAST).unwrap().warnings.is_empty());
+}
+
+/// Lines `#key = value` of the example show defaults.
+fn with_defaults_spelled_out() -> String {
+    let is_setting = |line: &str| line.starts_with(|char: char| char.is_ascii_lowercase()) && line.contains(" = ");
+    let uncomment = |line: &str| line.strip_prefix('#').filter(|rest| is_setting(rest)).unwrap_or(line).to_owned();
+    EXAMPLE.lines().map(uncomment).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let example = parse(EXAMPLE).unwrap();
+    assert!(example.warnings.is_empty(), "{:?}", example.warnings);
+    assert_ne!(with_defaults_spelled_out(), EXAMPLE.trim_end());
+    assert_eq!(parse(&with_defaults_spelled_out()).unwrap(), example);
+    let mut expected = Settings { prefix_count: 1, ..Settings::DEFAULT };
+    expected.prefixes[0] = common::TranslationPrefix {
+        address: "2001:db8:6464::".parse::<std::net::Ipv6Addr>().unwrap().into(),
+        len: 96,
+        global_only: 0,
+    };
+    assert_eq!(Settings::from(&example.config), expected);
+    assert_eq!(example.config.control.socket, Path::new(DEFAULT_SOCKET));
+}
+
+#[test]
+fn the_examples_of_prefix_for_and_eam_are_valid() {
+    let text: Vec<&str> = EXAMPLE
+        .lines()
+        .map(|line| {
+            let rest = line.strip_prefix("# ").unwrap_or(line);
+            let shown = ["[[", "prefix ", "interfaces =", "ipv4 ", "ipv6 ", "comment "];
+            if shown.iter().any(|start| rest.starts_with(start)) { rest } else { line }
+        })
+        .collect();
+    let config = parse(&text.join("\n")).unwrap().config;
+    assert_eq!((config.prefix_for.len(), config.eams.len()), (1, 1));
+}
+
+#[test]
+fn the_example_names_every_key() {
+    for section in ["dataplane", "translation", "prefix_for", "eam", "icmp", "deny", "control", "metrics"] {
+        let header =
+            if ["prefix_for", "eam"].contains(&section) { format!("[[{section}]]") } else { format!("[{section}]") };
+        let problems = parse(&format!("{header}\nbogus = 1")).unwrap_err();
+        let (_, allowed) = problems[0].text.split_once("allowed here: ").unwrap();
+        for key in allowed.split(", ") {
+            let shown = EXAMPLE.lines().any(|line| {
+                let line = line.trim_start_matches(['#', ' ']);
+                line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with("= "))
+            });
+            assert!(shown, "the example does not show {section}.{key}");
+        }
+    }
+}
+
+#[test]
+fn settings_take_every_key() {
+    let config = config(
+        "lowest_ipv6_mtu = 1400\nhairpin = \"simple\"\nudp_zero_checksum = \"compute\"\ntraffic_class = 46\n\
+         tos = \"zero\"\nflow_label = \"hash\"\nmtu_plateaus = [1500, 576]\nscope = \"all\"\nstrict = true\n\
+         [icmp]\nerrors = \"on\"\nrate = 5\nipv4_pool = [\"203.0.113.8/29\", \"192.0.2.1\"]\n\
+         ipv6_pool = [\"2001:db8:f::/64\"]\ninterface_info = true",
+    );
+    let settings = Settings::from(&config);
+    let mut expected = Settings {
+        prefix_count: 1,
+        lowest_ipv6_mtu: 1400,
+        hairpin: common::hairpin::SIMPLE,
+        udp_zero_checksum_compute: 1,
+        traffic_class_mode: common::dscp::FIXED,
+        traffic_class: 46,
+        tos_mode: common::dscp::FIXED,
+        tos: 0,
+        flow_label_hash: 1,
+        scope_all: 1,
+        strict: 1,
+        icmp_errors: common::icmp_errors::ON,
+        icmp_rate: 5,
+        interface_info: 1,
+        plateau_count: 2,
+        ipv4_pool_count: 2,
+        ipv4_pool_size: 9,
+        ipv6_pool_count: 1,
+        ..Settings::DEFAULT
+    };
+    expected.prefixes = settings.prefixes;
+    expected.plateaus = [0; common::MAX_PLATEAUS];
+    expected.plateaus[..2].copy_from_slice(&[1500, 576]);
+    expected.ipv4_pool[0] = Ipv4Range { first: 0xcb00_7108, count: 8 };
+    expected.ipv4_pool[1] = Ipv4Range { first: 0xc000_0201, count: 1 };
+    expected.ipv6_pool = settings.ipv6_pool;
+    assert_eq!(settings, expected);
+    assert_eq!(settings.ipv6_pool[0].count, u64::from(u32::MAX));
+}
+
+#[test]
+fn the_well_known_prefix_is_for_global_addresses_unless_told_otherwise() {
+    let text = |more: &str| {
+        format!(
+            "[dataplane]\ninterfaces = [\"eth0\"]\n[translation]\nprefixes = [\"64:ff9b::/96\", \"2001:db8::/96\"]\n{more}"
+        )
+    };
+    let strict = Settings::from(&parse(&text("")).unwrap().config);
+    assert_eq!([strict.prefixes[0].global_only, strict.prefixes[1].global_only], [1, 0]);
+    let lax = Settings::from(&parse(&text("well_known_prefix_strict = false")).unwrap().config);
+    assert_eq!(lax.prefixes[0].global_only, 0);
+}
+
+#[test]
+fn prefix_for_assigns_the_longest_match() {
+    let text = "[dataplane]\ninterfaces = [\"eth*\"]\n[translation]\n\
+        prefixes = [\"2001:db8:a::/96\", \"2001:db8:b::/96\", \"2001:db8:c::/96\"]\n\
+        [[prefix_for]]\nprefix = \"2001:db8:b::/96\"\nipv4 = [\"198.51.100.0/24\"]\n\
+        [[prefix_for]]\nprefix = \"2001:db8:c::/96\"\nipv4 = [\"198.51.100.128/25\"]\ninterfaces = [\"eth1*\"]";
+    let config = parse(text).unwrap().config;
+    let prefix_of = |ipv4: &str| {
+        let pair = Pair::new(eam::parse_ipv4(ipv4).unwrap(), eam::parse_ipv6("2001:db8:1::/64").unwrap()).unwrap();
+        config.prefix_of(&pair)
+    };
+    assert_eq!(prefix_of("198.51.100.1"), Some(1));
+    assert_eq!(prefix_of("198.51.100.129"), Some(2));
+    assert_eq!(prefix_of("192.0.2.1"), None);
+    assert_eq!(config.interface_prefixes(), [("eth1*".to_owned(), 2)]);
+}
+
+#[test]
+fn globs_mean_interfaces_but_never_the_loopback() {
+    let pattern = |text: &str| Pattern::new(text).unwrap();
+    assert!(pattern("eth*").matches("eth0"));
+    assert!(pattern("ens1f[01]").matches("ens1f1"));
+    assert!(pattern("*").matches("eth0"));
+    assert!(!pattern("*").matches("lo"));
+    assert!(pattern("lo").matches("lo"));
+    assert!(!pattern("eth").matches("eth0"));
+}
+
+#[test]
+fn a_missing_file_is_told_with_its_name() {
+    let error = load(Path::new("/nonexistent/xlat.toml")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot read the configuration /nonexistent/xlat.toml: No such file or directory (give another with --config)"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic_or_stutter(
+        edits in proptest::collection::vec((0usize..6000, 0usize..12, r#"[\[\]{}"'=.,#/:*a-f0-9é\n -]{0,4}"#), 1..6),
+    ) {
+        let mut text = with_defaults_spelled_out();
+        for (at, remove, insert) in edits {
+            let boundary = |mut index: usize, text: &str| {
+                while !text.is_char_boundary(index) {
+                    index -= 1;
+                }
+                index
+            };
+            let start = boundary(at.min(text.len()), &text);
+            let end = boundary((start + remove).min(text.len()), &text).max(start);
+            text.replace_range(start..end, &insert);
+        }
+        if let Err(problems) = parse(&text) {
+            proptest::prop_assert!(!problems.is_empty());
+            for problem in problems {
+                proptest::prop_assert!(!problem.text.is_empty());
+                proptest::prop_assert!(!problem.text.contains('\n'), "{}", problem.text);
+            }
+        }
+    }
+}

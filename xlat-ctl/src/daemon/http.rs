@@ -1,0 +1,376 @@
+//! The control socket's and the metrics page's server: bounded in connections, in time and in what it reads.
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Json, Router,
+    body::{Body, Bytes},
+    extract::{
+        DefaultBodyLimit, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
+    http::{Method, Request, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener, UnixStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tower::ServiceExt;
+use tracing::{debug, error};
+use xlat_common::{
+    counters::{Counters, Direction, Protocol, Verdict},
+    reason::DropReason,
+};
+
+use super::{
+    metrics,
+    owner::{Owner, Prefix, Refusal, refusal},
+};
+use crate::{
+    api::{self, Code},
+    eam::{self, Entry, Origin, Pair},
+};
+
+/// Most clients at a time on the control socket: so many that some that stall delay nobody.
+const MAX_CONTROL: usize = 256;
+/// Most clients at a time of the metrics page.
+const MAX_METRICS: usize = 32;
+/// Longest request body, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+/// A request's head must be there in this time.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// A request's body must be there in this time.
+const BODY_TIME: Duration = Duration::from_secs(5);
+/// A connection is closed after this time, whatever it does.
+const CONNECTION_TIME: Duration = Duration::from_secs(60);
+/// How long no connection is accepted after accepting one failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is at the other end of the control socket.
+#[derive(Clone, Debug)]
+struct Author(String);
+
+impl Author {
+    fn of(stream: &UnixStream) -> Self {
+        match stream.peer_cred() {
+            Ok(peer) => {
+                let pid = peer.pid().map_or_else(String::new, |pid| format!(", pid {pid}"));
+                Self(format!("uid {}{pid}", peer.uid()))
+            }
+            Err(_) => Self("an unknown user".to_owned()),
+        }
+    }
+}
+
+/// Serves the control socket until the task is dropped.
+pub(super) async fn serve_control(listener: UnixListener, owner: Owner) {
+    let clients = Arc::new(Semaphore::new(MAX_CONTROL));
+    let router = control(owner);
+    loop {
+        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone().layer(Extension(Author::of(&stream)));
+                tokio::spawn(async move {
+                    serve(stream, router).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                error!("cannot accept a connection on the control socket: {}", crate::plain(&error));
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves the metrics page until the task is dropped.
+pub(super) async fn serve_metrics(listener: TcpListener, owner: Owner) {
+    let clients = Arc::new(Semaphore::new(MAX_METRICS));
+    let router = Router::new()
+        .route("/metrics", get(metrics_page))
+        .fallback(async || (StatusCode::NOT_FOUND, "the metrics are at /metrics\n"))
+        .with_state(owner);
+    loop {
+        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    serve(stream, router).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                error!("cannot accept a connection on the metrics port: {}", crate::plain(&error));
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Answers one connection. A client that breaks off, stalls or talks nonsense is its own concern, not the log's.
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(CONNECTION_TIME, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!("a client's connection ended: {error}"),
+        Err(_) => debug!("a client's connection was closed after {} seconds", CONNECTION_TIME.as_secs()),
+    }
+}
+
+fn control(owner: Owner) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/stats", get(stats))
+        .route("/v1/lookup", get(lookup))
+        .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del))
+        .fallback(async || refusal(Code::NotFound, "there is no such call: the versions of xlat-ctl and daemon differ"))
+        .method_not_allowed_fallback(async |method: Method| {
+            refusal(Code::Invalid, format!("this call cannot be made with {method}"))
+        })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(owner)
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        refusal(Code::Invalid, format!("the request's query cannot be read: {}", rejection.body_text()))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self.code {
+            Code::Invalid => StatusCode::BAD_REQUEST,
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::Conflict => StatusCode::CONFLICT,
+            Code::Full => StatusCode::INSUFFICIENT_STORAGE,
+            Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Code::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Code::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, Json(api::Failure { error: self })).into_response()
+    }
+}
+
+async fn status(State(owner): State<Owner>) -> Result<Json<api::Status>, Refusal> {
+    owner.status().await.map(Json)
+}
+
+async fn stats(State(owner): State<Owner>) -> Result<Json<api::Stats>, Refusal> {
+    let counters = owner.counters().await?;
+    let uptime = u64::try_from(owner.uptime().as_millis()).unwrap_or(u64::MAX);
+    Ok(Json(stats_of(&counters, uptime)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LookupQuery {
+    address: String,
+}
+
+async fn lookup(
+    State(owner): State<Owner>,
+    query: Result<Query<LookupQuery>, QueryRejection>,
+) -> Result<Json<api::Lookup>, Refusal> {
+    let Query(query) = query?;
+    let address: IpAddr = query.address.parse().map_err(|_| {
+        refusal(Code::Invalid, format!("lookup {}: this is not an IPv4 or IPv6 address", query.address))
+    })?;
+    owner.lookup(address).await.map(Json)
+}
+
+async fn eam_list(State(owner): State<Owner>) -> Result<Json<api::EamList>, Refusal> {
+    owner.list().await.map(|entries| Json(api::EamList { entries }))
+}
+
+async fn eam_add(
+    State(owner): State<Owner>,
+    Extension(Author(author)): Extension<Author>,
+    request: Request<Body>,
+) -> Result<(StatusCode, Json<api::EamAdded>), Refusal> {
+    let body = read(request).await?;
+    let add: api::EamAdd = serde_json::from_slice(&body)
+        .map_err(|error| refusal(Code::Invalid, format!("the request's body cannot be read: {error}")))?;
+    let entry =
+        entry_of(&add).map_err(|text| refusal(Code::Invalid, format!("eam add {} {}: {text}", add.ipv4, add.ipv6)))?;
+    let added = owner.add(entry, author).await?;
+    Ok((StatusCode::CREATED, Json(added)))
+}
+
+/// Reads a request's body, bounded in length and time.
+async fn read(request: Request<Body>) -> Result<Bytes, Refusal> {
+    use axum::extract::FromRequest;
+    match timeout(BODY_TIME, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(BytesRejection::FailedToBufferBody(error))) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(refusal(Code::TooLarge, format!("the request is longer than {MAX_BODY} bytes")))
+        }
+        Ok(Err(error)) => Err(refusal(Code::Invalid, format!("the request's body cannot be read: {error}"))),
+        Err(_) => {
+            Err(refusal(Code::Timeout, format!("the request's body did not arrive in {} seconds", BODY_TIME.as_secs())))
+        }
+    }
+}
+
+fn entry_of(add: &api::EamAdd) -> Result<Entry, String> {
+    let ipv4 = eam::parse_ipv4(&add.ipv4).map_err(|error| error.to_string())?;
+    let ipv6 = eam::parse_ipv6(&add.ipv6).map_err(|error| error.to_string())?;
+    eam::check_comment(&add.comment)?;
+    Ok(Entry { pair: Pair::new(ipv4, ipv6)?, comment: add.comment.clone(), origin: Origin::Dynamic })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EamQuery {
+    prefix: String,
+}
+
+async fn eam_del(
+    State(owner): State<Owner>,
+    Extension(Author(author)): Extension<Author>,
+    query: Result<Query<EamQuery>, QueryRejection>,
+) -> Result<Json<api::Eam>, Refusal> {
+    let Query(query) = query?;
+    let prefix = parse_prefix(&query.prefix).map_err(|text| refusal(Code::Invalid, format!("eam del: {text}")))?;
+    owner.remove(prefix, author).await.map(Json)
+}
+
+fn parse_prefix(text: &str) -> Result<Prefix, String> {
+    let prefix = if text.contains(':') {
+        eam::parse_ipv6(text).map(Prefix::Ipv6)
+    } else {
+        eam::parse_ipv4(text).map(Prefix::Ipv4)
+    };
+    prefix.map_err(|error| error.to_string())
+}
+
+async fn metrics_page(State(owner): State<Owner>) -> Response {
+    let page = async {
+        let (status, counters) = (owner.status().await?, owner.counters().await?);
+        metrics::page(&status, &counters).map_err(|error| refusal(Code::Failed, error.to_string()))
+    };
+    match page.await {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", error.message)).into_response(),
+    }
+}
+
+fn stats_of(counters: &Counters, uptime_milliseconds: u64) -> api::Stats {
+    let mut traffic = Vec::new();
+    for direction in Direction::ALL {
+        for protocol in Protocol::ALL {
+            for verdict in Verdict::ALL {
+                let counted = counters.traffic(direction, protocol, verdict);
+                traffic.push(api::Traffic {
+                    direction: direction.name().to_owned(),
+                    protocol: protocol.name().to_owned(),
+                    verdict: verdict.name().to_owned(),
+                    packets: counted.packets,
+                    bytes: counted.bytes,
+                });
+            }
+        }
+    }
+    let drops = DropReason::ALL.iter().map(|reason| api::Drops {
+        reason: reason.name().to_owned(),
+        packets: counters.drops(*reason),
+        text: reason.text().to_owned(),
+    });
+    api::Stats {
+        uptime_milliseconds,
+        traffic,
+        drops: drops.collect(),
+        icmp_errors_sent: counters.errors_sent,
+        icmp_errors_suppressed: counters.errors_suppressed,
+        passed_other: counters.passed_other,
+        hairpinned: counters.hairpinned,
+        events_suppressed: counters.events_suppressed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// What a client hears that says exactly `request` and then waits; and after how many seconds the connection ends.
+    async fn exchange(request: &str) -> (String, u64) {
+        let (mut client, server) = duplex(256 * 1024);
+        let router = control(Owner::without_data_plane()).layer(Extension(Author("a test".to_owned())));
+        let serving = tokio::spawn(serve(server, router));
+        let start = tokio::time::Instant::now();
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        serving.await.unwrap();
+        (answer, start.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refuses_in_json_what_it_cannot_read() {
+        for (request, code, sentence) in [
+            ("GET /v1/nothing", "404", "there is no such call"),
+            ("PUT /v1/eam", "400", "this call cannot be made with PUT"),
+            ("GET /v1/lookup", "400", "missing field `address`"),
+            ("GET /v1/lookup?address=www", "400", "lookup www: this is not an IPv4 or IPv6 address"),
+            ("DELETE /v1/eam?prefix=192.0.2.1/24", "400", "has host bits set"),
+        ] {
+            let (answer, _) = exchange(&format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{request}: {answer}");
+            let body = answer.split_once("\r\n\r\n").unwrap().1;
+            let failure: api::Failure = serde_json::from_str(body).unwrap();
+            assert!(failure.error.message.contains(sentence), "{request}: {body}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refuses_bodies_that_are_wrong_or_too_long() {
+        let post = |body: &str| {
+            let head = "POST /v1/eam HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ";
+            format!("{head}{}\r\n\r\n{body}", body.len())
+        };
+        for (body, code, sentence) in [
+            ("{", "400", "cannot be read: EOF"),
+            (r#"{"ipv4":"192.0.2.1","ipv6":"2001:db8::1","extra":1}"#, "400", "unknown field `extra`"),
+            (r#"{"ipv4":"192.0.2.0/24","ipv6":"2001:db8::/126"}"#, "400", "8 suffix bits"),
+            (r#"{"ipv4":"192.0.2.1","ipv6":"ff02::1"}"#, "400", "multicast"),
+            (r#"{"ipv4":"192.0.2.1","ipv6":"2001:db8::1","comment":"a\nb"}"#, "400", "line break"),
+            (&"x".repeat(MAX_BODY + 1), "413", "longer than 65536 bytes"),
+        ] {
+            let (answer, _) = exchange(&post(body)).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{answer}");
+            assert!(answer.contains(sentence), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn does_not_wait_for_a_client_that_stalls() {
+        for (request, limit) in [
+            ("", HEAD_TIME),
+            ("GET /v1/sta", HEAD_TIME),
+            ("POST /v1/eam HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{", BODY_TIME + HEAD_TIME),
+        ] {
+            let (_, seconds) = exchange(request).await;
+            assert!(seconds <= limit.as_secs() + 1, "{request:?} held the connection for {seconds} seconds");
+        }
+    }
+}

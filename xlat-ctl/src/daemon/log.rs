@@ -1,0 +1,58 @@
+//! The daemon's log on standard error: for a terminal with time and colour, for the journal with its priorities.
+
+use std::{
+    env, fmt,
+    io::{self, IsTerminal},
+};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+/// Which messages are logged: a level, or `tracing-subscriber`'s directives.
+const FILTER: &str = "XLAT_LOG";
+
+/// One event a line, as the journal wants it: `<PRIORITY>message`, no time, no colour (sd-daemon(3)).
+struct Journal;
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+/// Sets the log up, once per process.
+pub(super) fn set_up() {
+    let (filter, complaint) = match EnvFilter::try_from_env(FILTER) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), env::var_os(FILTER).map(|_| error.to_string())),
+    };
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let terminal = io::stderr().is_terminal();
+    // A library that is used twice in one process (tests) keeps its first log.
+    let _ = if env::var_os("JOURNAL_STREAM").is_some() {
+        subscriber.event_format(Journal).try_init()
+    } else if terminal {
+        subscriber.try_init()
+    } else {
+        subscriber.without_time().with_ansi(false).try_init()
+    };
+    if let Some(complaint) = complaint {
+        tracing::warn!("{FILTER} is not a level such as debug or info, and is ignored: {complaint}");
+    }
+}

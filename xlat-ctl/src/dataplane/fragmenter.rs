@@ -1,0 +1,281 @@
+//! The slow path: a veth pair whose far end lies in a network namespace of its own, where the kernel does what one packet in,
+//! one packet out cannot: it fragments.
+//!
+//! ```text
+//!   the relay's namespace                  │ a private one, reachable by nobody
+//!                                          │
+//!   xlat ── a packet that does not fit ──► near ═══ far ─┐  default route: out of `far` again, MTU locked to
+//!   xlat ◄── its pieces, or ICMPv6 errors, near ═══ far ◄┘  what an IPv4 packet may have
+//!   the kernel ── ICMPv6 errors ─────────► near │
+//! ```
+//!
+//! The kernel's own ICMPv6 errors to IPv4 clients are addressed inside a translation prefix; a route leads them into the near
+//! end, and they come back to where the program sees them arrive.
+//!
+//! Both ends have the same link-layer address: without address resolution Linux sends to the device's own, and the other end
+//! takes what is sent to its own. Nothing here outlives the process: with its last descriptor the namespace goes, with the
+//! namespace the far end, with it the near end and its routes.
+
+use std::{
+    fs::File,
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    os::fd::AsFd,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ipnet::Ipv6Net;
+use nix::sched::{CloneFlags, unshare};
+use tracing::{debug, warn};
+
+use super::{error::DataPlaneError, interfaces::NearEnd};
+use crate::{
+    netlink::{
+        NetlinkError,
+        links::{End, Links, sysctl},
+        offload::{self, Offload},
+    },
+    plain,
+};
+
+/// Name of the far end, in a namespace where no other interface is.
+const FAR: &str = "far";
+/// The IPv6 header and the Fragment Header over the IPv4 header: what a fragment grows by.
+const GROWTH: u32 = 28;
+/// MTU of the pair where frames may have several buffers.
+const MTU: u32 = 65_535;
+/// MTU where they may not: what fits one page beside the room that veth keeps.
+const ONE_PAGE_MTU: u32 = 3_498;
+/// How long the pair of a relay that has just been killed may take to vanish.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The private namespace's settings. The defaults hold for the far end, which comes later.
+const SETTINGS: [(&str, &str); 14] = [
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/conf/all/accept_local", "1"),
+    ("ipv4/conf/default/accept_local", "1"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+    ("ipv6/conf/default/addr_gen_mode", "1"),
+    ("ipv6/conf/default/accept_ra", "0"),
+    ("ipv6/conf/default/accept_dad", "0"),
+    ("ipv6/conf/default/autoconf", "0"),
+    ("ipv6/conf/default/router_solicitations", "0"),
+    ("ipv6/conf/all/disable_ipv6", "0"),
+    ("ipv6/conf/all/forwarding", "1"),
+];
+
+/// The veth pair and its namespace.
+pub(super) struct Fragmenter {
+    name: String,
+    near: NearEnd,
+    links: Links,
+    far: Links,
+    far_ifindex: u32,
+    /// The largest IPv4 packet that leaves the far end.
+    mtu: u32,
+    /// Keeps the namespace.
+    _namespace: File,
+}
+
+impl Fragmenter {
+    /// Makes the pair and sets both ends up. Nothing is routed into it yet.
+    pub(super) fn new(name: &str, lowest_ipv6_mtu: u32, multi_buffer: bool) -> Result<Self, DataPlaneError> {
+        Self::try_new(name, lowest_ipv6_mtu, multi_buffer)
+            .map_err(|reason| DataPlaneError::Fragmenter { name: name.to_owned(), reason })
+    }
+
+    fn try_new(name: &str, lowest_ipv6_mtu: u32, multi_buffer: bool) -> Result<Self, String> {
+        let mac = random_mac();
+        let pair_mtu = if multi_buffer { MTU } else { ONE_PAGE_MTU };
+        let mtu = lowest_ipv6_mtu - GROWTH;
+        let mut links = Links::open().map_err(text)?;
+        // The steps on both sides of the border take turns.
+        let (made, is_made) = mpsc::channel::<()>();
+        let (ready, namespace) = mpsc::channel();
+        let inside = thread::Builder::new()
+            .name("fragmenter".to_owned())
+            .spawn(move || {
+                ready.send(open_namespace()?).map_err(|_| "nobody waits for the namespace".to_owned())?;
+                is_made.recv().map_err(|_| "the veth pair was not made".to_owned())?;
+                set_up_far(mtu)
+            })
+            .map_err(|error| plain(&error))?;
+        let failed = || "its thread ended early".to_owned();
+        let Ok(namespace) = namespace.recv() else {
+            return Err(inside.join().map_or_else(|_| failed(), |result| result.err().unwrap_or_else(failed)));
+        };
+        let (near, far) = (End { name, mac, mtu: pair_mtu }, End { name: FAR, mac, mtu: pair_mtu });
+        make(&mut links, &near, &far, &namespace)?;
+        let ifindex = links.index(name).map_err(text)?;
+        let mut guard = Guard { links: Some(links), ifindex };
+        let links = guard.links.as_mut().expect("taken only at the end");
+        set_up_near(links, name, ifindex)?;
+        made.send(()).map_err(|_| failed())?;
+        let (far, far_ifindex) = inside.join().map_err(|_| failed())??;
+        Ok(Self {
+            name: name.to_owned(),
+            near: NearEnd { ifindex, mac, peer_mac: mac, mtu: pair_mtu },
+            links: guard.links.take().expect("taken only here"),
+            far,
+            far_ifindex,
+            mtu,
+            _namespace: namespace,
+        })
+    }
+
+    /// Name of its near end.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its near end, which the program is attached to.
+    pub(super) fn near(&self) -> NearEnd {
+        self.near
+    }
+
+    /// Has pieces fit an IPv6 MTU.
+    pub(super) fn set_ipv6_mtu(&mut self, ipv6_mtu: u32) -> Result<(), NetlinkError> {
+        let mtu = ipv6_mtu - GROWTH;
+        if mtu != self.mtu {
+            self.far.set_ipv4_default(self.far_ifindex, mtu)?;
+            debug!("IPv4 packets are fragmented to {mtu} bytes");
+            self.mtu = mtu;
+        }
+        Ok(())
+    }
+
+    /// Leads what the kernel itself sends to IPv4 clients into the near end. To be called once the program is attached
+    /// there: without it, what goes in circles until its hop limit ends.
+    pub(super) fn set_routes(&mut self, prefixes: &[Ipv6Net]) {
+        for prefix in prefixes {
+            if let Err(error) = self.links.set_ipv6_route(*prefix, self.near.ifindex) {
+                warn!("the kernel's own ICMPv6 errors to IPv4 clients will not be translated: {error}");
+            }
+        }
+    }
+}
+
+impl Drop for Fragmenter {
+    fn drop(&mut self) {
+        if let Err(error) = self.links.delete(self.near.ifindex)
+            && error.raw_os_error() != Some(libc::ENODEV)
+        {
+            warn!("the fragmenter's interface {} is left to the kernel to remove: {error}", self.name);
+        }
+    }
+}
+
+/// Removes the pair if setting it up fails half-way.
+struct Guard {
+    links: Option<Links>,
+    ifindex: u32,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(links) = &mut self.links {
+            let _ = links.delete(self.ifindex);
+        }
+    }
+}
+
+fn text(error: NetlinkError) -> String {
+    error.to_string()
+}
+
+/// A locally administered unicast address.
+fn random_mac() -> [u8; 6] {
+    let [a, b, c, d, e, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    [0x02, a, b, c, d, e]
+}
+
+/// Moves the calling thread into a new network namespace.
+fn open_namespace() -> Result<File, String> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| match error {
+        nix::Error::EPERM => "no permission to make a network namespace: it needs CAP_SYS_ADMIN".to_owned(),
+        other => format!("cannot make a network namespace: {}", plain(&other.into())),
+    })?;
+    for (key, value) in SETTINGS {
+        set(key, value)?;
+    }
+    File::open("/proc/thread-self/ns/net")
+        .map_err(|error| format!("cannot open its network namespace: {}", plain(&error)))
+}
+
+/// Writes a network setting. A kernel without IPv6 has none of its settings.
+fn set(key: &str, value: &str) -> Result<(), String> {
+    match sysctl(key, value) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && key.starts_with("ipv6/") => Ok(()),
+        Err(error) => Err(format!("cannot set /proc/sys/net/{key} to {value}: {}", plain(&error))),
+        Ok(()) => Ok(()),
+    }
+}
+
+fn make(links: &mut Links, near: &End<'_>, far: &End<'_>, namespace: &File) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        match links.add_veth(near, far, namespace.as_fd()) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) && start.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                return Err("an interface of this name is there already: does another relay run here?".to_owned());
+            }
+            other => return other.map_err(text),
+        }
+    }
+}
+
+/// The near end: the kernel forwards what the program hands it from there, even with one of the relay's own addresses as
+/// its source.
+fn set_up_near(links: &mut Links, name: &str, ifindex: u32) -> Result<(), String> {
+    // The stricter of the two counts: loose is needed where strict is set for all interfaces.
+    let all = std::fs::read_to_string("/proc/sys/net/ipv4/conf/all/rp_filter").unwrap_or_default();
+    let rp_filter = if all.trim() == "0" { "0" } else { "2" };
+    for (family, key, value) in [
+        ("ipv4", "rp_filter", rp_filter),
+        ("ipv4", "accept_local", "1"),
+        ("ipv4", "send_redirects", "0"),
+        ("ipv4", "forwarding", "1"),
+        ("ipv6", "accept_ra", "0"),
+        ("ipv6", "router_solicitations", "0"),
+        ("ipv6", "forwarding", "1"),
+    ] {
+        set(&format!("{family}/conf/{name}/{key}"), value)?;
+    }
+    quieten(name, &[Offload::TransmitChecksum, Offload::TcpSegmentation, Offload::GenericSegmentation])?;
+    links.up(ifindex).map_err(text)
+}
+
+/// The far end, in its namespace: whole packets in, pieces out.
+fn set_up_far(mtu: u32) -> Result<(Links, u32), String> {
+    let mut links = Links::open().map_err(text)?;
+    let ifindex = links.index(FAR).map_err(text)?;
+    quieten(FAR, &[Offload::TransmitChecksum, Offload::TcpSegmentation, Offload::GenericSegmentation])?;
+    links.up(ifindex).map_err(text)?;
+    // Only with GRO does a veth take frames from XDP on its peer when it has no program itself (Linux 5.13); some versions
+    // look at it only when both ends are up.
+    offload::set(FAR, Offload::GenericReceive, true)
+        .map_err(|error| format!("cannot switch GRO on: {}", plain(&error)))?;
+    links.set_ipv4_default(ifindex, mtu).map_err(text)?;
+    match links.set_ipv6_route(Ipv6Net::default(), ifindex) {
+        // A kernel without IPv6.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => {}
+        other => other.map_err(text)?,
+    }
+    Ok((links, ifindex))
+}
+
+/// Switches off what would make half-finished packets of whole ones.
+fn quieten(name: &str, offloads: &[Offload]) -> Result<(), String> {
+    for offload in offloads {
+        offload::set(name, *offload, false)
+            .map_err(|error| format!("cannot switch {offload:?} off on {name}: {}", plain(&error)))?;
+    }
+    Ok(())
+}

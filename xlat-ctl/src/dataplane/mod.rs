@@ -1,0 +1,434 @@
+//! The data plane: the XDP program in the kernel, its tables, and where it is attached.
+//!
+//! Only this module names the BPF library. What is to be translated comes in as lists ([`TableInput`]), what the machine is as
+//! a snapshot ([`Machine`]); nobody else touches a map.
+
+mod attach;
+mod error;
+mod fragmenter;
+mod interfaces;
+mod log;
+mod mapping;
+mod object;
+mod table;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::IpAddr,
+};
+
+use aya::{
+    Ebpf, TestRun, TestRunOptions,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray},
+};
+use ipnet::{Ipv4Net, Ipv6Net};
+use tracing::{debug, info};
+use xlat_common::{
+    address::Ipv6,
+    counters::Counters,
+    interface::MAX_IFINDEX,
+    programs,
+    settings::Settings,
+    table::{Bucket, TableHeader},
+};
+
+use self::{
+    attach::Link,
+    fragmenter::Fragmenter,
+    interfaces::{Maps, PrefixOfInterface, Records, Sources},
+    mapping::Mapping,
+    table::{Grace, Table},
+};
+pub use self::{
+    error::{AttachError, DataPlaneError, TableError},
+    table::Known,
+};
+use crate::netlink::Machine;
+
+/// An explicit address mapping (RFC 7757).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Eam {
+    /// IPv4 prefix, without host bits.
+    pub ipv4: Ipv4Net,
+    /// IPv6 prefix, without host bits.
+    pub ipv6: Ipv6Net,
+    /// Index of the translation prefix for the other end of its packets; `None`: the arrival interface's, else the first.
+    pub prefix: Option<u8>,
+}
+
+/// The operator's lists.
+#[derive(Clone, Debug, Default)]
+pub struct TableInput {
+    /// The EAMs; no two have the same prefix.
+    pub eams: Vec<Eam>,
+    /// IPv4 addresses that are refused.
+    pub deny4: Vec<Ipv4Net>,
+    /// IPv6 addresses that are refused.
+    pub deny6: Vec<Ipv6Net>,
+}
+
+/// How the program runs on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver if it can, else generic.
+    Auto,
+    /// In the driver.
+    Native,
+    /// On socket buffers, with any driver, slower.
+    Generic,
+}
+
+/// What a program instance is made with, beside its settings.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// How many EAMs the table has room for.
+    pub max_eams: u32,
+    /// Whether there is a fragmenter. Without it, IPv4 packets that would have to be fragmented are dropped.
+    pub fragmenter: bool,
+    /// Name of the fragmenter's interface.
+    pub fragmenter_name: String,
+    /// Index of the translation prefix for packets arriving at an interface, by the interface's name or a glob; the first that
+    /// matches counts, and where none does the index is 0.
+    pub prefix_of_interface: Vec<(String, u8)>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            max_eams: 65_536,
+            fragmenter: true,
+            fragmenter_name: "xlat0".to_owned(),
+            prefix_of_interface: Vec::new(),
+        }
+    }
+}
+
+/// Where the program is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Index of the interface.
+    pub ifindex: u32,
+    /// Its name when it was attached.
+    pub name: String,
+    /// [`XdpMode::Native`] or [`XdpMode::Generic`].
+    pub mode: XdpMode,
+}
+
+/// What the kernel says of the program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramInfo {
+    /// Its id.
+    pub id: u32,
+    /// Its name, as the kernel keeps it (15 bytes).
+    pub name: String,
+    /// Hash of its instructions, hexadecimal.
+    pub tag: String,
+    /// Bytes of machine code.
+    pub jited_bytes: u32,
+    /// Instructions that the verifier went through; 0 if the kernel does not say (before Linux 5.16).
+    pub instructions: u32,
+    /// Bytes of memory of the program.
+    pub memory: u32,
+    /// Bytes of memory of the look-up tables.
+    pub table_bytes: u64,
+}
+
+/// A program instance and everything that belongs to it. Dropping it leaves nothing behind.
+pub struct DataPlane {
+    // In this order they go: first nothing is attached, then there is no slow path, then no program.
+    links: BTreeMap<u32, Link>,
+    near_link: Option<Link>,
+    fragmenter: Option<Fragmenter>,
+    table: Table<Mapping>,
+    grace: Grace,
+    interfaces: Maps,
+    machine: Machine,
+    prefix_of_interface: PrefixOfInterface,
+    counters: PerCpuArray<MapData, Counters>,
+    settings: Settings,
+    table_bytes: u64,
+    _events: Option<log::Reader>,
+    _tail_calls: ProgramArray<MapData>,
+    ebpf: Ebpf,
+}
+
+impl DataPlane {
+    /// Loads a program instance with empty tables. It is attached nowhere.
+    ///
+    /// # Errors
+    /// Permissions, memory, or a kernel that does not take the program.
+    pub fn load(settings: &Settings, options: &LoadOptions) -> Result<Self, DataPlaneError> {
+        let prefix_of_interface = PrefixOfInterface::new(&options.prefix_of_interface)?;
+        if options.fragmenter {
+            error::check_capabilities()?;
+        }
+        let buckets = table::buckets_for(options.max_eams, 0);
+        let mut settings = object::complete(settings, buckets, 0);
+        // The program has the index of the fragmenter's near end as a constant.
+        let fragmenter = options
+            .fragmenter
+            .then(|| Fragmenter::new(&options.fragmenter_name, settings.lowest_ipv6_mtu, settings.multi_buffer != 0))
+            .transpose()?;
+        settings.fragmenter_ifindex = fragmenter.as_ref().map_or(0, |fragmenter| fragmenter.near().ifindex);
+        let object::Loaded { mut ebpf, tail_calls } = object::load(crate::OBJECT, &settings)?;
+        let events = log::read(&mut ebpf);
+        let table_bytes = u64::from(buckets) * size_of::<Bucket>() as u64;
+        let table = table(&mut ebpf, &settings)?;
+        let interfaces = Maps::new(
+            map::<Array<_, _>>(&mut ebpf, "INTERFACES")?,
+            map::<HashMap<_, _, _>>(&mut ebpf, "VLANS")?,
+            map::<HashMap<_, _, _>>(&mut ebpf, "MACS")?,
+        );
+        let counters = map::<PerCpuArray<_, _>>(&mut ebpf, "COUNTERS")?;
+        debug!("program loaded, {buckets} buckets in each table");
+        Ok(Self {
+            links: BTreeMap::new(),
+            near_link: None,
+            fragmenter,
+            table,
+            grace: Grace::new(mapping::wait_for_readers),
+            interfaces,
+            machine: Machine::default(),
+            prefix_of_interface,
+            counters,
+            settings,
+            table_bytes: 2 * table_bytes,
+            _events: events,
+            _tail_calls: tail_calls,
+            ebpf,
+        })
+    }
+
+    /// Makes the table what the lists say. Packets go on being translated meanwhile; each finds the old or the new entry of
+    /// an address.
+    ///
+    /// # Errors
+    /// No room, or two EAMs with one prefix; nothing is changed then.
+    pub fn replace_table(&mut self, input: &TableInput, machine: &Machine) -> Result<(), DataPlaneError> {
+        Ok(self.table.replace(input, own_addresses(machine), &mut self.grace)?)
+    }
+
+    /// Adds one EAM.
+    ///
+    /// # Errors
+    /// No room, or another EAM has one of its prefixes; nothing is changed then.
+    pub fn insert_eam(&mut self, eam: &Eam) -> Result<(), DataPlaneError> {
+        Ok(self.table.insert(eam, &mut self.grace)?)
+    }
+
+    /// Takes one EAM out.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn remove_eam(&mut self, eam: &Eam) -> Result<(), DataPlaneError> {
+        Ok(self.table.remove(eam, &mut self.grace)?)
+    }
+
+    /// What the table says of an address: the entry that the program finds for it.
+    #[must_use]
+    pub fn lookup(&self, address: IpAddr) -> Known {
+        self.table.lookup(address)
+    }
+
+    /// Follows the machine: its interfaces, addresses and MTUs.
+    ///
+    /// # Errors
+    /// The table has no room for all addresses, or the kernel refuses.
+    pub fn update_machine(&mut self, machine: &Machine) -> Result<(), DataPlaneError> {
+        self.machine.clone_from(machine);
+        self.tell_interfaces()?;
+        let (ipv4, ipv6) = interfaces::default_sources(machine);
+        self.table.set_default_addresses(
+            ipv4.map_or(0, std::net::Ipv4Addr::to_bits),
+            ipv6.map_or(Ipv6::UNSPECIFIED, Ipv6::from),
+        );
+        self.table.set_own(own_addresses(machine), &mut self.grace)?;
+        self.follow_mtu()
+    }
+
+    /// Attaches the program to an interface and says in which mode it runs there.
+    ///
+    /// # Errors
+    /// Somebody else's program is there, or the driver refuses.
+    pub fn attach(&mut self, ifindex: u32, name: &str, mode: XdpMode) -> Result<XdpMode, AttachError> {
+        if let Some(link) = self.links.get(&ifindex) {
+            return Ok(link.mode);
+        }
+        if ifindex >= MAX_IFINDEX {
+            return Err(AttachError::Index { interface: name.to_owned(), ifindex });
+        }
+        // From here on there are readers.
+        self.grace.set_readers(true);
+        self.start_fragmenter()?;
+        let link = attach::attach(object::xdp(&mut self.ebpf, programs::ENTRY)?, ifindex, name, mode)?;
+        let mode = link.mode;
+        self.links.insert(ifindex, link);
+        self.tell_interfaces()?;
+        self.follow_mtu()?;
+        Ok(mode)
+    }
+
+    /// Detaches the program from an interface.
+    ///
+    /// # Errors
+    /// It is not attached there, or the kernel refuses.
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), DataPlaneError> {
+        // Closing the link detaches; an interface that is gone has done so already.
+        drop(self.links.remove(&ifindex).ok_or(DataPlaneError::NotAttached(ifindex))?);
+        self.tell_interfaces()?;
+        self.follow_mtu()
+    }
+
+    /// Where the program is attached, without the fragmenter.
+    #[must_use]
+    pub fn attached(&self) -> Vec<Attached> {
+        let attached =
+            |(ifindex, link): (&u32, &Link)| Attached { ifindex: *ifindex, name: link.name.clone(), mode: link.mode };
+        self.links.iter().map(attached).collect()
+    }
+
+    /// Whether an interface is the data plane's own (the fragmenter's), which nobody else is to attach to.
+    #[must_use]
+    pub fn is_own_interface(&self, ifindex: u32) -> bool {
+        self.fragmenter.as_ref().is_some_and(|fragmenter| fragmenter.near().ifindex == ifindex)
+    }
+
+    /// The counters, summed over all CPUs.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn counters(&self) -> Result<Counters, DataPlaneError> {
+        let each = self.counters.get(&0, 0).map_err(|error| DataPlaneError::new("read the counters", &error))?;
+        let mut sum = Counters::ZERO;
+        for counters in each.iter() {
+            sum.add(counters);
+        }
+        Ok(sum)
+    }
+
+    /// What the kernel says of the entry program.
+    #[must_use]
+    pub fn program_info(&self) -> ProgramInfo {
+        let Some(Ok(info)) = self.ebpf.program(programs::ENTRY).map(aya::programs::Program::info) else {
+            return ProgramInfo { table_bytes: self.table_bytes, ..ProgramInfo::default() };
+        };
+        ProgramInfo {
+            id: info.id(),
+            name: info.name_as_str().unwrap_or_default().to_owned(),
+            tag: format!("{:016x}", info.tag()),
+            jited_bytes: info.size_jitted(),
+            instructions: info.verified_instruction_count().unwrap_or(0),
+            memory: info.memory_locked().unwrap_or(0),
+            table_bytes: self.table_bytes,
+        }
+    }
+
+    /// Runs the program once on a frame, as if it had arrived at an interface. Gives the XDP action and the frame as the
+    /// program left it.
+    ///
+    /// # Errors
+    /// The kernel refuses: no such interface, or a frame shorter than an Ethernet header.
+    pub fn test_run(&self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), DataPlaneError> {
+        /// Bytes that a packet may grow by.
+        const GROWTH: usize = 512;
+        let program =
+            self.ebpf.program(programs::ENTRY).and_then(|program| <&aya::programs::Xdp>::try_from(program).ok());
+        let program = program.ok_or_else(|| DataPlaneError::Object("the entry program is missing".to_owned()))?;
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context = [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
+        let mut out = vec![0; frame.len() + GROWTH];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::new()
+        };
+        let result = program.test_run(options).map_err(|error| {
+            DataPlaneError::new(&format!("run the program on a frame of interface {ifindex}"), &error)
+        })?;
+        out.truncate(result.data_size_out as usize);
+        Ok((result.return_value, out))
+    }
+
+    /// The settings in force, completed with what depends on the kernel and on this instance.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Attaches the fragmenter's near end, then leads packets into it.
+    fn start_fragmenter(&mut self) -> Result<(), DataPlaneError> {
+        let Some(fragmenter) = &mut self.fragmenter else { return Ok(()) };
+        if self.near_link.is_some() {
+            return Ok(());
+        }
+        let near = fragmenter.near();
+        let program = object::xdp(&mut self.ebpf, programs::ENTRY)?;
+        let name = fragmenter.name().to_owned();
+        let link = attach::attach(program, near.ifindex, &name, XdpMode::Native)
+            .map_err(|error| DataPlaneError::Fragmenter { name, reason: error.to_string() })?;
+        self.near_link = Some(link);
+        self.tell_interfaces()?;
+        if let Some(fragmenter) = &mut self.fragmenter {
+            fragmenter.set_routes(&prefixes(&self.settings));
+        }
+        Ok(())
+    }
+
+    fn tell_interfaces(&mut self) -> Result<(), DataPlaneError> {
+        let near_end = self.fragmenter.as_ref().map(Fragmenter::near);
+        let mut attached: BTreeMap<u32, XdpMode> = self.links.iter().map(|(index, link)| (*index, link.mode)).collect();
+        attached.extend(near_end.zip(self.near_link.as_ref()).map(|(near, link)| (near.ifindex, link.mode)));
+        let sources =
+            Sources { machine: &self.machine, attached: &attached, near_end, prefixes: &self.prefix_of_interface };
+        self.interfaces.hold(Records::new(&sources))
+    }
+
+    /// Keeps the fragmenter's pieces small enough for every interface that they can leave by.
+    fn follow_mtu(&mut self) -> Result<(), DataPlaneError> {
+        let Some(fragmenter) = &mut self.fragmenter else { return Ok(()) };
+        let mtus = self.links.keys().filter_map(|ifindex| Some(self.machine.interface(*ifindex)?.mtu));
+        // An interface below IPv6's minimum carries no IPv6 (RFC 8200 5).
+        let smallest = mtus.filter(|mtu| *mtu >= 1280).min().unwrap_or(u32::MAX);
+        Ok(fragmenter.set_ipv6_mtu(smallest.min(self.settings.lowest_ipv6_mtu))?)
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.links.clear();
+        self.near_link = None;
+        if let Some(fragmenter) = self.fragmenter.take() {
+            drop(fragmenter);
+            info!("the fragmenter is removed");
+        }
+    }
+}
+
+fn own_addresses(machine: &Machine) -> HashSet<IpAddr> {
+    machine.addresses().map(|(address, _)| address).collect()
+}
+
+fn prefixes(settings: &Settings) -> Vec<Ipv6Net> {
+    let used = settings.prefixes.iter().take(settings.prefix_count as usize);
+    used.filter_map(|prefix| Ipv6Net::new(prefix.address.into(), prefix.len as u8).ok()).collect()
+}
+
+/// Takes a map of the object, as the type that it is used as.
+fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, DataPlaneError> {
+    let map = ebpf.take_map(name).ok_or_else(|| DataPlaneError::Object(format!("map {name} is missing")))?;
+    T::try_from(map).map_err(|error| DataPlaneError::Object(format!("map {name}: {error}")))
+}
+
+fn table(ebpf: &mut Ebpf, settings: &Settings) -> Result<Table<Mapping>, DataPlaneError> {
+    let bytes = (settings.bucket_mask as usize + 1) * size_of::<Bucket>();
+    let mut mapping = |name: &str, bytes: usize| {
+        let map = ebpf.take_map(name).ok_or_else(|| DataPlaneError::Object(format!("map {name} is missing")))?;
+        let Map::Array(map) = map else { return Err(DataPlaneError::Object(format!("map {name} is no array"))) };
+        Mapping::new(map.fd(), bytes).map_err(|error| DataPlaneError::new(&format!("map {name} into memory"), &error))
+    };
+    let (ipv4, ipv6) = (mapping("TABLE4", bytes)?, mapping("TABLE6", bytes)?);
+    let header = mapping("HEADER", size_of::<TableHeader>())?;
+    let well_known = settings.prefixes.iter().any(|prefix| prefix.global_only != 0);
+    Ok(Table::new(ipv4, ipv6, header, settings.seed, prefixes(settings), well_known))
+}

@@ -1,0 +1,116 @@
+//! The embedded object: loading it as this kernel can take it.
+
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, Hasher, RandomState},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{MapData, ProgramArray},
+    programs::{Program, ProgramType, Xdp},
+    sys::{BpfHelper, is_helper_supported},
+};
+use xlat_common::{programs, settings::Settings};
+
+use super::error::DataPlaneError;
+
+/// Whether the kernel gives programs frames of several buffers (Linux 5.18).
+fn has_multi_buffer() -> bool {
+    // The helper and the flag came together.
+    matches!(is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len), Ok(true))
+}
+
+/// A number that nobody outside can know.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Completes the settings with what depends on the kernel and on this instance.
+pub(super) fn complete(settings: &Settings, buckets: u32, fragmenter_ifindex: u32) -> Settings {
+    Settings {
+        abi: xlat_common::ABI_VERSION,
+        bucket_mask: buckets - 1,
+        multi_buffer: has_multi_buffer().into(),
+        seed: random(),
+        fragmenter_ifindex,
+        ..*settings
+    }
+}
+
+/// The loaded object.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    /// The kernel empties an array of programs when the last reference from user space goes.
+    pub(super) tail_calls: ProgramArray<MapData>,
+}
+
+/// Loads every map and program of the object, and makes the rare packets' programs callable.
+pub(super) fn load(object: &[u8], settings: &Settings) -> Result<Loaded, DataPlaneError> {
+    let buckets = settings.bucket_mask + 1;
+    let object = if settings.multi_buffer == 0 { without_frags(object) } else { Cow::Borrowed(object) };
+    let mut ebpf = EbpfLoader::new()
+        .override_global("SETTINGS", settings, true)
+        .map_max_entries("TABLE4", buckets)
+        .map_max_entries("TABLE6", buckets)
+        .load(&object)?;
+    for (name, program) in ebpf.programs_mut() {
+        if let Program::Xdp(program) = program {
+            program.load().map_err(|error| DataPlaneError::of_program(name, &error))?;
+        }
+    }
+    let tail_calls = link_tail_calls(&mut ebpf)?;
+    Ok(Loaded { ebpf, tail_calls })
+}
+
+/// An older kernel refuses programs that say they can handle several buffers. They say it by the name of their section:
+/// in the section names, those of the relocations (`.relxdp.frags`) and the type information alike.
+fn without_frags(object: &[u8]) -> Cow<'_, [u8]> {
+    const WITH: &[u8] = b"xdp.frags\0";
+    const WITHOUT: &[u8] = b"xdp\0\0\0\0\0\0\0";
+    let mut object = object.to_vec();
+    let places: Vec<usize> =
+        object.windows(WITH.len()).enumerate().filter(|(_, bytes)| *bytes == WITH).map(|(place, _)| place).collect();
+    for place in places {
+        object[place..place + WITH.len()].copy_from_slice(WITHOUT);
+    }
+    Cow::Owned(object)
+}
+
+fn link_tail_calls(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>, DataPlaneError> {
+    let map = ebpf.take_map("PROGRAMS").ok_or_else(|| DataPlaneError::Object("map PROGRAMS is missing".to_owned()))?;
+    let mut array = ProgramArray::try_from(map).map_err(|error| DataPlaneError::Object(error.to_string()))?;
+    for (name, index) in programs::TAIL_CALLS {
+        let program = xdp(ebpf, name)?;
+        let fd = program.fd().map_err(|error| DataPlaneError::of_program(name, &error))?;
+        array
+            .set(*index, fd, 0)
+            .map_err(|error| DataPlaneError::new(&format!("make the program {name} callable"), &error))?;
+    }
+    Ok(array)
+}
+
+/// One of the object's XDP programs.
+pub(super) fn xdp<'ebpf>(ebpf: &'ebpf mut Ebpf, name: &str) -> Result<&'ebpf mut Xdp, DataPlaneError> {
+    ebpf.program_mut(name)
+        .and_then(|program| <&mut Xdp>::try_from(program).ok())
+        .ok_or_else(|| DataPlaneError::Object(format!("program {name} is missing")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn does_not_claim_several_buffers_before_an_older_kernel() {
+        let patched = without_frags(crate::OBJECT);
+        assert_eq!(patched.len(), crate::OBJECT.len());
+        assert!(!patched.windows(9).any(|bytes| bytes == b"xdp.frags"));
+    }
+
+    #[test]
+    fn gives_each_instance_its_own_seed() {
+        let seeds = [(); 2].map(|()| complete(&Settings::DEFAULT, 64, 0).seed);
+        assert_ne!(seeds[0], seeds[1]);
+    }
+}

@@ -1,0 +1,176 @@
+//! The record beside the tables: which lengths there are, which IPv4 addresses can be known at all.
+
+use std::{
+    mem::offset_of,
+    sync::atomic::Ordering::{Relaxed, Release},
+};
+
+use ipnet::Ipv6Net;
+use xlat_common::{
+    address::Ipv6,
+    table::{Lengths, TableHeader},
+};
+
+use super::{
+    family::Key,
+    memory::{Grace, Memory},
+};
+
+const WORD: usize = size_of::<u64>();
+/// /16 prefixes of the IPv4 address space.
+const BLOCKS: usize = 1 << 16;
+
+/// The writer's side of [`TableHeader`].
+pub(crate) struct Header<M> {
+    memory: M,
+    /// What is in the memory.
+    shadow: Box<TableHeader>,
+    /// For each /16: how many entries of the IPv4 table touch it.
+    blocks: Vec<u32>,
+    /// What the IPv6 table has in the translation prefixes.
+    touching: Touching,
+    /// How many grace periods had passed at the last switch of the lengths.
+    switched: Option<u64>,
+}
+
+/// What an entry does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Comes,
+    Goes,
+}
+
+impl Step {
+    fn take(self, count: &mut u32) {
+        *count = match self {
+            Self::Comes => *count + 1,
+            Self::Goes => *count - 1,
+        };
+    }
+}
+
+/// For each translation prefix: how many entries of the IPv6 table lie in it or around it.
+#[derive(Clone, Default)]
+pub(crate) struct Touching(Vec<(Ipv6Net, u32)>);
+
+impl Touching {
+    /// Counts an entry.
+    pub(crate) fn count(&mut self, key: Key<Ipv6>, step: Step) {
+        for (prefix, count) in &mut self.0 {
+            let len = u32::from(prefix.prefix_len().min(key.len));
+            if key.address.masked(len) == Ipv6::from(prefix.network()).masked(len) {
+                step.take(count);
+            }
+        }
+    }
+
+    /// Bit `i`: there is something in translation prefix `i`.
+    fn bits(&self) -> u32 {
+        self.0.iter().enumerate().fold(0, |bits, (index, (_, count))| bits | u32::from(*count > 0) << index)
+    }
+}
+
+impl<M: Memory> Header<M> {
+    /// Takes over memory full of zeros.
+    pub(crate) fn new(memory: M, prefixes: Vec<Ipv6Net>) -> Self {
+        let touching = Touching(prefixes.into_iter().map(|prefix| (prefix, 0)).collect());
+        let shadow = Box::new(TableHeader::EMPTY);
+        Self { memory, shadow, blocks: vec![0; BLOCKS], touching, switched: None }
+    }
+
+    /// Sources of ICMP errors where the interface has none. IPv4 in host order; 0 and `::`: none.
+    pub(crate) fn set_default_addresses(&mut self, ipv4: u32, ipv6: Ipv6) {
+        self.shadow.default_ipv4 = ipv4;
+        self.shadow.default_ipv6 = ipv6;
+        self.flush(0, offset_of!(TableHeader, reserved));
+    }
+
+    /// Whether addresses that EAMs give must be looked up too: bits of [`TableHeader::refused_by_eam`].
+    pub(crate) fn set_refused_by_eam(&mut self, bits: u64) {
+        self.shadow.refused_by_eam = bits;
+        self.flush(offset_of!(TableHeader, refused_by_eam), offset_of!(TableHeader, reserved));
+    }
+
+    /// Counts an entry of the IPv4 table: to be called before it comes and after it has gone.
+    pub(crate) fn count4(&mut self, key: Key<u32>, step: Step) {
+        let first = (key.address >> 16) as usize;
+        let blocks = if key.len >= 16 { 1 } else { 1 << (16 - key.len) };
+        for block in first..first + blocks {
+            let count = &mut self.blocks[block];
+            step.take(count);
+            let known = *count > 0;
+            let (word, bit) = (block / 64, 1 << (block % 64));
+            let before = self.shadow.ipv4_known[word];
+            let after = if known { before | bit } else { before & !bit };
+            if after != before {
+                self.shadow.ipv4_known[word] = after;
+                let start = offset_of!(TableHeader, ipv4_known) + word * WORD;
+                self.flush(start, start + WORD);
+            }
+        }
+    }
+
+    /// Counts an entry of the IPv6 table, which is seen with the next [`Self::set_lengths`].
+    pub(crate) fn count6(&mut self, key: Key<Ipv6>, step: Step) {
+        self.touching.count(key, step);
+    }
+
+    /// The counts of the IPv6 table, to be taken away and put back by who fills it at one go.
+    pub(crate) fn touching(&mut self) -> &mut Touching {
+        &mut self.touching
+    }
+
+    /// Says which lengths there are, from the numbers of entries of each.
+    pub(crate) fn set_lengths(&mut self, ipv4: &[u32], ipv6: &[u32], grace: &mut Grace) {
+        let active = (self.shadow.active & 1) as usize;
+        let mut new = Lengths { ipv4: [0; _], ipv6: [0; _], ..self.shadow.lengths[active] };
+        new.ipv4_count = list(ipv4, &mut new.ipv4);
+        new.ipv6_count = list(ipv6, &mut new.ipv6);
+        new.prefixes_with_entries = self.touching.bits();
+        if new == self.shadow.lengths[active] {
+            return;
+        }
+        if self.switched.is_some_and(|before| before >= grace.passed()) {
+            // A reader may still be at work with what is overwritten.
+            grace.wait();
+        }
+        let next = 1 - active;
+        self.shadow.lengths[next] = new;
+        let start = offset_of!(TableHeader, lengths) + next * size_of::<Lengths>();
+        self.flush(start, start + size_of::<Lengths>());
+        self.shadow.active = next as u32;
+        self.flush(0, WORD);
+        self.switched = Some(grace.passed());
+    }
+
+    /// Stores the bytes from `start` to `end` of the shadow, the last of them last.
+    fn flush(&self, start: usize, end: usize) {
+        let header: *const TableHeader = &raw const *self.shadow;
+        let words = self.memory.words();
+        let last = end.div_ceil(WORD) - 1;
+        for (index, to) in words.iter().enumerate().take(last + 1).skip(start / WORD) {
+            // SAFETY: within the shadow, which is a multiple of words long, aligned to 64 bytes and has no padding.
+            let word = unsafe { header.cast::<u64>().add(index).read() };
+            to.store(word, if index == last { Release } else { Relaxed });
+        }
+    }
+}
+
+const _: () = assert!(
+    size_of::<TableHeader>().is_multiple_of(WORD)
+        && offset_of!(TableHeader, lengths).is_multiple_of(WORD)
+        && size_of::<Lengths>().is_multiple_of(WORD)
+        && offset_of!(TableHeader, ipv4_known).is_multiple_of(WORD)
+);
+
+/// The lengths that occur, longest first, without the full one. Gives their number.
+fn list(counts: &[u32], lengths: &mut [u8]) -> u32 {
+    let shorter = &counts[..counts.len() - 1];
+    let present = shorter.iter().enumerate().rev().filter(|(_, count)| **count > 0);
+    let mut number = 0;
+    for (place, (len, _)) in lengths.iter_mut().zip(present) {
+        *place = len as u8;
+        number += 1;
+    }
+    number
+}

@@ -1,0 +1,529 @@
+//! The look-up tables: from the operator's lists to entries, and from entries to shared memory.
+//!
+//! [`plan`] says which entries follow from the lists, [`writer`] puts entries into one hash table while it is read,
+//! [`header`] keeps the record beside the tables. What is live is what is known: the writer keeps no second copy of the
+//! entries, which a million of them would make as large as the tables.
+
+mod family;
+mod header;
+mod memory;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{collections::HashSet, net::IpAddr, thread};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use xlat_common::{
+    address::Ipv6,
+    table::{Entry, TableHeader},
+};
+
+pub(crate) use self::memory::{Grace, Memory};
+use self::{
+    family::{Content, Family, Key, Rule, V4, V6},
+    header::{Header, Step},
+    plan::Specials,
+    writer::{Full, Place, Put, Writer},
+};
+use super::{Eam, TableInput};
+
+/// Why the table cannot be changed. Nothing has been.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// No room.
+    #[error(
+        "the {family} table is full: it has room for {capacity} entries (EAMs, deny lists and the machine's addresses \
+         together): raise dataplane.max_eams"
+    )]
+    Full {
+        /// "IPv4" or "IPv6".
+        family: &'static str,
+        /// Entries that fit.
+        capacity: usize,
+    },
+    /// Two EAMs have the same prefix.
+    #[error("two EAMs have the same {family} prefix: {prefix}")]
+    Twice {
+        /// "IPv4" or "IPv6".
+        family: &'static str,
+        /// The prefix.
+        prefix: String,
+    },
+    /// No EAM has these prefixes.
+    #[error("there is no EAM {ipv4} ↔ {ipv6} in the table")]
+    Missing {
+        /// IPv4 prefix.
+        ipv4: Ipv4Net,
+        /// IPv6 prefix.
+        ipv6: Ipv6Net,
+    },
+}
+
+/// How many buckets each table needs for so many EAMs: one for each EAM, and room for what comes from other lists.
+pub(crate) fn buckets_for(max_eams: u32, others: usize) -> u32 {
+    /// For interfaces' addresses that come later.
+    const SPARE: usize = 1024;
+    // A bucket for each EAM leaves half of the places free; the others are only given room.
+    let needed = (max_eams as usize).max((max_eams as usize + others + SPARE).div_ceil(2) + 1);
+    needed.next_power_of_two().clamp(64, 1 << 30) as u32
+}
+
+/// What the table says of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The flags of [`Entry`], without the prefix index.
+    pub flags: u8,
+    /// The EAM that covers it.
+    pub eam: Option<Eam>,
+}
+
+/// The two tables and the record beside them.
+pub(crate) struct Table<M> {
+    ipv4: Writer<V4, M>,
+    ipv6: Writer<V6, M>,
+    header: Header<M>,
+    special4: Specials<V4>,
+    special6: Specials<V6>,
+    well_known: bool,
+    deny4: Vec<Ipv4Net>,
+    deny6: Vec<Ipv6Net>,
+    own: HashSet<IpAddr>,
+}
+
+impl<M: Memory> Table<M> {
+    /// Takes over memory full of zeros. `well_known`: some translation prefix is restricted to global addresses.
+    pub(crate) fn new(ipv4: M, ipv6: M, header: M, seed: u64, prefixes: Vec<Ipv6Net>, well_known: bool) -> Self {
+        Self {
+            ipv4: Writer::new(ipv4, seed),
+            ipv6: Writer::new(ipv6, seed),
+            header: Header::new(header, prefixes),
+            special4: Specials::<V4>::new(),
+            special6: Specials::<V6>::new(),
+            well_known,
+            deny4: Vec::new(),
+            deny6: Vec::new(),
+            own: HashSet::new(),
+        }
+    }
+
+    /// Makes the table what the lists say, by as few changes as possible.
+    pub(crate) fn replace(
+        &mut self,
+        input: &TableInput,
+        own: HashSet<IpAddr>,
+        grace: &mut Grace,
+    ) -> Result<(), TableError> {
+        let rules: Vec<Rule> = input.eams.iter().map(rule).collect();
+        let (special4, special6) = specials(self.well_known, &input.deny4, &input.deny6, &own);
+        self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
+        if self.ipv4.len() == 0 && self.ipv6.len() == 0 {
+            self.fill(&rules, &special4, &special6, grace)?;
+        } else {
+            let (table4, table6) = (&self.ipv4, &self.ipv6);
+            let (ipv4, ipv6) = thread::scope(|scope| {
+                let ipv6 = scope.spawn(|| difference(table6, &rules, &special6));
+                (difference(table4, &rules, &special4), ipv6.join().expect("the other half does not panic"))
+            });
+            self.apply(&ipv4?, &ipv6?, grace)?;
+        }
+        (self.special4, self.special6, self.own) = (special4, special6, own);
+        self.deny4.clone_from(&input.deny4);
+        self.deny6.clone_from(&input.deny6);
+        self.mind_refused();
+        Ok(())
+    }
+
+    /// Adds an EAM.
+    pub(crate) fn insert(&mut self, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
+        let rule = rule(eam);
+        let ipv4 = with_rule(&self.ipv4, &rule).ok_or_else(|| twice::<V4>(eam.ipv4.to_string()))?;
+        let ipv6 = with_rule(&self.ipv6, &rule).ok_or_else(|| twice::<V6>(eam.ipv6.to_string()))?;
+        self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
+        let outcome = self.apply(&ipv4, &ipv6, grace);
+        self.mind_refused();
+        outcome
+    }
+
+    /// Takes an EAM out.
+    pub(crate) fn remove(&mut self, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
+        let missing = || TableError::Missing { ipv4: eam.ipv4, ipv6: eam.ipv6 };
+        let rule = rule(eam);
+        let ipv4 = without_rule(&self.ipv4, &rule, &self.special4).ok_or_else(missing)?;
+        let ipv6 = without_rule(&self.ipv6, &rule, &self.special6).ok_or_else(missing)?;
+        self.apply(&ipv4, &ipv6, grace)
+    }
+
+    /// Says which addresses are the relay's own.
+    pub(crate) fn set_own(&mut self, own: HashSet<IpAddr>, grace: &mut Grace) -> Result<(), TableError> {
+        if own == self.own {
+            return Ok(());
+        }
+        let (special4, special6) = specials(self.well_known, &self.deny4, &self.deny6, &own);
+        let changed: Vec<IpAddr> = own.symmetric_difference(&self.own).copied().collect();
+        let keys4 = changed.iter().filter_map(|address| match address {
+            IpAddr::V4(address) => Some(Key { address: address.to_bits(), len: V4::FULL }),
+            IpAddr::V6(_) => None,
+        });
+        let keys6 = changed.iter().filter_map(|address| match address {
+            IpAddr::V6(address) => Some(Key { address: Ipv6::from(*address), len: V6::FULL }),
+            IpAddr::V4(_) => None,
+        });
+        let ipv4 = with_specials(&self.ipv4, keys4, &special4);
+        let ipv6 = with_specials(&self.ipv6, keys6, &special6);
+        self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
+        self.apply(&ipv4, &ipv6, grace)?;
+        (self.special4, self.special6, self.own) = (special4, special6, own);
+        self.mind_refused();
+        Ok(())
+    }
+
+    /// Tells the program whether an address that an EAM gives can be one that is refused in its own family: where there are
+    /// deny lists, or an EAM covers one of the other ranges. It costs a second look-up per packet, so not always.
+    fn mind_refused(&mut self) {
+        let covered4 = self.special4.keys().any(|key| longest(&self.ipv4, *key).rule.is_some());
+        let covered6 = self.special6.keys().any(|key| longest(&self.ipv6, *key).rule.is_some());
+        let refused4 = if covered4 || !self.deny4.is_empty() { TableHeader::REFUSED4 } else { 0 };
+        let refused6 = if covered6 || !self.deny6.is_empty() { TableHeader::REFUSED6 } else { 0 };
+        self.header.set_refused_by_eam(refused4 | refused6);
+    }
+
+    /// Sources of ICMP errors where the interface has none. IPv4 in host order.
+    pub(crate) fn set_default_addresses(&mut self, ipv4: u32, ipv6: Ipv6) {
+        self.header.set_default_addresses(ipv4, ipv6);
+    }
+
+    /// What is known of an address: its longest match, as the program finds it.
+    pub(crate) fn lookup(&self, address: IpAddr) -> Known {
+        let content = match address {
+            IpAddr::V4(address) => longest(&self.ipv4, Key { address: address.to_bits(), len: V4::FULL }),
+            IpAddr::V6(address) => longest(&self.ipv6, Key { address: Ipv6::from(address), len: V6::FULL }),
+        };
+        let flags = content.flags | if content.rule.is_some() { Entry::EAM } else { 0 };
+        Known { flags, eam: content.rule.and_then(eam) }
+    }
+
+    fn fill(
+        &mut self,
+        rules: &[Rule],
+        special4: &Specials<V4>,
+        special6: &Specials<V6>,
+        grace: &mut Grace,
+    ) -> Result<(), TableError> {
+        let (ipv4, ipv6) = (rules.len() + special4.len(), rules.len() + special6.len());
+        if ipv4 > self.ipv4.capacity() {
+            return Err(full(&self.ipv4));
+        }
+        if ipv6 > self.ipv6.capacity() {
+            return Err(full(&self.ipv6));
+        }
+        let mut touching = std::mem::take(self.header.touching());
+        let (header, table4, table6) = (&mut self.header, &mut self.ipv4, &mut self.ipv6);
+        let count4 = |key| header.count4(key, Step::Comes);
+        let count6 = |key| touching.count(key, Step::Comes);
+        let filled = if grace.has_readers() {
+            fill(table4, rules, special4, grace, count4).and_then(|()| fill(table6, rules, special6, grace, count6))
+        } else {
+            // Nobody to wait for: the families need not share anything.
+            thread::scope(|scope| {
+                let ipv6 = scope.spawn(|| fill(table6, rules, special6, &mut Grace::new(|| {}), count6));
+                let ipv4 = fill(table4, rules, special4, grace, count4);
+                ipv4.and(ipv6.join().expect("the other half does not panic"))
+            })
+        };
+        *self.header.touching() = touching;
+        if filled.is_err() {
+            self.empty(grace);
+        }
+        self.header.set_lengths(self.ipv4.lengths(), self.ipv6.lengths(), grace);
+        filled
+    }
+
+    fn empty(&mut self, grace: &mut Grace) {
+        let ipv4 = Changes::<V4> { puts: Vec::new(), removals: self.ipv4.iter().map(|(_, e)| V4::key(&e)).collect() };
+        let ipv6 = Changes::<V6> { puts: Vec::new(), removals: self.ipv6.iter().map(|(_, e)| V6::key(&e)).collect() };
+        self.apply(&ipv4, &ipv6, grace).expect("taking out needs no room");
+    }
+
+    /// Makes changes to both tables, the record beside them wide enough all the time.
+    fn apply(&mut self, ipv4: &Changes<V4>, ipv6: &Changes<V6>, grace: &mut Grace) -> Result<(), TableError> {
+        ipv4.check_room(&self.ipv4)?;
+        ipv6.check_room(&self.ipv6)?;
+        ipv4.added().for_each(|key| self.header.count4(key, Step::Comes));
+        ipv6.added().for_each(|key| self.header.count6(key, Step::Comes));
+        let (wider4, wider6) = (ipv4.widened(&self.ipv4), ipv6.widened(&self.ipv6));
+        self.header.set_lengths(&wider4, &wider6, grace);
+        let outcome = self.apply_to_tables(ipv4, ipv6, grace);
+        if outcome.is_ok() {
+            ipv4.removals.iter().for_each(|key| self.header.count4(*key, Step::Goes));
+            ipv6.removals.iter().for_each(|key| self.header.count6(*key, Step::Goes));
+        } else {
+            ipv4.added().for_each(|key| self.header.count4(key, Step::Goes));
+            ipv6.added().for_each(|key| self.header.count6(key, Step::Goes));
+        }
+        self.header.set_lengths(self.ipv4.lengths(), self.ipv6.lengths(), grace);
+        outcome
+    }
+
+    fn apply_to_tables(&mut self, ipv4: &Changes<V4>, ipv6: &Changes<V6>, grace: &mut Grace) -> Result<(), TableError> {
+        let (back4, back6) = (ipv4.back(&self.ipv4), ipv6.back(&self.ipv6));
+        let refused = if self.ipv4.apply(&ipv4.puts, &ipv4.removals, grace).is_err() {
+            full(&self.ipv4)
+        } else if self.ipv6.apply(&ipv6.puts, &ipv6.removals, grace).is_err() {
+            full(&self.ipv6)
+        } else {
+            return Ok(());
+        };
+        // The check before has let through what then found no place: a table that is full and out of luck. What was there
+        // before has room.
+        let _ = self.ipv4.apply(&back4.fresh(&self.ipv4), &back4.removals, grace);
+        let _ = self.ipv6.apply(&back6.fresh(&self.ipv6), &back6.removals, grace);
+        Err(refused)
+    }
+}
+
+/// Changes of one table.
+struct Changes<F: Family> {
+    puts: Vec<Put>,
+    removals: Vec<Key<F::Address>>,
+}
+
+impl<F: Family> Changes<F> {
+    fn check_room<M: Memory>(&self, writer: &Writer<F, M>) -> Result<(), TableError> {
+        let left = writer.len() + self.added().count() - self.removals.len();
+        if left > writer.capacity() { Err(full(writer)) } else { Ok(()) }
+    }
+
+    /// Keys that are not there yet.
+    fn added(&self) -> impl Iterator<Item = Key<F::Address>> {
+        self.puts.iter().filter(|put| put.old.is_none()).map(|put| F::key(&put.entry))
+    }
+
+    /// The numbers of entries of each length, with the new ones and before any goes.
+    fn widened<M: Memory>(&self, writer: &Writer<F, M>) -> Vec<u32> {
+        let mut lengths = writer.lengths().to_vec();
+        self.added().for_each(|key| lengths[usize::from(key.len)] += 1);
+        lengths
+    }
+
+    /// The changes that take these back.
+    fn back<M: Memory>(&self, writer: &Writer<F, M>) -> Self {
+        let before = |key| writer.find(key).map(|(_, entry)| Put { entry, old: None });
+        let changed = self.puts.iter().filter(|put| put.old.is_some()).filter_map(|put| before(F::key(&put.entry)));
+        let gone = self.removals.iter().filter_map(|key| before(*key));
+        Self { puts: changed.chain(gone).collect(), removals: self.added().collect() }
+    }
+
+    /// The entries to put, with what they replace found again.
+    fn fresh<M: Memory>(&self, writer: &Writer<F, M>) -> Vec<Put> {
+        let find = |put: &Put| Put { old: writer.find(F::key(&put.entry)).map(|(place, _)| place), ..*put };
+        self.puts.iter().map(find).collect()
+    }
+}
+
+fn rule(eam: &Eam) -> Rule {
+    Rule {
+        ipv4: eam.ipv4.network().to_bits(),
+        len4: eam.ipv4.prefix_len(),
+        ipv6: eam.ipv6.network().into(),
+        len6: eam.ipv6.prefix_len(),
+        prefix: eam.prefix.unwrap_or(Entry::PREFIX_DEFAULT),
+    }
+}
+
+fn eam(rule: Rule) -> Option<Eam> {
+    Some(Eam {
+        ipv4: Ipv4Net::new(rule.ipv4.into(), rule.len4).ok()?,
+        ipv6: Ipv6Net::new(rule.ipv6.into(), rule.len6).ok()?,
+        prefix: (rule.prefix != Entry::PREFIX_DEFAULT).then_some(rule.prefix),
+    })
+}
+
+fn twice<F: Family>(prefix: String) -> TableError {
+    TableError::Twice { family: F::NAME, prefix }
+}
+
+fn full<F: Family, M: Memory>(writer: &Writer<F, M>) -> TableError {
+    TableError::Full { family: F::NAME, capacity: writer.capacity() }
+}
+
+/// The flags that the lists other than the EAMs give.
+fn specials(
+    well_known: bool,
+    deny4: &[Ipv4Net],
+    deny6: &[Ipv6Net],
+    own: &HashSet<IpAddr>,
+) -> (Specials<V4>, Specials<V6>) {
+    let (mut special4, mut special6) = (plan::built_in4(well_known), plan::built_in6());
+    for net in deny4 {
+        *special4.entry(V4::prefix(net.network().to_bits(), net.prefix_len())).or_default() |= Entry::DENIED;
+    }
+    for net in deny6 {
+        *special6.entry(V6::prefix(net.network().into(), net.prefix_len())).or_default() |= Entry::DENIED;
+    }
+    for address in own {
+        match address {
+            IpAddr::V4(address) => {
+                *special4.entry(Key { address: address.to_bits(), len: V4::FULL }).or_default() |= Entry::OWN;
+            }
+            IpAddr::V6(address) => {
+                *special6.entry(Key { address: (*address).into(), len: V6::FULL }).or_default() |= Entry::OWN;
+            }
+        }
+    }
+    (special4, special6)
+}
+
+fn longest<F: Family, M: Memory>(writer: &Writer<F, M>, key: Key<F::Address>) -> Content {
+    match writer.find(key) {
+        Some((_, entry)) => F::content(&entry),
+        None => around(writer, key),
+    }
+}
+
+fn around<F: Family, M: Memory>(writer: &Writer<F, M>, key: Key<F::Address>) -> Content {
+    writer.parent(key).map_or_else(Content::default, |entry| F::content(&entry).inherited())
+}
+
+/// Fills an empty table that nobody reads.
+fn fill<F: Family, M: Memory>(
+    writer: &mut Writer<F, M>,
+    rules: &[Rule],
+    specials: &Specials<F>,
+    grace: &mut Grace,
+    mut count: impl FnMut(Key<F::Address>),
+) -> Result<(), TableError> {
+    /// Entries between the look at a bucket and the store into it: its cache line is on the way meanwhile.
+    const AHEAD: usize = 32;
+    let mut waiting = Vec::with_capacity(AHEAD);
+    let mut put = |writer: &mut Writer<F, M>, waiting: &mut Vec<Entry>| {
+        for entry in waiting.drain(..) {
+            count(F::key(&entry));
+            match writer.fill(&entry, grace) {
+                Ok(true) => {}
+                Ok(false) => return Err(twice::<F>(format!("{:?}", F::key(&entry)))),
+                Err(Full) => return Err(full(writer)),
+            }
+        }
+        Ok(())
+    };
+    plan::for_each_entry::<F, _>(rules, specials, |entry| {
+        writer.prefetch(F::key(&entry));
+        waiting.push(entry);
+        if waiting.len() == AHEAD { put(writer, &mut waiting) } else { Ok(()) }
+    })?;
+    put(writer, &mut waiting)
+}
+
+/// What makes the table that which follows from the lists.
+fn difference<F: Family, M: Memory>(
+    writer: &Writer<F, M>,
+    rules: &[Rule],
+    specials: &Specials<F>,
+) -> Result<Changes<F>, TableError> {
+    let mut wanted = vec![0_u64; writer.places().div_ceil(64)];
+    let mut changes = Changes { puts: Vec::new(), removals: Vec::new() };
+    let mut new = HashSet::new();
+    plan::for_each_entry::<F, _>(rules, specials, |entry| {
+        let key = F::key(&entry);
+        let old = writer.find(key);
+        let again = match old {
+            Some((place, _)) => {
+                let (word, bit) = (place.index() / 64, 1 << (place.index() % 64));
+                let again = wanted[word] & bit != 0;
+                wanted[word] |= bit;
+                again
+            }
+            None => !new.insert(key),
+        };
+        if again {
+            return Err(twice::<F>(format!("{key:?}")));
+        }
+        if old.is_none_or(|(_, there)| there != entry) {
+            changes.puts.push(Put { entry, old: old.map(|(place, _)| place) });
+        }
+        Ok(())
+    })?;
+    let unwanted = |place: &Place| wanted[place.index() / 64] >> (place.index() % 64) & 1 == 0;
+    changes.removals = writer.iter().filter(|(place, _)| unwanted(place)).map(|(_, entry)| F::key(&entry)).collect();
+    Ok(changes)
+}
+
+/// The entries inside a prefix, itself not counted.
+fn inside<F: Family, M: Memory>(writer: &Writer<F, M>, outer: Key<F::Address>) -> impl Iterator<Item = (Place, Entry)> {
+    // A whole address has nothing inside: the table need not be gone through.
+    let entries = (outer.len < F::FULL).then(|| writer.iter());
+    entries.into_iter().flatten().filter(move |(_, entry)| entry.len > outer.len && F::contains(outer, F::key(entry)))
+}
+
+/// What an EAM changes when it comes. `None`: there is one with this prefix.
+fn with_rule<F: Family, M: Memory>(writer: &Writer<F, M>, rule: &Rule) -> Option<Changes<F>> {
+    let key = F::key_of(rule);
+    let (old, flags) = match writer.find(key) {
+        Some((_, entry)) if F::content(&entry).rule.is_some_and(|rule| F::key_of(&rule) == key) => return None,
+        Some((place, entry)) => (Some(place), F::content(&entry).flags),
+        None => (None, around(writer, key).flags),
+    };
+    let own = Put { entry: F::entry(key, Content { flags, rule: Some(*rule) }), old };
+    let covered = inside(writer, key).filter_map(|(place, entry)| {
+        let content = F::content(&entry);
+        let longer = content.rule.is_some_and(|there| F::key_of(&there).len > key.len);
+        let entry = F::entry(F::key(&entry), Content { rule: Some(*rule), ..content });
+        (!longer).then_some(Put { entry, old: Some(place) })
+    });
+    Some(Changes { puts: covered.chain([own]).collect(), removals: Vec::new() })
+}
+
+/// What an EAM changes when it goes. `None`: there is none like it.
+fn without_rule<F: Family, M: Memory>(
+    writer: &Writer<F, M>,
+    rule: &Rule,
+    specials: &Specials<F>,
+) -> Option<Changes<F>> {
+    let key = F::key_of(rule);
+    let (place, entry) = writer.find(key)?;
+    let content = F::content(&entry);
+    let same =
+        |there: Rule| (there.ipv4, there.len4, there.ipv6, there.len6) == (rule.ipv4, rule.len4, rule.ipv6, rule.len6);
+    if !content.rule.is_some_and(same) {
+        return None;
+    }
+    let next = around(writer, key).rule;
+    let covered = inside(writer, key).filter(|(_, entry)| F::content(entry).rule.is_some_and(same));
+    let mut puts: Vec<Put> = covered
+        .map(|(place, entry)| {
+            let content = Content { rule: next, ..F::content(&entry) };
+            Put { entry: F::entry(F::key(&entry), content), old: Some(place) }
+        })
+        .collect();
+    let mut removals = Vec::new();
+    if specials.contains_key(&key) {
+        puts.push(Put { entry: F::entry(key, Content { rule: next, ..content }), old: Some(place) });
+    } else {
+        removals.push(key);
+    }
+    Some(Changes { puts, removals })
+}
+
+/// What changed flags of whole addresses change.
+fn with_specials<F: Family, M: Memory>(
+    writer: &Writer<F, M>,
+    keys: impl Iterator<Item = Key<F::Address>>,
+    specials: &Specials<F>,
+) -> Changes<F> {
+    let mut changes = Changes { puts: Vec::new(), removals: Vec::new() };
+    for key in keys {
+        let old = writer.find(key);
+        let around = around(writer, key);
+        let rule = old.map_or(around.rule, |(_, entry)| F::content(&entry).rule);
+        let special = specials.get(&key);
+        if special.is_none() && rule.is_none_or(|rule| F::key_of(&rule) != key) {
+            changes.removals.extend(old.map(|_| key));
+            continue;
+        }
+        let entry = F::entry(key, Content { flags: around.flags | special.unwrap_or(&0), rule });
+        changes.puts.push(Put { entry, old: old.map(|(place, _)| place) });
+    }
+    changes
+}

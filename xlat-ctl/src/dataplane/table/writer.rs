@@ -1,0 +1,473 @@
+//! One hash table in shared memory, written while it is read: the writer's side of `xlat_common::table`, whose rules it
+//! keeps. It knows nothing of what the entries mean.
+
+use std::{
+    collections::{HashMap, HashSet},
+    marker::PhantomData,
+    sync::atomic::Ordering::{Relaxed, Release},
+};
+
+use xlat_common::{
+    address::Ipv6,
+    table::{Entry, OVERFLOW, first_bucket, second_bucket},
+};
+
+use super::{
+    family::{Family, Key},
+    memory::{Grace, Memory},
+};
+
+/// Entries in a bucket.
+const SLOTS: u32 = 2;
+/// Words of an entry.
+const WORDS: u32 = 4;
+/// Of a hundred places this many are used at most. Two candidate buckets of two places can nearly always be filled to 89 %.
+const FILL_PERCENT: u64 = 80;
+/// How many buckets are looked at for a chain of moves that makes room.
+const SEARCH: usize = 2000;
+
+/// Entries that are replaced between two grace periods at most.
+const MOST_AT_ONCE: usize = 16_384;
+
+/// The key's address.
+type Address<F> = <F as Family>::Address;
+
+/// An entry's place: bucket and slot in one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place(u32);
+
+impl Place {
+    fn new(bucket: u32, slot: u32) -> Self {
+        Self(bucket * SLOTS + slot)
+    }
+
+    fn bucket(self) -> u32 {
+        self.0 / SLOTS
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The places in two buckets.
+fn places(buckets: [u32; 2]) -> impl Iterator<Item = Place> {
+    buckets.into_iter().flat_map(|bucket| (0..SLOTS).map(move |slot| Place::new(bucket, slot)))
+}
+
+/// An entry to be in the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Put {
+    /// The entry.
+    pub(crate) entry: Entry,
+    /// Where the entry with the same key is that it replaces.
+    pub(crate) old: Option<Place>,
+}
+
+/// No place is left that an entry could lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// The table.
+pub(crate) struct Writer<F: Family, M> {
+    memory: M,
+    mask: u32,
+    seed: u64,
+    /// How many entries there are of each length.
+    lengths: Vec<u32>,
+    /// Number of entries.
+    live: usize,
+    /// For each bucket that has any: how many keys whose first bucket it is lie in their second.
+    overflowed: HashMap<u32, u32>,
+    /// Places that were withdrawn, with the number of grace periods that had passed then: not to be used before the next.
+    withdrawn: HashMap<Place, u64>,
+    family: PhantomData<F>,
+}
+
+impl<F: Family, M: Memory> Writer<F, M> {
+    /// Takes over memory full of zeros. Its size is a power of two buckets.
+    pub(crate) fn new(memory: M, seed: u64) -> Self {
+        let buckets = memory.words().len() as u32 / (SLOTS * WORDS);
+        assert!(buckets.is_power_of_two(), "a table has a power of two buckets, not {buckets}");
+        Self {
+            memory,
+            mask: buckets - 1,
+            seed,
+            lengths: vec![0; F::FULL as usize + 1],
+            live: 0,
+            overflowed: HashMap::new(),
+            withdrawn: HashMap::new(),
+            family: PhantomData,
+        }
+    }
+
+    /// Number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Number of entries that the table can hold.
+    pub(crate) fn capacity(&self) -> usize {
+        ((u64::from(self.mask) + 1) * u64::from(SLOTS) * FILL_PERCENT / 100) as usize
+    }
+
+    /// Number of places.
+    pub(crate) fn places(&self) -> usize {
+        (self.mask as usize + 1) * SLOTS as usize
+    }
+
+    /// How many entries there are of each prefix length.
+    pub(crate) fn lengths(&self) -> &[u32] {
+        &self.lengths
+    }
+
+    /// Finds the entry with exactly this key.
+    pub(crate) fn find(&self, key: Key<Address<F>>) -> Option<(Place, Entry)> {
+        let hash = F::hash(key, self.seed);
+        let first = first_bucket(hash, self.mask);
+        if let Some(found) = self.find_in(first, key) {
+            return Some(found);
+        }
+        if self.is_marked(first) { self.find_in(second_bucket(hash, self.mask), key) } else { None }
+    }
+
+    fn find_in(&self, bucket: u32, key: Key<Address<F>>) -> Option<(Place, Entry)> {
+        (0..SLOTS).find_map(|slot| {
+            let place = Place::new(bucket, slot);
+            let entry = self.load(place);
+            (entry.flags != 0 && F::key(&entry) == key).then_some((place, entry))
+        })
+    }
+
+    /// The entry with the longest key around `key`, `key` itself not counted.
+    pub(crate) fn parent(&self, key: Key<Address<F>>) -> Option<Entry> {
+        (0..key.len)
+            .rev()
+            .filter(|len| self.lengths[usize::from(*len)] > 0)
+            .find_map(|len| self.find(F::prefix(key.address, len)))
+            .map(|(_, entry)| entry)
+    }
+
+    /// All entries.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Place, Entry)> {
+        let entries = self.memory.words().chunks_exact(WORDS as usize).zip(0_u32..);
+        entries.filter_map(|(words, index)| {
+            let place = Place(index);
+            let is_used = words[0].load(Relaxed).to_ne_bytes()[FLAGS_BYTE] != 0;
+            is_used.then(|| (place, self.load(place)))
+        })
+    }
+
+    /// Brings the key's bucket nearer, for many look-ups in a row.
+    pub(crate) fn prefetch(&self, key: Key<Address<F>>) {
+        let bucket = first_bucket(F::hash(key, self.seed), self.mask);
+        let word = &raw const self.memory.words()[Place::new(bucket, 0).index() * WORDS as usize];
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch touches nothing, and the address is within the memory.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(word.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = word;
+    }
+
+    /// Puts entries in, then takes others out; if too many would be left, nothing is changed. A reader always finds the old
+    /// or the new entry of a key.
+    pub(crate) fn apply(&mut self, puts: &[Put], removals: &[Key<Address<F>>], grace: &mut Grace) -> Result<(), Full> {
+        let added = puts.iter().filter(|put| put.old.is_none()).count();
+        if self.live + added > self.capacity() + removals.len() {
+            return Err(Full);
+        }
+        // First in, then out; only a table without room for both at once is emptied first.
+        let emptied_first = self.live + added > self.capacity();
+        if emptied_first {
+            self.withdraw_all(removals, grace);
+        }
+        // While entries are being replaced, the old and the new take up room. What is in other steps may have moved.
+        let step = (self.places() / 32).clamp(1, MOST_AT_ONCE);
+        for (index, puts) in puts.chunks(step).enumerate() {
+            self.apply_step(puts, index > 0, grace)?;
+        }
+        if !emptied_first {
+            self.withdraw_all(removals, grace);
+        }
+        Ok(())
+    }
+
+    fn withdraw_all(&mut self, keys: &[Key<Address<F>>], grace: &Grace) {
+        for key in keys {
+            if let Some((place, _)) = self.find(*key) {
+                self.withdraw(place, grace);
+            }
+        }
+    }
+
+    fn apply_step(&mut self, puts: &[Put], look: bool, grace: &mut Grace) -> Result<(), Full> {
+        let mut puts = puts.to_vec();
+        for put in puts.iter_mut().filter(|put| look && put.old.is_some()) {
+            put.old = self.find(F::key(&put.entry)).map(|(place, _)| place);
+        }
+        let pinned: HashSet<Place> = puts.iter().filter_map(|put| put.old).collect();
+        let mut done = Done::default();
+        for put in &puts {
+            if self.put(put, &pinned, &mut done, grace).is_err() {
+                self.undo(&done, &pinned);
+                return Err(Full);
+            }
+        }
+        if !done.replaced.is_empty() {
+            // A reader that has looked past the new place finds the old one.
+            grace.wait();
+            for place in done.replaced {
+                self.withdraw(place, grace);
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, put: &Put, pinned: &HashSet<Place>, done: &mut Done<F>, grace: &mut Grace) -> Result<(), Full> {
+        if let Some(old) = put.old {
+            let before = self.load(old);
+            if (Entry { flags: before.flags, next_hop: before.next_hop, ..put.entry }) == before {
+                // Only the flags differ: one byte of one word.
+                done.flagged.push((old, before));
+                self.store_first_word(old, &put.entry);
+                return Ok(());
+            }
+        }
+        let place = self.room(F::key(&put.entry), pinned, grace).ok_or(Full)?;
+        self.publish(place, &put.entry);
+        done.published.push(F::key(&put.entry));
+        done.replaced.extend(put.old);
+        Ok(())
+    }
+
+    /// Takes back what `put` has done.
+    fn undo(&mut self, done: &Done<F>, pinned: &HashSet<Place>) {
+        for (place, before) in &done.flagged {
+            self.store_first_word(*place, before);
+        }
+        for key in &done.published {
+            let hash = F::hash(*key, self.seed);
+            let buckets = [first_bucket(hash, self.mask), second_bucket(hash, self.mask)];
+            let new = places(buckets).find(|place| {
+                let entry = self.load(*place);
+                entry.flags != 0 && F::key(&entry) == *key && !pinned.contains(place)
+            });
+            if let Some(place) = new {
+                self.clear(place, u64::MAX);
+            }
+        }
+    }
+
+    /// Puts one entry into a table that nobody reads. `Ok(false)`: its key is there already.
+    pub(crate) fn fill(&mut self, entry: &Entry, grace: &mut Grace) -> Result<bool, Full> {
+        let key = F::key(entry);
+        if self.find(key).is_some() {
+            return Ok(false);
+        }
+        let place = self.room(key, &HashSet::new(), grace).ok_or(Full)?;
+        self.publish(place, entry);
+        Ok(true)
+    }
+
+    /// A place for a key: a free one of its buckets, or one that is made free by moving others.
+    fn room(&mut self, key: Key<Address<F>>, pinned: &HashSet<Place>, grace: &mut Grace) -> Option<Place> {
+        let hash = F::hash(key, self.seed);
+        let buckets = [first_bucket(hash, self.mask), second_bucket(hash, self.mask)];
+        if let Some(place) = buckets.into_iter().find_map(|bucket| self.free_in(bucket, grace)) {
+            return Some(place);
+        }
+        if places(buckets).any(|place| self.withdrawn.contains_key(&place)) {
+            self.settle(grace);
+            return buckets.into_iter().find_map(|bucket| self.free_in(bucket, grace));
+        }
+        if let Some(place) = self.make_room(buckets, pinned, grace) {
+            return Some(place);
+        }
+        if self.withdrawn.is_empty() {
+            return None;
+        }
+        self.settle(grace);
+        self.make_room(buckets, pinned, grace)
+    }
+
+    /// Waits until the withdrawn places can be used.
+    fn settle(&mut self, grace: &mut Grace) {
+        grace.wait();
+        self.withdrawn.clear();
+    }
+
+    fn free_in(&self, bucket: u32, grace: &Grace) -> Option<Place> {
+        (0..SLOTS).map(|slot| Place::new(bucket, slot)).find(|place| {
+            self.load_first_word(*place).flags == 0
+                && self.withdrawn.get(place).is_none_or(|before| *before < grace.passed())
+        })
+    }
+
+    /// Looks for the shortest chain of entries that can each move to its other bucket, the last to a free place, and moves
+    /// them, from the last to the first. The place that becomes free is in one of `buckets`.
+    fn make_room(&mut self, buckets: [u32; 2], pinned: &HashSet<Place>, grace: &mut Grace) -> Option<Place> {
+        /// A bucket on the way, and the entry (of the bucket before) that would move here.
+        struct Step {
+            bucket: u32,
+            from: Option<(usize, Place)>,
+        }
+        let mut steps: Vec<Step> = buckets.into_iter().map(|bucket| Step { bucket, from: None }).collect();
+        let mut seen: HashSet<u32> = buckets.into_iter().collect();
+        let mut at = 0;
+        let mut target = None;
+        'search: while at < steps.len() && steps.len() < SEARCH {
+            for slot in 0..SLOTS {
+                let place = Place::new(steps[at].bucket, slot);
+                let entry = self.load(place);
+                if entry.flags == 0 || pinned.contains(&place) {
+                    continue;
+                }
+                let other = self.other_bucket(&entry, place.bucket());
+                if !seen.insert(other) {
+                    continue;
+                }
+                steps.push(Step { bucket: other, from: Some((at, place)) });
+                if let Some(free) = self.free_in(other, grace) {
+                    target = Some((steps.len() - 1, free));
+                    break 'search;
+                }
+            }
+            at += 1;
+        }
+        let (mut step, mut free) = target?;
+        while let Some((before, place)) = steps[step].from {
+            self.relocate(place, free, grace);
+            (step, free) = (before, place);
+        }
+        Some(free)
+    }
+
+    fn other_bucket(&self, entry: &Entry, bucket: u32) -> u32 {
+        let hash = F::hash(F::key(entry), self.seed);
+        let first = first_bucket(hash, self.mask);
+        if first == bucket { second_bucket(hash, self.mask) } else { first }
+    }
+
+    /// Moves an entry; its old place can be used at once.
+    fn relocate(&mut self, from: Place, to: Place, grace: &mut Grace) {
+        let entry = self.load(from);
+        self.publish(to, &entry);
+        grace.wait();
+        self.withdraw(from, grace);
+        grace.wait();
+        self.withdrawn.remove(&from);
+    }
+
+    /// Makes an entry visible.
+    fn publish(&mut self, place: Place, entry: &Entry) {
+        let first = first_bucket(F::hash(F::key(entry), self.seed), self.mask);
+        if place.bucket() != first {
+            *self.overflowed.entry(first).or_insert(0) += 1;
+            self.set_mark(first, true);
+        }
+        self.withdrawn.remove(&place);
+        self.live += 1;
+        self.lengths[usize::from(entry.len)] += 1;
+        let words = self.memory.words();
+        let at = place.index() * WORDS as usize;
+        words[at + 1].store(entry.ipv6.hi, Relaxed);
+        words[at + 2].store(entry.ipv6.lo, Relaxed);
+        words[at + 3].store(0, Relaxed);
+        self.store_first_word(place, entry);
+    }
+
+    /// Makes an entry invisible. Its place is not used before a grace period has passed.
+    fn withdraw(&mut self, place: Place, grace: &Grace) {
+        self.clear(place, grace.passed());
+    }
+
+    fn clear(&mut self, place: Place, passed: u64) {
+        let entry = self.load(place);
+        self.store_first_word(place, &Entry::NONE);
+        self.withdrawn.insert(place, passed);
+        self.live -= 1;
+        self.lengths[usize::from(entry.len)] -= 1;
+        let first = first_bucket(F::hash(F::key(&entry), self.seed), self.mask);
+        if place.bucket() != first
+            && let Some(count) = self.overflowed.get_mut(&first)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.overflowed.remove(&first);
+                self.set_mark(first, false);
+            }
+        }
+    }
+
+    fn load_first_word(&self, place: Place) -> Entry {
+        let word = self.memory.words()[place.index() * WORDS as usize].load(Relaxed);
+        let [a, b, c, d, len, eam_len4, eam_len6, flags] = word.to_ne_bytes();
+        Entry {
+            ipv4: u32::from_ne_bytes([a, b, c, d]),
+            len,
+            eam_len4: eam_len4 & !OVERFLOW,
+            eam_len6,
+            flags,
+            ..Entry::NONE
+        }
+    }
+
+    fn load(&self, place: Place) -> Entry {
+        let words = self.memory.words();
+        let at = place.index() * WORDS as usize;
+        let ipv6 = Ipv6 { hi: words[at + 1].load(Relaxed), lo: words[at + 2].load(Relaxed) };
+        Entry { ipv6, ..self.load_first_word(place) }
+    }
+
+    /// Stores the word that makes an entry valid, after everything that was stored before. The bucket's mark stays.
+    fn store_first_word(&self, place: Place, entry: &Entry) {
+        let mark = if place.0.is_multiple_of(SLOTS) && self.is_marked(place.bucket()) { OVERFLOW } else { 0 };
+        let [a, b, c, d] = entry.ipv4.to_ne_bytes();
+        let bytes = [a, b, c, d, entry.len, entry.eam_len4 & !OVERFLOW | mark, entry.eam_len6, entry.flags];
+        self.memory.words()[place.index() * WORDS as usize].store(u64::from_ne_bytes(bytes), Release);
+    }
+
+    fn mark_word(&self, bucket: u32) -> &std::sync::atomic::AtomicU64 {
+        &self.memory.words()[Place::new(bucket, 0).index() * WORDS as usize]
+    }
+
+    fn is_marked(&self, bucket: u32) -> bool {
+        self.mark_word(bucket).load(Relaxed).to_ne_bytes()[MARK_BYTE] & OVERFLOW != 0
+    }
+
+    fn set_mark(&self, bucket: u32, marked: bool) {
+        let word = self.mark_word(bucket);
+        let mut bytes = word.load(Relaxed).to_ne_bytes();
+        bytes[MARK_BYTE] = bytes[MARK_BYTE] & !OVERFLOW | if marked { OVERFLOW } else { 0 };
+        word.store(u64::from_ne_bytes(bytes), Release);
+    }
+}
+
+/// The mark's byte in the first word of a bucket.
+const MARK_BYTE: usize = std::mem::offset_of!(Entry, eam_len4);
+/// The flags' byte in the first word of an entry.
+const FLAGS_BYTE: usize = std::mem::offset_of!(Entry, flags);
+
+const _: () = {
+    assert!(std::mem::offset_of!(Entry, ipv4) == 0 && std::mem::offset_of!(Entry, len) == 4);
+    assert!(std::mem::offset_of!(Entry, eam_len6) == 6 && std::mem::offset_of!(Entry, flags) == 7);
+    assert!(std::mem::offset_of!(Entry, ipv6) == 8 && size_of::<Entry>() == 8 * WORDS as usize);
+};
+
+/// What has been done of a list of changes.
+struct Done<F: Family> {
+    /// Entries whose flags were changed in place, as they were.
+    flagged: Vec<(Place, Entry)>,
+    /// Keys of new entries.
+    published: Vec<Key<Address<F>>>,
+    /// Places of the entries that they replace: these keys are there twice.
+    replaced: Vec<Place>,
+}
+
+impl<F: Family> Default for Done<F> {
+    fn default() -> Self {
+        Self { flagged: Vec::new(), published: Vec::new(), replaced: Vec::new() }
+    }
+}

@@ -1,0 +1,18 @@
+//! The control plane of xlat: everything behind the `xlat-ctl` command.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod dataplane;
+pub mod eam;
+pub mod netlink;
+
+/// The compiled XDP program, an ELF object, aligned as its parser needs it.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xlat.o"));
+
+/// What the operating system says, without the number that Rust appends.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
+}

@@ -1,0 +1,7 @@
+//! The `xlat-ctl` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xlat_ctl::cli::main()
+}

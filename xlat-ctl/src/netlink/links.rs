@@ -1,0 +1,152 @@
+//! Making and changing links and routes.
+
+use std::{
+    fs, io,
+    net::Ipv6Addr,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+use ipnet::Ipv6Net;
+use rtnetlink::{
+    LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NetlinkDeserializable, NetlinkHeader},
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkMessage},
+        route::{RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
+    },
+    sys::protocols::NETLINK_ROUTE,
+};
+
+use super::socket::{NetlinkError, Socket};
+
+/// `rtm_protocol` of the routes that the daemon makes, so that an operator can tell them; no routing daemon uses it.
+pub(crate) const ROUTE_PROTOCOL: u8 = 64;
+/// Their metric: any route of the operator's goes before.
+const ROUTE_METRIC: u32 = 4096;
+/// `RTAX_LOCK`'s bit for the MTU.
+const LOCK_MTU: u32 = 1 << 2;
+
+/// One end of a veth pair.
+pub(crate) struct End<'text> {
+    pub(crate) name: &'text str,
+    pub(crate) mac: [u8; 6],
+    pub(crate) mtu: u32,
+}
+
+impl End<'_> {
+    /// No address resolution and no multicast: a link between two that know each other.
+    fn describe<T>(&self, message: LinkMessageBuilder<T>) -> LinkMessageBuilder<T> {
+        message.address(self.mac.to_vec()).mtu(self.mtu).arp(false).multicast(false)
+    }
+}
+
+/// Routes and links of one network namespace.
+pub(crate) struct Links {
+    socket: Socket,
+}
+
+impl Links {
+    /// Those of the calling thread's network namespace, whichever thread uses them later.
+    pub(crate) fn open() -> Result<Self, NetlinkError> {
+        Ok(Self { socket: Socket::open(NETLINK_ROUTE)? })
+    }
+
+    /// Makes a veth pair with the far end in another network namespace.
+    pub(crate) fn add_veth(
+        &mut self,
+        near: &End<'_>,
+        far: &End<'_>,
+        namespace: BorrowedFd<'_>,
+    ) -> Result<(), NetlinkError> {
+        let peer = far
+            .describe(LinkMessageBuilder::<LinkUnspec>::default().name(far.name))
+            .setns_by_fd(namespace.as_raw_fd())
+            .build();
+        let pair = near
+            .describe(LinkMessageBuilder::<LinkVeth>::new(near.name, far.name))
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .build();
+        let what = format!("make the veth pair {}", near.name);
+        self.socket.change(&what, RouteNetlinkMessage::NewLink(pair), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Removes a link, with all its routes.
+    pub(crate) fn delete(&mut self, ifindex: u32) -> Result<(), NetlinkError> {
+        let link = LinkUnspec::new_with_index(ifindex).build();
+        self.socket.change(&format!("remove interface {ifindex}"), RouteNetlinkMessage::DelLink(link), 0)
+    }
+
+    /// The index of an interface.
+    pub(crate) fn index(&mut self, name: &str) -> Result<u32, NetlinkError> {
+        let what = format!("find interface {name}");
+        let question = RouteNetlinkMessage::GetLink(LinkUnspec::new_with_name(name).build());
+        let mut index = None;
+        self.socket.get(&what, question, &mut |kind, payload| {
+            let mut header = NetlinkHeader::default();
+            header.message_type = kind;
+            match RouteNetlinkMessage::deserialize(&header, payload) {
+                Ok(RouteNetlinkMessage::NewLink(link)) => index = Some(link.header.index),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+            Ok(())
+        })?;
+        index.ok_or(NetlinkError::Answer { what, detail: "no interface in it".to_owned() })
+    }
+
+    /// Brings a link up, without IPv6 addresses of its own making.
+    pub(crate) fn up(&mut self, ifindex: u32) -> Result<(), NetlinkError> {
+        let what = format!("bring interface {ifindex} up");
+        let no_addresses = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
+            In6AddrGenMode::None,
+        )])]);
+        let quiet = LinkUnspec::new_with_index(ifindex).append_extra_attribute(no_addresses).build();
+        match self.socket.change(&what, RouteNetlinkMessage::SetLink(quiet), 0) {
+            // A kernel without IPv6 (ipv6.disable=1) has nothing to be quieted.
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {}
+            other => other?,
+        }
+        self.set(&what, LinkUnspec::new_with_index(ifindex).up().build())
+    }
+
+    fn set(&mut self, what: &str, message: LinkMessage) -> Result<(), NetlinkError> {
+        self.socket.change(what, RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// The IPv4 default route: everything goes out of one interface in packets of at most `mtu` bytes, whatever path MTU
+    /// discovery learns.
+    pub(crate) fn set_ipv4_default(&mut self, ifindex: u32, mtu: u32) -> Result<(), NetlinkError> {
+        let mut route =
+            RouteMessageBuilder::<std::net::Ipv4Addr>::new().output_interface(ifindex).scope(RouteScope::Link).build();
+        route.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Lock(LOCK_MTU), RouteMetric::Mtu(mtu)]));
+        self.route("set the fragmenter's IPv4 route", route)
+    }
+
+    /// A route for an IPv6 prefix out of one interface.
+    pub(crate) fn set_ipv6_route(&mut self, prefix: Ipv6Net, ifindex: u32) -> Result<(), NetlinkError> {
+        let route = RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(prefix.network(), prefix.prefix_len())
+            .output_interface(ifindex)
+            .priority(ROUTE_METRIC)
+            .protocol(RouteProtocol::Other(ROUTE_PROTOCOL))
+            .build();
+        self.route(&format!("set a route for {prefix}"), route)
+    }
+
+    fn route(&mut self, what: &str, message: RouteMessage) -> Result<(), NetlinkError> {
+        self.socket.change(what, RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+}
+
+/// Writes a network setting below `/proc/sys/net`, in the calling thread's network namespace.
+///
+/// # Errors
+/// As writing to the file; a setting that has the value already needs no writing.
+pub(crate) fn sysctl(key: &str, value: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/net/{key}");
+    if fs::read_to_string(&path)?.trim() == value {
+        return Ok(());
+    }
+    fs::write(path, value)
+}

@@ -1,0 +1,306 @@
+//! The machine as the kernel tells it: interfaces, their addresses and what they can do.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use rtnetlink::{
+    packet_core::{NetlinkDeserializable, NetlinkHeader},
+    packet_route::{
+        RouteNetlinkMessage,
+        address::{AddressAttribute, AddressMessage},
+        link::{InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
+    },
+    sys::protocols::NETLINK_ROUTE,
+};
+use tracing::warn;
+
+use super::{
+    features::{self, Family},
+    socket::{NetlinkError, Socket},
+};
+
+/// A VLAN sub-interface's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// `ifindex` of the device that carries the tagged frames.
+    pub parent: u32,
+    /// VLAN ID.
+    pub id: u16,
+    /// Tag protocol: 0x8100 or 0x88a8.
+    pub protocol: u16,
+}
+
+/// How an XDP program is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XdpProgram {
+    /// Its id; 0 if several are attached.
+    pub id: u32,
+    /// Whether it runs on socket buffers (generic mode) and not in the driver or the device.
+    pub generic: bool,
+}
+
+/// One network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// Link-layer address; zero where there is none of six bytes.
+    pub mac: [u8; 6],
+    /// MTU of the IP packet, bytes.
+    pub mtu: u32,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// The kind of a virtual device, as `ip link` writes it: `veth`, `vlan`, `bridge` …
+    pub kind: Option<String>,
+    /// For a VLAN sub-interface.
+    pub vlan: Option<Vlan>,
+    /// IPv4 addresses with the length of their prefix, in the kernel's order.
+    pub ipv4: Vec<Ipv4Net>,
+    /// IPv6 addresses with the length of their prefix, in the kernel's order.
+    pub ipv6: Vec<Ipv6Net>,
+    /// The XDP program that is attached.
+    pub xdp_program: Option<XdpProgram>,
+    /// `enum netdev_xdp_act`; `None`: the kernel does not say (before Linux 6.3).
+    pub xdp_features: Option<u64>,
+}
+
+impl Interface {
+    /// Whether the device takes frames that XDP sends out of it. `None`: the kernel does not say.
+    #[must_use]
+    pub fn takes_xdp_frames(&self) -> Option<bool> {
+        self.xdp_features.map(|features| features & features::NDO_XMIT != 0)
+    }
+}
+
+/// Every interface of the machine (of the daemon's network namespace), in the order of `ifindex`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// The interfaces.
+    pub interfaces: Vec<Interface>,
+}
+
+impl Machine {
+    /// Every address of every interface, with the name of the interface.
+    pub fn addresses(&self) -> impl Iterator<Item = (IpAddr, &str)> {
+        self.interfaces.iter().flat_map(|interface| {
+            let ipv4 = interface.ipv4.iter().map(|net| IpAddr::from(net.addr()));
+            let ipv6 = interface.ipv6.iter().map(|net| IpAddr::from(net.addr()));
+            ipv4.chain(ipv6).map(|address| (address, interface.name.as_str()))
+        })
+    }
+
+    /// The interface with this index.
+    #[must_use]
+    pub fn interface(&self, ifindex: u32) -> Option<&Interface> {
+        let place = self.interfaces.binary_search_by_key(&ifindex, |interface| interface.ifindex).ok()?;
+        Some(&self.interfaces[place])
+    }
+}
+
+/// The sockets that snapshots are taken through.
+pub(super) struct Observer {
+    route: Socket,
+    generic: Socket,
+    family: Option<Family>,
+}
+
+impl Observer {
+    pub(super) fn open() -> Result<Self, NetlinkError> {
+        let mut generic = features::open()?;
+        let family = Family::find(&mut generic)?;
+        Ok(Self { route: Socket::open(NETLINK_ROUTE)?, generic, family })
+    }
+
+    /// The multicast group of XDP features' changes.
+    pub(super) fn features_group(&self) -> Option<u32> {
+        self.family?.management
+    }
+
+    pub(super) fn snapshot(&mut self) -> Result<Machine, NetlinkError> {
+        let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let mut interfaces = self.route.dump("list the interfaces", &links, |kind, payload| {
+            Ok(match read(kind, payload) {
+                Some(RouteNetlinkMessage::NewLink(link)) => Some(interface(&link)),
+                _ => None,
+            })
+        })?;
+        interfaces.sort_by_key(|interface| interface.ifindex);
+        let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let addresses = self.route.dump("list the addresses", &addresses, |kind, payload| {
+            Ok(match read(kind, payload) {
+                Some(RouteNetlinkMessage::NewAddress(address)) => Some(address),
+                _ => None,
+            })
+        })?;
+        let mut machine = Machine { interfaces };
+        for address in &addresses {
+            machine.add_address(address);
+        }
+        if let Some(family) = self.family {
+            let features = family.features(&mut self.generic)?;
+            for interface in &mut machine.interfaces {
+                interface.xdp_features = features.get(&interface.ifindex).copied();
+            }
+        }
+        Ok(machine)
+    }
+}
+
+/// A message, or `None` and a warning: one strange interface must not hide the others.
+fn read(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
+    let mut header = NetlinkHeader::default();
+    header.message_type = kind;
+    RouteNetlinkMessage::deserialize(&header, payload)
+        .inspect_err(|error| warn!("an interface or address is left out, the kernel's words cannot be read: {error}"))
+        .ok()
+}
+
+fn interface(link: &LinkMessage) -> Interface {
+    let mut interface = Interface {
+        ifindex: link.header.index,
+        name: String::new(),
+        mac: [0; 6],
+        mtu: 0,
+        up: link.header.flags.contains(LinkFlags::Up),
+        kind: None,
+        vlan: None,
+        ipv4: Vec::new(),
+        ipv6: Vec::new(),
+        xdp_program: None,
+        xdp_features: None,
+    };
+    let (mut parent, mut foreign_parent, mut vlan) = (None, false, None);
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => interface.name.clone_from(name),
+            LinkAttribute::Address(bytes) => interface.mac = bytes.as_slice().try_into().unwrap_or_default(),
+            LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+            LinkAttribute::Link(ifindex) => parent = Some(*ifindex),
+            LinkAttribute::LinkNetNsId(_) => foreign_parent = true,
+            LinkAttribute::Xdp(attributes) => interface.xdp_program = xdp_program(attributes),
+            LinkAttribute::LinkInfo(infos) => {
+                for info in infos {
+                    match info {
+                        LinkInfo::Kind(kind) => interface.kind = Some(kind.to_string()),
+                        LinkInfo::Data(InfoData::Vlan(attributes)) => vlan = Some(tag(attributes)),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    // A parent in another network namespace has an index of that namespace.
+    if let (Some((id, protocol)), Some(parent), false) = (vlan, parent, foreign_parent) {
+        interface.vlan = Some(Vlan { parent, id, protocol });
+    }
+    interface
+}
+
+fn tag(attributes: &[InfoVlan]) -> (u16, u16) {
+    let (mut id, mut protocol) = (0, 0x8100);
+    for attribute in attributes {
+        match attribute {
+            InfoVlan::Id(value) => id = *value,
+            InfoVlan::Protocol(value) => protocol = (*value).into(),
+            _ => {}
+        }
+    }
+    (id, protocol)
+}
+
+fn xdp_program(attributes: &[LinkXdp]) -> Option<XdpProgram> {
+    let (mut program, mut attached) = (XdpProgram { id: 0, generic: false }, false);
+    for attribute in attributes {
+        match attribute {
+            LinkXdp::Attached(mode) => {
+                attached = *mode != XdpAttached::None;
+                program.generic = *mode == XdpAttached::SocketBuffer;
+            }
+            LinkXdp::ProgId(id) => program.id = *id,
+            _ => {}
+        }
+    }
+    attached.then_some(program)
+}
+
+impl Machine {
+    fn add_address(&mut self, message: &AddressMessage) {
+        let Ok(place) = self.interfaces.binary_search_by_key(&message.header.index, |interface| interface.ifindex)
+        else {
+            return;
+        };
+        // With a peer (point-to-point), IFA_ADDRESS is the peer's and IFA_LOCAL the interface's own.
+        let (mut own, mut other) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                AddressAttribute::Local(address) => own = Some(*address),
+                AddressAttribute::Address(address) => other = Some(*address),
+                _ => {}
+            }
+        }
+        let len = message.header.prefix_len;
+        let interface = &mut self.interfaces[place];
+        match own.or(other) {
+            Some(IpAddr::V4(address)) => interface.ipv4.push(net4(address, len)),
+            Some(IpAddr::V6(address)) => interface.ipv6.push(net6(address, len)),
+            None => {}
+        }
+    }
+}
+
+fn net4(address: Ipv4Addr, len: u8) -> Ipv4Net {
+    Ipv4Net::new(address, len).unwrap_or_else(|_| address.into())
+}
+
+fn net6(address: Ipv6Addr, len: u8) -> Ipv6Net {
+    Ipv6Net::new(address, len).unwrap_or_else(|_| address.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_route::link::{InfoKind, VlanProtocol};
+
+    use super::*;
+
+    /// What `ip link add link eth0 name eth0.7 type vlan proto 802.1ad id 7` makes.
+    fn vlan(more: Option<LinkAttribute>) -> LinkMessage {
+        let mut link = LinkMessage::default();
+        link.header.index = 5;
+        link.attributes = vec![
+            LinkAttribute::IfName("eth0.7".to_owned()),
+            LinkAttribute::Mtu(1500),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]),
+            LinkAttribute::Link(3),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Vlan),
+                LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(7), InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)])),
+            ]),
+        ];
+        link.attributes.extend(more);
+        link
+    }
+
+    #[test]
+    fn reads_a_vlan_sub_interface() {
+        let read = interface(&vlan(None));
+        assert_eq!((read.name.as_str(), read.kind.as_deref(), read.mtu), ("eth0.7", Some("vlan"), 1500));
+        assert_eq!(read.vlan, Some(Vlan { parent: 3, id: 7, protocol: 0x88a8 }));
+    }
+
+    #[test]
+    fn knows_no_parent_in_another_namespace() {
+        assert_eq!(interface(&vlan(Some(LinkAttribute::LinkNetNsId(1)))).vlan, None);
+    }
+
+    #[test]
+    fn reads_the_attached_program() {
+        let native = [LinkXdp::Attached(XdpAttached::Driver), LinkXdp::ProgId(9)];
+        assert_eq!(xdp_program(&native), Some(XdpProgram { id: 9, generic: false }));
+        let generic = [LinkXdp::Attached(XdpAttached::SocketBuffer), LinkXdp::ProgId(9)];
+        assert_eq!(xdp_program(&generic), Some(XdpProgram { id: 9, generic: true }));
+        assert_eq!(xdp_program(&[LinkXdp::Attached(XdpAttached::None)]), None);
+    }
+}

@@ -1,0 +1,17 @@
+//! What the kernel says of the machine's interfaces and addresses, and the few things the daemon asks it to make.
+//!
+//! Only this module names netlink types. Everything is a whole snapshot: there is no state to keep in step with the kernel,
+//! and an overrun of the netlink socket is answered by the same snapshot as any other news.
+
+pub(crate) mod features;
+pub(crate) mod links;
+mod machine;
+pub(crate) mod offload;
+pub(crate) mod socket;
+mod watch;
+
+pub use self::{
+    machine::{Interface, Machine, Vlan, XdpProgram},
+    socket::NetlinkError,
+    watch::{snapshot, watch},
+};

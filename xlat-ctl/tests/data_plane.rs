@@ -1,0 +1,497 @@
+//! The data plane's loader against the real kernel, each test in a network namespace of its own.
+
+use std::{
+    fs,
+    io::{Error, ErrorKind},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ipnet::Ipv6Net;
+use xlat_common::{
+    counters::{Direction, Protocol, Verdict},
+    settings::{Settings, TranslationPrefix},
+    table::Entry,
+};
+use xlat_ctl::{
+    dataplane::{AttachError, DataPlane, DataPlaneError, Eam, LoadOptions, TableError, TableInput, XdpMode},
+    netlink,
+};
+
+type Watched = tokio::sync::watch::Receiver<std::sync::Arc<netlink::Machine>>;
+
+const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
+
+/// Runs a test in a network namespace that ends with it.
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    let thread = thread::spawn(move || {
+        // SAFETY: a system call with a number only; this thread is not shared with other tests.
+        let result = unsafe { libc::unshare(libc::CLONE_NEWNET) };
+        assert_eq!(result, 0, "this test makes network namespaces and loads BPF programs: run it as root");
+        ip("link set lo up");
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Runs `ip` with the words of a line.
+fn ip(line: &str) {
+    run("ip", line);
+}
+
+fn run(program: &str, line: &str) {
+    let output =
+        Command::new(program).args(line.split_whitespace()).output().expect("the tests need iproute2, ethtool");
+    assert!(output.status.success(), "{program} {line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn says(line: &str) -> String {
+    let output = Command::new("ip").args(line.split_whitespace()).output().expect("the tests need iproute2");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn sysctl(key: &str, value: &str) {
+    fs::write(format!("/proc/sys/net/{key}"), value).unwrap();
+}
+
+fn ifindex(name: &str) -> u32 {
+    netlink::snapshot().unwrap().interfaces.iter().find(|interface| interface.name == name).unwrap().ifindex
+}
+
+fn mac(name: &str) -> [u8; 6] {
+    netlink::snapshot().unwrap().interfaces.iter().find(|interface| interface.name == name).unwrap().mac
+}
+
+/// Two wires: `v4` and `v6` are the relay's, `c4` and `c6` their other ends, which take frames from XDP.
+fn wires() {
+    for (own, other) in [("v4", "c4"), ("v6", "c6")] {
+        ip(&format!("link add {own} type veth peer name {other}"));
+        for name in [own, other] {
+            fs::write(format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"), "1").unwrap();
+            fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0").unwrap();
+            ip(&format!("link set {name} up"));
+        }
+        run("ethtool", &format!("-K {other} gro on"));
+        // What arrives there is looked at, not forwarded by this namespace once more.
+        sysctl(&format!("ipv6/conf/{other}/disable_ipv6"), "1");
+    }
+    ip("addr add 192.0.2.1/24 dev v4");
+    ip("addr add 2001:db8:1::1/64 dev v6 nodad");
+    let text = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
+    ip(&format!("neigh replace 192.0.2.2 lladdr {} nud permanent dev v4", text(mac("c4"))));
+    ip(&format!("neigh replace 2001:db8:1::2 lladdr {} nud permanent dev v6", text(mac("c6"))));
+    for key in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        sysctl(key, "1");
+    }
+}
+
+fn prefix() -> Ipv6Net {
+    "2001:db8:6464::/96".parse().unwrap()
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings { prefix_count: 1, ..Settings::DEFAULT };
+    settings.prefixes[0] = TranslationPrefix { address: prefix().network().into(), len: 96, global_only: 0 };
+    settings
+}
+
+fn options() -> LoadOptions {
+    LoadOptions { max_eams: 100, ..LoadOptions::default() }
+}
+
+fn without_fragmenter() -> LoadOptions {
+    LoadOptions { fragmenter: false, ..options() }
+}
+
+fn eam(ipv4: &str, ipv6: &str) -> Eam {
+    Eam { ipv4: ipv4.parse().unwrap(), ipv6: ipv6.parse().unwrap(), prefix: None }
+}
+
+fn www() -> TableInput {
+    TableInput { eams: vec![eam("198.51.100.10/32", "2001:db8:1::2/128")], ..TableInput::default() }
+}
+
+/// A loaded data plane that knows the machine and has one EAM.
+fn relay(options: &LoadOptions) -> DataPlane {
+    let mut relay = DataPlane::load(&settings(), options).unwrap();
+    let machine = netlink::snapshot().unwrap();
+    relay.update_machine(&machine).unwrap();
+    relay.replace_table(&www(), &machine).unwrap();
+    relay
+}
+
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 =
+        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+/// A UDP packet with a payload of so many bytes, DF clear.
+fn ipv4_udp(payload: usize) -> Vec<u8> {
+    let udp_len = payload + 8;
+    let mut udp = [&[0x30, 0x39, 0, 53][..], &(udp_len as u16).to_be_bytes(), &[0, 0], &vec![0x5a; payload]].concat();
+    let (source, destination) = ([192, 0, 2, 2], [198, 51, 100, 10]);
+    let pseudo = [&source[..], &destination, &[0, 17], &(udp_len as u16).to_be_bytes(), &udp].concat();
+    let sum = checksum(&pseudo).to_be_bytes();
+    udp[6..8].copy_from_slice(&sum);
+    let mut header = [0x45, 0, 0, 0, 0x12, 0x34, 0, 0, 64, 17, 0, 0].to_vec();
+    header[2..4].copy_from_slice(&((udp_len + 20) as u16).to_be_bytes());
+    header.extend([source, destination].concat());
+    let sum = checksum(&header).to_be_bytes();
+    header[10..12].copy_from_slice(&sum);
+    [&mac("v4")[..], &mac("c4"), &[8, 0], &header, &udp].concat()
+}
+
+/// A socket that sends and receives frames of one interface.
+struct Wire(OwnedFd);
+
+impl Wire {
+    fn open(name: &str) -> Self {
+        let protocol = (libc::ETH_P_ALL as u16).to_be();
+        // SAFETY: a system call with numbers only.
+        let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, protocol.into()) };
+        assert!(socket >= 0);
+        // SAFETY: just opened.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+        // SAFETY: all-zero bytes are a valid address.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = protocol;
+        address.sll_ifindex = ifindex(name) as i32;
+        // SAFETY: the address is whole and outlives the call.
+        let result = unsafe {
+            libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t)
+        };
+        assert_eq!(result, 0);
+        Self(socket)
+    }
+
+    fn send(&self, frame: &[u8]) {
+        // SAFETY: the frame outlives the call.
+        let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+        assert_eq!(sent, frame.len() as isize);
+    }
+
+    /// IPv6 frames from inside the translation prefix, until there are `count` or half a second has passed.
+    fn receive(&self, count: usize) -> Vec<Vec<u8>> {
+        let translated =
+            |frame: &[u8]| frame[12..14] == [0x86, 0xdd] && frame[22..34] == prefix().network().octets()[..12];
+        self.receive_those(count, translated)
+    }
+
+    /// Frames that are wanted, until there are `count` or half a second has passed.
+    fn receive_those(&self, count: usize, wanted: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        let (start, mut frames) = (Instant::now(), Vec::new());
+        while frames.len() < count && start.elapsed() < Duration::from_millis(500) {
+            let mut frame = vec![0; 70_000];
+            // SAFETY: the buffer outlives the call.
+            let got = unsafe { libc::recv(self.0.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), 0) };
+            if got < 0 {
+                assert_eq!(Error::last_os_error().kind(), ErrorKind::WouldBlock);
+                thread::sleep(Duration::from_millis(2));
+                continue;
+            }
+            frame.truncate(got as usize);
+            if wanted(&frame) {
+                frames.push(frame);
+            }
+        }
+        frames
+    }
+}
+
+#[test]
+fn translates_a_packet_run_by_hand() {
+    in_namespace(|| {
+        wires();
+        let mut relay = relay(&without_fragmenter());
+        let machine = netlink::snapshot().unwrap();
+        relay.update_machine(&machine).unwrap();
+        let (action, frame) = relay.test_run(&ipv4_udp(100), ifindex("v4")).unwrap();
+        assert_eq!(action, XDP_REDIRECT);
+        assert_eq!(frame[12..14], [0x86, 0xdd]);
+        assert_eq!(frame[..6], mac("c6"));
+        assert_eq!(frame[14 + 7], 63, "hop limit");
+        let source: [u8; 16] = frame[22..38].try_into().unwrap();
+        assert_eq!(Ipv6Addr::from(source), "2001:db8:6464::c000:202".parse::<Ipv6Addr>().unwrap());
+        let counters = relay.counters().unwrap();
+        assert_eq!(counters.traffic(Direction::FourToSix, Protocol::Udp, Verdict::Redirected).packets, 1);
+        let info = relay.program_info();
+        assert!(info.id > 0 && info.name == "xlat" && info.tag.len() == 16 && info.table_bytes > 0, "{info:?}");
+    });
+}
+
+#[test]
+fn follows_the_table() {
+    in_namespace(|| {
+        wires();
+        let mut relay = relay(&without_fragmenter());
+        let becomes_ipv6 = |relay: &DataPlane| {
+            let (_, frame) = relay.test_run(&ipv4_udp(10), ifindex("v4")).unwrap();
+            frame[12..14] == [0x86, 0xdd]
+        };
+        assert!(becomes_ipv6(&relay));
+        let www = www().eams[0];
+        assert!(matches!(relay.insert_eam(&www), Err(DataPlaneError::Table(TableError::Twice { .. }))));
+        relay.remove_eam(&www).unwrap();
+        assert!(!becomes_ipv6(&relay));
+        relay.insert_eam(&eam("198.51.100.0/24", "2001:db8:1::/120")).unwrap();
+        assert!(becomes_ipv6(&relay));
+        let known = relay.lookup(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77)));
+        assert_eq!((known.flags, known.eam), (Entry::EAM, Some(eam("198.51.100.0/24", "2001:db8:1::/120"))));
+        assert_eq!(relay.lookup(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))).flags, Entry::OWN);
+        // The sender's address becomes the relay's own.
+        ip("addr add 192.0.2.2/32 dev lo");
+        relay.update_machine(&netlink::snapshot().unwrap()).unwrap();
+        assert!(!becomes_ipv6(&relay));
+        ip("addr del 192.0.2.2/32 dev lo");
+        relay.update_machine(&netlink::snapshot().unwrap()).unwrap();
+        assert!(becomes_ipv6(&relay));
+    });
+}
+
+#[test]
+fn attaches_natively_and_leaves_nothing_behind() {
+    in_namespace(|| {
+        wires();
+        let before = says("-o link") + &says("-6 route") + &says("route");
+        let mut relay = relay(&options());
+        let v4 = ifindex("v4");
+        assert_eq!(relay.attach(v4, "v4", XdpMode::Auto).unwrap(), XdpMode::Native);
+        assert_eq!(relay.attached().len(), 1);
+        assert!(says("-o link show v4").contains(" xdp "), "{}", says("-o link show v4"));
+        assert!(says("-6 route").contains("2001:db8:6464::/96 dev xlat0 proto 64"), "{}", says("-6 route"));
+        assert!(relay.is_own_interface(ifindex("xlat0")));
+        relay.detach(v4).unwrap();
+        assert!(!says("-o link show v4").contains("xdp"));
+        assert!(matches!(relay.detach(v4), Err(DataPlaneError::NotAttached(_))));
+        assert_eq!(relay.attach(v4, "v4", XdpMode::Generic).unwrap(), XdpMode::Generic);
+        assert!(says("-o link show v4").contains("xdpgeneric"));
+        drop(relay);
+        let settled = |text: String| text.replace("xdpgeneric ", "");
+        assert_eq!(settled(says("-o link") + &says("-6 route") + &says("route")), before);
+    });
+}
+
+#[test]
+fn takes_nobodys_place() {
+    in_namespace(|| {
+        wires();
+        let mut first = relay(&without_fragmenter());
+        let mut second = relay(&without_fragmenter());
+        let v4 = ifindex("v4");
+        first.attach(v4, "v4", XdpMode::Auto).unwrap();
+        let refused = second.attach(v4, "v4", XdpMode::Auto).unwrap_err();
+        let (AttachError::Occupied { program, mode, .. }, info) = (&refused, first.program_info()) else {
+            panic!("{refused}");
+        };
+        assert_eq!(*mode, "native");
+        assert_eq!(*program, format!("id {}, name xlat, tag {}", info.id, info.tag));
+        assert!(matches!(second.attach(v4, "v4", XdpMode::Generic), Err(AttachError::Occupied { .. })));
+        drop(first);
+        second.attach(v4, "v4", XdpMode::Auto).unwrap();
+        let gone = second.attach(9999, "v9", XdpMode::Auto).unwrap_err();
+        assert!(matches!(gone, AttachError::Gone { .. }), "{gone}");
+        let beyond = second.attach(16_384, "v9", XdpMode::Auto).unwrap_err();
+        assert!(matches!(beyond, AttachError::Index { .. }), "{beyond}");
+    });
+}
+
+#[test]
+fn a_second_relay_in_one_namespace_needs_another_fragmenter() {
+    in_namespace(|| {
+        let first = relay(&options());
+        let refused = DataPlane::load(&settings(), &options()).err().unwrap();
+        assert_eq!(
+            refused.to_string(),
+            "the fragmenter (the veth pair xlat0) cannot be set up: an interface of this name is there already: does \
+             another relay run here?"
+        );
+        let other = LoadOptions { fragmenter_name: "xlat1".to_owned(), ..options() };
+        let second = DataPlane::load(&settings(), &other).unwrap();
+        drop((first, second));
+        assert_eq!(netlink::snapshot().unwrap().interfaces.len(), 1);
+    });
+}
+
+/// Real frames through real wires.
+fn send_through(payload: usize, pieces: usize, prepare: impl FnOnce(&mut DataPlane)) -> Vec<Vec<u8>> {
+    wires();
+    let mut relay = relay(&options());
+    prepare(&mut relay);
+    for name in ["v4", "v6"] {
+        relay.attach(ifindex(name), name, XdpMode::Native).unwrap();
+    }
+    let (client, server) = (Wire::open("c4"), Wire::open("c6"));
+    client.send(&ipv4_udp(payload));
+    let frames = server.receive(pieces + 1);
+    if frames.len() != pieces {
+        let counters = relay.counters().unwrap();
+        println!("{counters:?}\n{}", says("-s -s link"));
+    }
+    frames
+}
+
+#[test]
+fn redirects_from_wire_to_wire() {
+    in_namespace(|| {
+        let frames = send_through(100, 1, |_| {});
+        assert_eq!(frames.len(), 1);
+        assert_eq!(frames[0].len(), 14 + 40 + 8 + 100);
+        assert_eq!(frames[0][14 + 7], 63, "hop limit");
+    });
+}
+
+#[test]
+fn fragments_what_does_not_fit() {
+    in_namespace(|| {
+        let frames = send_through(1400, 2, |_| {});
+        assert_eq!(frames.len(), 2);
+        let mut payload = 0;
+        for frame in &frames {
+            assert_eq!(frame[14 + 6], 44, "a Fragment Header follows");
+            assert_eq!(frame[14 + 7], 63, "hop limit");
+            assert!(frame.len() <= 14 + 1280);
+            payload += frame.len() - 14 - 40 - 8;
+        }
+        assert_eq!(payload, 1408);
+    });
+}
+
+#[test]
+fn fragments_by_the_smallest_mtu() {
+    in_namespace(|| {
+        wires();
+        let settings = Settings { lowest_ipv6_mtu: 1500, ..settings() };
+        let mut relay = DataPlane::load(&settings, &options()).unwrap();
+        let (client, server) = (Wire::open("c4"), Wire::open("c6"));
+        for (mtu, longest) in [(1500, 1496), (1400, 1400), (1500, 1496)] {
+            ip(&format!("link set v6 mtu {mtu}"));
+            let machine = netlink::snapshot().unwrap();
+            relay.update_machine(&machine).unwrap();
+            relay.replace_table(&www(), &machine).unwrap();
+            for name in ["v4", "v6"] {
+                relay.attach(ifindex(name), name, XdpMode::Native).unwrap();
+            }
+            client.send(&ipv4_udp(1470));
+            let lens: Vec<usize> = server.receive(3).iter().map(|frame| frame.len() - 14).collect();
+            assert_eq!((lens.len(), lens[0]), (2, longest), "{mtu}: {lens:?}");
+        }
+    });
+}
+
+/// Waits two seconds at most for news.
+async fn wait_for(machine: &mut Watched, wanted: impl Fn(&netlink::Machine) -> bool) {
+    let waiting = machine.wait_for(|machine| wanted(machine));
+    let came = tokio::time::timeout(Duration::from_secs(2), waiting).await.is_ok();
+    assert!(came, "two seconds later: {:#?}", machine.borrow());
+}
+
+#[tokio::test]
+async fn follows_the_machine() {
+    let (done, result) = tokio::sync::oneshot::channel();
+    thread::spawn(move || {
+        in_namespace(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut machine = netlink::watch().await.unwrap();
+                let names = |machine: &netlink::Machine| {
+                    machine.interfaces.iter().map(|interface| interface.name.clone()).collect::<Vec<_>>()
+                };
+                assert_eq!(names(&machine.borrow_and_update()), ["lo"]);
+                ip("link add veth0 type veth peer name veth1");
+                ip("link set veth0 mtu 1400 up");
+                ip("addr add 192.0.2.7/24 dev veth0");
+                ip("addr add 2001:db8::7/64 dev veth0 nodad");
+                ip("link set veth1 up");
+                run("ethtool", "-K veth1 gro on");
+                let expected = |machine: &netlink::Machine| {
+                    let find = |name: &str| machine.interfaces.iter().find(|interface| interface.name == name);
+                    let Some(veth) = find("veth0") else { return false };
+                    veth.mtu == 1400
+                        && veth.up
+                        && veth.kind.as_deref() == Some("veth")
+                        && veth.ipv4 == ["192.0.2.7/24".parse().unwrap()]
+                        && veth.ipv6.contains(&"2001:db8::7/64".parse().unwrap())
+                        && veth.takes_xdp_frames() == Some(true)
+                };
+                wait_for(&mut machine, expected).await;
+                // A peer that is no longer prepared to take frames.
+                run("ethtool", "-K veth1 gro off");
+                let unable = |machine: &netlink::Machine| {
+                    let veth = machine.interfaces.iter().find(|interface| interface.name == "veth0");
+                    veth.is_some_and(|veth| veth.takes_xdp_frames() == Some(false))
+                };
+                wait_for(&mut machine, unable).await;
+                ip("link del veth0");
+                wait_for(&mut machine, |machine| names(machine) == ["lo"]).await;
+            });
+        });
+        let _ = done.send(());
+    });
+    result.await.expect("the test in its namespace ends well");
+}
+
+#[test]
+fn transmits_back_where_the_service_is_behind_the_same_wire() {
+    in_namespace(|| {
+        wires();
+        ip("addr add 2001:db8:1::1/64 dev v4 nodad");
+        ip("addr del 2001:db8:1::1/64 dev v6");
+        let text = mac("c4").map(|byte| format!("{byte:02x}")).join(":");
+        ip(&format!("neigh replace 2001:db8:1::2 lladdr {text} nud permanent dev v4"));
+        let relay = relay(&without_fragmenter());
+        let (action, _) = relay.test_run(&ipv4_udp(100), ifindex("v4")).unwrap();
+        assert_eq!(action, XDP_TX);
+    });
+}
+
+#[test]
+fn translates_the_kernels_own_errors() {
+    in_namespace(|| {
+        wires();
+        let mut relay = relay(&options());
+        // No route leads to this service.
+        relay.remove_eam(&www().eams[0]).unwrap();
+        relay.insert_eam(&eam("198.51.100.10/32", "2001:db8:ffff::2/128")).unwrap();
+        relay.attach(ifindex("v4"), "v4", XdpMode::Native).unwrap();
+        let client = Wire::open("c4");
+        client.send(&ipv4_udp(100));
+        let is_error = |frame: &[u8]| frame[12..14] == [8, 0] && frame[14 + 9] == 1 && frame[34] == 3;
+        let errors = client.receive_those(1, is_error);
+        assert_eq!(errors.len(), 1, "{:?}", relay.counters());
+        assert_eq!(errors[0][14 + 16..14 + 20], [192, 0, 2, 2], "to the client");
+        assert_eq!(errors[0][14 + 20 + 8 + 16..][..4], [198, 51, 100, 10], "about the service");
+    });
+}
+
+#[test]
+fn fills_a_large_table_fast() {
+    in_namespace(|| {
+        let count: u32 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+        let options = LoadOptions { max_eams: count, ..without_fragmenter() };
+        let mut relay = DataPlane::load(&settings(), &options).unwrap();
+        let eams = (0..count).map(|number| Eam {
+            ipv4: Ipv4Addr::from(number.wrapping_mul(0x9e37_79b1)).into(),
+            ipv6: Ipv6Addr::from((0x2001_0db8 << 96) | u128::from(number.wrapping_mul(0x85eb_ca6b))).into(),
+            prefix: None,
+        });
+        let input = TableInput { eams: eams.collect(), ..TableInput::default() };
+        let machine = netlink::snapshot().unwrap();
+        let start = Instant::now();
+        relay.replace_table(&input, &machine).unwrap();
+        println!("{count} EAMs in {:?}, {} bytes of tables", start.elapsed(), relay.program_info().table_bytes);
+        assert!(start.elapsed() < Duration::from_secs(5));
+        let last = input.eams.last().unwrap();
+        assert_eq!(relay.lookup(last.ipv4.addr().into()).eam, Some(*last));
+    });
+}

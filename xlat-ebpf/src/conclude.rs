@@ -1,0 +1,210 @@
+//! The end of every packet: what became of it is counted, and a refusal goes on to be answered.
+
+use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
+use xlat_common::{
+    counters::{Counters, Direction, Protocol, TRAFFIC_CELLS, Verdict},
+    programs::index,
+    reason::DropReason,
+};
+
+use crate::{
+    maps::{Answer, COUNTERS, PROGRAMS, SCRATCH, Scratch},
+    verifier::forget,
+};
+
+/// A packet that is translated and sent: the XDP action, and the verdict it is counted under.
+///
+/// One number, as is [`Stop`], and not an enumeration with fields: where some paths leave a field unset, the compiler copies an
+/// unset register, and the verifier refuses that.
+#[derive(Clone, Copy)]
+pub struct Sent(u32);
+
+impl Sent {
+    /// From both.
+    #[inline(always)]
+    pub const fn new(action: u32, verdict: Verdict) -> Self {
+        Self(action | (verdict as u32) << 8)
+    }
+
+    /// The XDP action.
+    #[inline(always)]
+    pub const fn action(self) -> u32 {
+        self.0 & 0xff
+    }
+}
+
+/// Why a packet is not simply translated and sent: the kind, and below it a reason, an action or a program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Stop(u32);
+
+const SENT: u32 = 0;
+const PASS: u32 = 1 << 16;
+const DROP: u32 = 2 << 16;
+const REFUSE: u32 = 3 << 16;
+const FRAGMENT: u32 = 4 << 16;
+const TAIL_CALL: u32 = 5 << 16;
+const KIND: u32 = 0xff_0000;
+
+impl Stop {
+    /// Not in scope: the kernel gets it as it came.
+    pub const PASS: Self = Self(PASS);
+
+    /// Dropped in silence.
+    #[inline(always)]
+    pub const fn drop(reason: DropReason) -> Self {
+        Self(DROP | reason as u32)
+    }
+
+    /// Dropped, and the sender is told `answer`.
+    #[inline(always)]
+    pub fn refuse(reason: DropReason, answer: Answer) -> Self {
+        if let Some(scratch) = scratch() {
+            scratch.answer = answer;
+        }
+        Self(REFUSE | reason as u32)
+    }
+
+    /// Given to the kernel's fragmenter by this redirect.
+    #[inline(always)]
+    pub const fn fragment(action: u32) -> Self {
+        Self(FRAGMENT | action & 0xff)
+    }
+
+    /// Another program's part.
+    #[inline(always)]
+    pub const fn tail_call(program: u32) -> Self {
+        Self(TAIL_CALL | program)
+    }
+
+    /// As a number, not 0, to pass through a global function.
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Back from [`Stop::number`].
+    #[inline(always)]
+    pub const fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Whether it is [`Stop::PASS`].
+    #[inline(always)]
+    pub const fn is_pass(self) -> bool {
+        self.0 & KIND == PASS
+    }
+}
+
+/// What a packet is counted as.
+#[derive(Clone, Copy)]
+pub struct Tally {
+    /// Which way it is translated.
+    pub direction: Direction,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Bytes of the IP packet.
+    pub bytes: u64,
+}
+
+/// This CPU's counters.
+#[inline(always)]
+pub fn counters() -> Option<&'static mut Counters> {
+    // SAFETY: per CPU, and programs are not preempted by each other on one CPU: this is the only reference.
+    COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
+}
+
+/// This CPU's scratch record.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: as above.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+}
+
+/// Counts one packet; `verdict` is the number of a [`Verdict`].
+#[inline(always)]
+fn count(tally: &Tally, verdict: u32) {
+    if let Some(counters) = counters() {
+        let cell = (tally.direction as u32) << 5 | (tally.protocol as u32) << 3 | verdict;
+        // The compiler knows the enumerations' bounds and would leave out the mask that tells the verifier.
+        let cell = forget(cell, tally.bytes as u32) as usize & (TRAFFIC_CELLS - 1);
+        let cell = &mut counters.traffic[cell];
+        cell.packets += 1;
+        cell.bytes += tally.bytes;
+    }
+}
+
+/// Counts a dropped packet; `reason` is the number of a [`DropReason`].
+#[inline(always)]
+fn count_drop(tally: &Tally, reason: u32) {
+    count(tally, Verdict::Dropped as u32);
+    if let Some(counters) = counters() {
+        counters.drops[forget(reason, tally.bytes as u32) as usize & 31] += 1;
+    }
+}
+
+/// Counts a frame that is none of this program's.
+#[inline(always)]
+pub fn pass_other() -> u32 {
+    if let Some(counters) = counters() {
+        counters.passed_other += 1;
+    }
+    xdp_action::XDP_PASS
+}
+
+/// Gives the XDP action for a packet's result, and counts it.
+#[inline(always)]
+pub fn conclude(ctx: &XdpContext, tally: &Tally, result: Result<Sent, Stop>) -> u32 {
+    let result = match result {
+        Ok(Sent(sent)) => SENT | sent,
+        Err(Stop(stop)) => stop,
+    };
+    let value = result & 0xff;
+    match result & KIND {
+        SENT => {
+            count_sent(tally, result);
+            value
+        }
+        PASS => {
+            count(tally, Verdict::Passed as u32);
+            xdp_action::XDP_PASS
+        }
+        FRAGMENT => {
+            count(tally, Verdict::Fragmented as u32);
+            value
+        }
+        TAIL_CALL => {
+            go_on(ctx, value);
+            // The program array has no such program: a fault of the set-up.
+            count_drop(tally, DropReason::Internal as u32);
+            xdp_action::XDP_DROP
+        }
+        kind => {
+            count_drop(tally, value);
+            if kind == REFUSE {
+                refuse(ctx, tally);
+            }
+            xdp_action::XDP_DROP
+        }
+    }
+}
+
+#[inline(always)]
+fn count_sent(tally: &Tally, sent: u32) {
+    count(tally, sent >> 8 & 0xff);
+}
+
+/// Goes on in the program that answers the sender; comes back only if that is not there.
+#[inline(always)]
+fn refuse(ctx: &XdpContext, tally: &Tally) {
+    let program = match tally.direction {
+        Direction::FourToSix => index::REPLY4,
+        Direction::SixToFour => index::REPLY6,
+    };
+    go_on(ctx, program);
+}
+
+#[inline(always)]
+fn go_on(ctx: &XdpContext, program: u32) {
+    // SAFETY: all programs of this object take the same context.
+    unsafe { PROGRAMS.tail_call(ctx, program) };
+}

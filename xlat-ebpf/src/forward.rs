@@ -1,0 +1,226 @@
+//! The way out: the kernel's routing table asked for the translated header (docs/translation.md 11).
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup,
+        bpf_fib_lookup__bindgen_ty_1, bpf_fib_lookup__bindgen_ty_2, bpf_fib_lookup__bindgen_ty_3,
+        bpf_fib_lookup__bindgen_ty_4, bpf_fib_lookup__bindgen_ty_5, xdp_action,
+    },
+    helpers::generated::{bpf_fib_lookup, bpf_redirect},
+    programs::XdpContext,
+};
+use xlat_common::{address::Ipv6, counters::Verdict, interface::Interface};
+
+use crate::{
+    conclude::{Sent, scratch},
+    link::{self, Arrival, Link},
+    verifier::forget,
+};
+
+/// Linux' address family numbers.
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// The way out of a packet.
+#[derive(Clone, Copy)]
+pub struct Way {
+    /// `XDP_TX`: by the interface it came in by; `XDP_REDIRECT`: by another; `XDP_PASS`: to the kernel, which forwards it.
+    pub action: u32,
+    /// The interface of a redirect.
+    pub ifindex: u32,
+    /// MTU of the next hop, bytes; `u32::MAX` where the kernel is to find out.
+    pub mtu: u32,
+    /// Its Ethernet header.
+    pub link: Link,
+}
+
+impl Way {
+    /// Hop limit or TTL of a packet that arrived with `hop_limit`: one is taken, by whom it may be.
+    #[inline(always)]
+    pub const fn hop_limit(&self, hop_limit: u8, taken: bool) -> u8 {
+        match (self.is_kernel(), taken) {
+            // The kernel takes one.
+            (true, false) => hop_limit,
+            (true, true) => hop_limit.saturating_add(1),
+            (false, false) => hop_limit.wrapping_sub(1),
+            (false, true) => hop_limit,
+        }
+    }
+
+    /// Sends the packet, whose headers are written.
+    #[inline(always)]
+    pub fn send(&self) -> Sent {
+        match self.action {
+            xdp_action::XDP_TX => Sent::new(xdp_action::XDP_TX, Verdict::Transmitted),
+            xdp_action::XDP_REDIRECT => {
+                // SAFETY: the helper takes numbers only.
+                let action = unsafe { bpf_redirect(self.ifindex, 0) };
+                Sent::new(action as u32, Verdict::Redirected)
+            }
+            _ => Sent::new(xdp_action::XDP_PASS, Verdict::ToKernel),
+        }
+    }
+
+    /// Nowhere yet: the link-layer header as it came, for a second pass over the same frame.
+    #[inline(always)]
+    pub const fn back(arrival: &Arrival) -> Self {
+        Self { action: xdp_action::XDP_PASS, ifindex: 0, mtu: u32::MAX, link: arrival.link }
+    }
+
+    /// To the kernel, by the interface it came in by.
+    #[inline(always)]
+    pub fn kernel(arrival: &Arrival, mtu: u32) -> Self {
+        let link = match link::interface(arrival.ifindex) {
+            // The fragmenter does not resolve addresses: what it sends is addressed to nobody.
+            Some(interface) if arrival.slow_path => arrival.link.to(&interface.mac),
+            _ => arrival.link,
+        };
+        Self { action: xdp_action::XDP_PASS, ifindex: 0, mtu, link }
+    }
+
+    /// Whether the kernel gets the packet.
+    #[inline(always)]
+    pub const fn is_kernel(&self) -> bool {
+        self.action == xdp_action::XDP_PASS
+    }
+
+    /// The same way; the verifier takes all ways for one from here on.
+    #[inline(always)]
+    fn forgotten(mut self, unknown: u32) -> Self {
+        self.action = forget(self.action, unknown);
+        self.link.tag_count = (forget(self.link.tag_count as u32, unknown) & 3) as usize;
+        self
+    }
+}
+
+/// The way of an IPv6 packet of `total_len` bytes.
+#[inline(always)]
+pub fn six(ctx: &XdpContext, arrival: &Arrival, header: &Flow6, total_len: u32) -> Way {
+    let Some(scratch) = scratch() else { return Way::kernel(arrival, u32::MAX) };
+    let fib = &mut scratch.fib;
+    begin(fib, AF_INET6, header.next_header, arrival, total_len);
+    fib.__bindgen_anon_2 = bpf_fib_lookup__bindgen_ty_2 { flowinfo: (u32::from(header.traffic_class) << 20).to_be() };
+    fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv6_src: words(header.source) };
+    fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv6_dst: words(header.destination) };
+    ask(ctx, arrival, fib)
+}
+
+/// The way of an IPv4 packet of `total_len` bytes.
+#[inline(always)]
+pub fn four(ctx: &XdpContext, arrival: &Arrival, header: &Flow4, total_len: u32) -> Way {
+    let Some(scratch) = scratch() else { return Way::kernel(arrival, u32::MAX) };
+    let fib = &mut scratch.fib;
+    begin(fib, AF_INET, header.protocol, arrival, total_len);
+    fib.__bindgen_anon_2 = bpf_fib_lookup__bindgen_ty_2 { flowinfo: 0 };
+    fib.__bindgen_anon_2.tos = header.tos & 0xfc;
+    fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv4_src: header.source.to_be() };
+    fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv4_dst: header.destination.to_be() };
+    ask(ctx, arrival, fib)
+}
+
+/// The interface that the last answer of the routing table was for.
+#[inline(always)]
+pub fn asked_ifindex() -> u32 {
+    scratch().map_or(0, |scratch| scratch.fib.ifindex)
+}
+
+/// What of an IPv6 header decides its way.
+pub struct Flow6 {
+    /// Source Address.
+    pub source: Ipv6,
+    /// Destination Address.
+    pub destination: Ipv6,
+    /// Traffic Class.
+    pub traffic_class: u8,
+    /// The upper-layer protocol.
+    pub next_header: u8,
+}
+
+/// What of an IPv4 header decides its way.
+pub struct Flow4 {
+    /// Source Address, host order.
+    pub source: u32,
+    /// Destination Address, host order.
+    pub destination: u32,
+    /// Type of Service.
+    pub tos: u8,
+    /// Protocol.
+    pub protocol: u8,
+}
+
+#[inline(always)]
+const fn words(address: Ipv6) -> [u32; 4] {
+    [
+        ((address.hi >> 32) as u32).to_be(),
+        (address.hi as u32).to_be(),
+        ((address.lo >> 32) as u32).to_be(),
+        (address.lo as u32).to_be(),
+    ]
+}
+
+#[inline(always)]
+fn begin(fib: &mut FibLookup, family: u8, protocol: u8, arrival: &Arrival, total_len: u32) {
+    fib.family = family;
+    fib.l4_protocol = protocol;
+    fib.sport = 0;
+    fib.dport = 0;
+    let tot_len = if total_len > 0xffff { 0xffff } else { total_len as u16 };
+    fib.__bindgen_anon_1 = bpf_fib_lookup__bindgen_ty_1 { tot_len };
+    fib.ifindex = arrival.logical_ifindex;
+    fib.__bindgen_anon_5 = bpf_fib_lookup__bindgen_ty_5 { tbid: 0 };
+}
+
+#[inline(always)]
+fn ask(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup) -> Way {
+    answered(ctx, arrival, fib).forgotten(arrival.ifindex)
+}
+
+#[inline(always)]
+fn answered(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup) -> Way {
+    // SAFETY: `fib` is a whole bpf_fib_lookup, its length is given.
+    let result = unsafe { bpf_fib_lookup(ctx.as_ptr(), fib, size_of::<FibLookup>() as i32, 0) };
+    // SAFETY: the helper has replaced tot_len by the MTU (since Linux 5.12) wherever it looked at it.
+    let mtu = u32::from(unsafe { fib.__bindgen_anon_1.mtu_result });
+    if result == i64::from(BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+        return Way::kernel(arrival, mtu);
+    }
+    if result == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) {
+        // It fits, but the helper has not said into what.
+        let mtu = link::interface(fib.ifindex).map_or(u32::MAX, |interface| interface.mtu);
+        return Way::kernel(arrival, mtu);
+    }
+    if result != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
+        return Way::kernel(arrival, u32::MAX);
+    }
+    let link = Link::untagged(&fib.dmac, &fib.smac);
+    match device(arrival, fib.ifindex, link) {
+        Some((action, ifindex, link)) => Way { action, ifindex, mtu, link },
+        None => Way::kernel(arrival, mtu),
+    }
+}
+
+/// The device that carries the frames of an interface, and the frame's header with its VLAN tags. `None`: it cannot
+/// take frames from XDP.
+#[inline(always)]
+fn device(arrival: &Arrival, ifindex: u32, link: Link) -> Option<(u32, u32, Link)> {
+    let mut interface = link::interface(ifindex)?;
+    let (mut ifindex, mut link) = (ifindex, link);
+    if interface.flags & Interface::VLAN != 0 {
+        link = link.push(interface.vlan_protocol, interface.vlan_id);
+        ifindex = interface.parent;
+        interface = link::interface(ifindex)?;
+        if interface.flags & Interface::VLAN != 0 {
+            link = link.push(interface.vlan_protocol, interface.vlan_id);
+            ifindex = interface.parent;
+            interface = link::interface(ifindex)?;
+        }
+    }
+    if ifindex == arrival.ifindex && interface.flags & Interface::CAN_TX != 0 {
+        return Some((xdp_action::XDP_TX, ifindex, link));
+    }
+    if interface.flags & Interface::CAN_REDIRECT != 0 {
+        return Some((xdp_action::XDP_REDIRECT, ifindex, link));
+    }
+    None
+}

@@ -1,0 +1,63 @@
+//! Rate limits over all CPUs.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use xlat_common::settings::icmp_errors;
+
+use crate::{
+    conclude::counters,
+    maps::{LIMITS, limit},
+    setting,
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Whether an ICMP error of the relay's own may be sent. Counted either way.
+#[inline(always)]
+pub fn icmp_error() -> bool {
+    let allowed = match setting!(icmp_errors) {
+        icmp_errors::OFF => false,
+        icmp_errors::ON => true,
+        _ => take(limit::ICMP_ERRORS, setting!(icmp_rate)),
+    };
+    if let Some(counters) = counters() {
+        if allowed {
+            counters.errors_sent += 1;
+        } else {
+            counters.errors_suppressed += 1;
+        }
+    }
+    allowed
+}
+
+/// Whether an event may be logged. Counted if not.
+#[inline(always)]
+pub fn event() -> bool {
+    let allowed = take(limit::EVENTS, setting!(event_rate));
+    if !allowed && let Some(counters) = counters() {
+        counters.events_suppressed += 1;
+    }
+    allowed
+}
+
+/// Takes a token: `rate` a second, one second's worth saved up at most. The state is one word, the time at which the
+/// tokens taken so far are paid for (the generic cell rate algorithm). Two CPUs at once may take the same token; that is
+/// one packet more, and no lock on any path.
+#[inline(always)]
+fn take(place: u32, rate: u32) -> bool {
+    if rate == 0 {
+        return false;
+    }
+    let Some(paid) = LIMITS.get_ptr_mut(place) else { return false };
+    // SAFETY: the helper has no arguments; the map value is an aligned word, and racing stores of it are whole.
+    unsafe {
+        let now = bpf_ktime_get_ns();
+        let interval = SECOND / u64::from(rate);
+        let before = paid.read_volatile();
+        if before > now + SECOND - interval {
+            return false;
+        }
+        let start = if before > now { before } else { now };
+        paid.write_volatile(start + interval);
+    }
+    true
+}

@@ -1,0 +1,362 @@
+//! Mapping addresses: EAM table, translation prefixes, and the flags that hold for an address (docs/translation.md 3, 4).
+
+use xlat_common::{
+    address::Ipv6,
+    mapping::{eam_to_ipv4, eam_to_ipv6, embed, extract},
+    settings::{MAX_PREFIXES, PREFIX_PLACES, TranslationPrefix},
+    table::{Bucket, Entry, Lengths, MAX_LENGTHS4, MAX_LENGTHS6, TableHeader, Tables, known_bit, probe4, probe6},
+};
+
+use crate::{
+    conclude::scratch,
+    maps::{HEADER, TABLE4, TABLE6},
+    setting,
+};
+
+/// The tables as the program sees them.
+struct Maps;
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn bucket4(&self, index: u32) -> Option<&Bucket> {
+        TABLE4.get(index)
+    }
+
+    #[inline(always)]
+    fn bucket6(&self, index: u32) -> Option<&Bucket> {
+        TABLE6.get(index)
+    }
+}
+
+/// The record beside the tables.
+#[inline(always)]
+pub fn header() -> Option<&'static TableHeader> {
+    HEADER.get(0)
+}
+
+#[inline(always)]
+fn lengths(header: &TableHeader) -> &Lengths {
+    &header.lengths[(header.active & 1) as usize]
+}
+
+/// What is known of an IPv4 address (host order): its longest matching entry.
+#[inline(always)]
+pub fn find4(address: u32) -> Option<&'static Entry> {
+    let header = header()?;
+    let (word, bit) = known_bit(address);
+    if header.ipv4_known[word & 1023] & bit == 0 {
+        return None;
+    }
+    if let Some(entry) = at_length4(address, 32) {
+        return Some(entry);
+    }
+    match shorter_length4(address) {
+        NO_LENGTH => None,
+        len => at_length4(address, len),
+    }
+}
+
+/// What is known of an IPv6 address: its longest matching entry.
+#[inline(always)]
+pub fn find6(address: Ipv6) -> Option<&'static Entry> {
+    if let Some(entry) = at_length6(address, 128) {
+        return Some(entry);
+    }
+    match shorter_length6(address.hi, address.lo) {
+        NO_LENGTH => None,
+        len => at_length6(address, len),
+    }
+}
+
+#[inline(always)]
+fn at_length4(address: u32, len: u32) -> Option<&'static Entry> {
+    let entry = probe4(&Maps, address, len, setting!(bucket_mask), setting!(seed))?;
+    // SAFETY: map values live as long as the program.
+    Some(unsafe { &*core::ptr::from_ref(entry) })
+}
+
+#[inline(always)]
+fn at_length6(address: Ipv6, len: u32) -> Option<&'static Entry> {
+    let entry = probe6(&Maps, address, len, setting!(bucket_mask), setting!(seed))?;
+    // SAFETY: as above.
+    Some(unsafe { &*core::ptr::from_ref(entry) })
+}
+
+/// What the functions below give where nothing matches.
+const NO_LENGTH: u32 = 255;
+
+/// The longest length under 32 at which there is an entry, or [`NO_LENGTH`].
+///
+/// A global function (Linux 5.6): the verifier goes through its loop once, and not once for each place that calls it.
+/// Such a function takes and gives numbers only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn shorter_length4(address: u32) -> u32 {
+    let Some(header) = header() else { return NO_LENGTH };
+    let lengths = lengths(header);
+    for index in 0..MAX_LENGTHS4 {
+        if index as u32 >= lengths.ipv4_count {
+            break;
+        }
+        let len = u32::from(lengths.ipv4[index]);
+        if at_length4(address, len).is_some() {
+            return len;
+        }
+    }
+    NO_LENGTH
+}
+
+/// As [`shorter_length4`], for the lengths under 128.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn shorter_length6(hi: u64, lo: u64) -> u32 {
+    let Some(header) = header() else { return NO_LENGTH };
+    let lengths = lengths(header);
+    for index in 0..MAX_LENGTHS6 {
+        if index as u32 >= lengths.ipv6_count {
+            break;
+        }
+        let len = u32::from(lengths.ipv6[index]);
+        if at_length6(Ipv6 { hi, lo }, len).is_some() {
+            return len;
+        }
+    }
+    NO_LENGTH
+}
+
+/// The translation prefix at `index`.
+#[inline(always)]
+fn prefix(index: usize) -> TranslationPrefix {
+    let index = index & (PREFIX_PLACES - 1);
+    TranslationPrefix {
+        address: Ipv6 { hi: setting!(prefixes[index].address.hi), lo: setting!(prefixes[index].address.lo) },
+        len: setting!(prefixes[index].len),
+        global_only: setting!(prefixes[index].global_only),
+    }
+}
+
+/// The translation prefix that an IPv6 address lies in.
+#[inline(always)]
+fn prefix_of(address: Ipv6) -> Option<(usize, TranslationPrefix)> {
+    let count = setting!(prefix_count) as usize;
+    for index in 0..MAX_PREFIXES {
+        if index >= count {
+            break;
+        }
+        let prefix = prefix(index);
+        if address.within(prefix.address, prefix.len) {
+            return Some((index, prefix));
+        }
+    }
+    None
+}
+
+/// In [`Mapped4::flags`] and [`Mapped6::flags`], above the flags of [`Entry`]: mapped by a translation prefix (RFC 6052). Mapped
+/// by an EAM is [`Entry::EAM`]; neither: not mapped at all.
+pub const BY_PREFIX: u32 = 0x100;
+/// In [`Mapped4::flags`]: by prefix, and the IPv4 address is covered by an EAM (RFC 7757 4.2.2 A2 and A3).
+pub const HAIRPIN: u32 = 0x200;
+
+/// An IPv4 address and what is known of it.
+#[derive(Clone, Copy)]
+pub struct Known4 {
+    /// Flags of [`Entry`], without the prefix index.
+    pub flags: u32,
+    /// Index of the translation prefix that the address's EAM asks for, or [`Entry::PREFIX_DEFAULT`].
+    pub prefix: u8,
+    /// The IPv6 address by EAM; valid if `flags` has [`Entry::EAM`].
+    pub eam: Ipv6,
+}
+
+impl Known4 {
+    /// RFC 7757 4.2.1: "as if they did not match any EAM".
+    #[inline(always)]
+    pub const fn without_eam(self) -> Self {
+        Self { flags: self.flags & !EAM, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED }
+    }
+}
+
+/// Everything the IPv4 table says of an address.
+#[inline(always)]
+pub fn known4(address: u32) -> Known4 {
+    match find4(address) {
+        Some(entry) => Known4 {
+            flags: flags_of(entry),
+            prefix: entry.flags >> Entry::PREFIX_SHIFT,
+            eam: eam_to_ipv6(entry, address),
+        },
+        None => Known4 { flags: 0, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED },
+    }
+}
+
+/// As [`known4`], by a call: for the programs of rare packets, where short code and stack are worth more than a few cycles.
+#[inline(always)]
+pub fn known4_called(address: u32) -> Known4 {
+    let packed = known4_packed(address);
+    let eam = scratch().map_or(Ipv6::UNSPECIFIED, |scratch| scratch.known);
+    Known4 { flags: packed & 0xff, prefix: (packed >> 8) as u8, eam }
+}
+
+/// [`known4`] as a global function (see [`shorter_length4`]): flags, then the prefix; the IPv6 address goes into the scratch
+/// record.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn known4_packed(address: u32) -> u32 {
+    let known = known4(address);
+    if let Some(scratch) = scratch() {
+        scratch.known = known.eam;
+    }
+    known.flags | u32::from(known.prefix) << 8
+}
+
+/// An IPv4 address mapped to IPv6.
+#[derive(Clone, Copy)]
+pub struct Mapped6 {
+    /// The IPv6 address.
+    pub address: Ipv6,
+    /// How it was mapped, and the flags of [`Entry`] that hold for the IPv4 or the IPv6 address.
+    pub flags: u32,
+}
+
+impl Mapped6 {
+    /// Whether it maps to anything.
+    #[inline(always)]
+    pub const fn is_mapped(&self) -> bool {
+        self.flags & (BY_PREFIX | EAM) != 0
+    }
+}
+
+/// [`Entry::EAM`] among the wider flags.
+pub const EAM: u32 = Entry::EAM as u32;
+/// [`Entry::OWN`] among the wider flags.
+pub const OWN: u32 = Entry::OWN as u32;
+/// The flags that hold for an IPv4 address however it is mapped.
+const OWN_FLAGS: u32 = (Entry::OWN | Entry::DENIED | Entry::ILLEGAL | Entry::NON_GLOBAL) as u32;
+/// [`Entry::NON_GLOBAL`] among the wider flags.
+const NON_GLOBAL: u32 = Entry::NON_GLOBAL as u32;
+/// The flags that make a packet refused.
+pub const REFUSED: u32 = (Entry::DENIED | Entry::ILLEGAL | Entry::NON_GLOBAL) as u32;
+
+/// Maps an IPv4 address. `known` is of the address; `prefix_index` is the translation prefix's.
+#[inline(always)]
+pub fn map4(address: u32, known: &Known4, prefix_index: u8) -> Mapped6 {
+    let flags = known.flags & OWN_FLAGS;
+    if known.flags & EAM != 0 {
+        let refused = if may_be_refused(TableHeader::REFUSED6) { refused6(known.eam.hi, known.eam.lo) } else { 0 };
+        return Mapped6 { address: known.eam, flags: flags & !NON_GLOBAL | refused | EAM };
+    }
+    if setting!(prefix_count) == 0 {
+        return Mapped6 { address: Ipv6::UNSPECIFIED, flags };
+    }
+    let prefix = prefix(prefix_index as usize);
+    let mapped = embed(&prefix, address);
+    let flags = if prefix.global_only == 0 { flags & !NON_GLOBAL } else { flags };
+    Mapped6 { address: mapped, flags: flags | flags_inside_prefix(prefix_index as usize, mapped) | BY_PREFIX }
+}
+
+/// The flags that the IPv6 table adds to an address inside a translation prefix: nearly always there is nothing to look for.
+#[inline(always)]
+fn flags_inside_prefix(index: usize, address: Ipv6) -> u32 {
+    let Some(header) = header() else { return 0 };
+    if lengths(header).prefixes_with_entries >> (index & 31) & 1 == 0 {
+        return 0;
+    }
+    refused6(address.hi, address.lo) & u32::from(Entry::OWN | Entry::DENIED)
+}
+
+/// Whether addresses that EAMs give must be looked up too; `bit` is of [`TableHeader::refused_by_eam`].
+#[inline(always)]
+fn may_be_refused(bit: u64) -> bool {
+    header().is_some_and(|header| header.refused_by_eam & bit != 0)
+}
+
+/// The flags that refuse an IPv6 address. A global function (see [`shorter_length4`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn refused6(hi: u64, lo: u64) -> u32 {
+    find6(Ipv6 { hi, lo }).map_or(0, flags_of) & u32::from(Entry::OWN | Entry::DENIED | Entry::ILLEGAL)
+}
+
+/// Which translation prefix stands for the other end of a packet with an address known as `service`.
+#[inline(always)]
+pub fn prefix_for(service: &Known4, arrival: u8) -> u8 {
+    if service.prefix == Entry::PREFIX_DEFAULT { arrival } else { service.prefix }
+}
+
+/// An IPv6 address mapped to IPv4.
+#[derive(Clone, Copy)]
+pub struct Mapped4 {
+    /// The IPv4 address, host order.
+    pub address: u32,
+    /// How it was mapped, and the flags of [`Entry`] that hold for the IPv6 or the IPv4 address.
+    pub flags: u32,
+}
+
+impl Mapped4 {
+    /// Whether it maps to anything.
+    #[inline(always)]
+    pub const fn is_mapped(&self) -> bool {
+        self.flags & (BY_PREFIX | EAM) != 0
+    }
+}
+
+/// Maps an IPv6 address: by its longest EAM, else by the translation prefix it lies in.
+#[inline(always)]
+pub fn map6(address: Ipv6) -> Mapped4 {
+    let packed = map6_packed(address.hi, address.lo);
+    Mapped4 { address: packed as u32, flags: (packed >> 32) as u32 }
+}
+
+/// [`map6`] as a global function (see [`shorter_length4`]): the address in the low, the flags in the high half.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn map6_packed(hi: u64, lo: u64) -> u64 {
+    let mapped = map6_here(Ipv6 { hi, lo });
+    u64::from(mapped.flags) << 32 | u64::from(mapped.address)
+}
+
+#[inline(always)]
+fn map6_here(address: Ipv6) -> Mapped4 {
+    if let Some((index, prefix)) = prefix_of(address) {
+        let known = match header() {
+            Some(header) if lengths(header).prefixes_with_entries >> (index & 31) & 1 != 0 => find6(address),
+            _ => None,
+        };
+        return match known {
+            Some(entry) if entry.flags & Entry::EAM != 0 => by_eam(entry, address),
+            Some(entry) => by_prefix(&prefix, address, flags_of(entry)),
+            None => by_prefix(&prefix, address, 0),
+        };
+    }
+    match find6(address) {
+        Some(entry) if entry.flags & Entry::EAM != 0 => by_eam(entry, address),
+        Some(entry) => Mapped4 { address: 0, flags: flags_of(entry) },
+        None => Mapped4 { address: 0, flags: 0 },
+    }
+}
+
+/// An entry's flags without the prefix index.
+#[inline(always)]
+fn flags_of(entry: &Entry) -> u32 {
+    u32::from(entry.flags & 0x1f)
+}
+
+#[inline(always)]
+fn by_eam(entry: &Entry, address: Ipv6) -> Mapped4 {
+    let ipv4 = eam_to_ipv4(entry, address);
+    let mut flags = flags_of(entry) & !NON_GLOBAL;
+    if may_be_refused(TableHeader::REFUSED4) {
+        flags |= find4(ipv4).map_or(0, flags_of) & u32::from(Entry::OWN | Entry::DENIED | Entry::ILLEGAL);
+    }
+    Mapped4 { address: ipv4, flags }
+}
+
+#[inline(always)]
+fn by_prefix(prefix: &TranslationPrefix, address: Ipv6, flags: u32) -> Mapped4 {
+    let ipv4 = extract(prefix, address);
+    let known = find4(ipv4).map_or(0, flags_of);
+    let hairpin = if known & EAM != 0 { HAIRPIN } else { 0 };
+    let all = (flags | known) & !EAM;
+    let all = if prefix.global_only == 0 { all & !NON_GLOBAL } else { all };
+    Mapped4 { address: ipv4, flags: all | hairpin | BY_PREFIX }
+}

@@ -1,0 +1,120 @@
+//! The XDP program of xlat: one packet in, one verdict out.
+//!
+//! A packet's way: [`link`] (where it came from) → [`lookup`] (what its addresses map to) → [`four_to_six`] or
+//! [`six_to_four`] (the new headers) → [`forward`] (the way out) → [`conclude`] (counting). Rare packets go on in programs of
+//! their own by tail call: [`icmp_error`], [`reply`], and the same two translations with everything in them.
+//!
+//! The rules are in `xlat-common`; here is what needs a packet: bounds, moving the head, map look-ups, the verdict.
+
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+#![expect(unreachable_pub, reason = "a program has no outside; `pub` says what other files use")]
+#![expect(missing_docs, reason = "the xdp macro drops the doc comments of the functions it wraps")]
+
+mod conclude;
+mod forward;
+mod four_to_six;
+mod fragmenter;
+mod header4;
+mod header6;
+mod icmp_error;
+mod limits;
+mod link;
+mod lookup;
+mod maps;
+mod packet;
+mod reply;
+mod six_to_four;
+mod transport;
+mod verifier;
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+
+use crate::{conclude::pass_other, four_to_six::Pass};
+
+/// The entry: every frame of an interface.
+#[xdp(frags)]
+#[inline(always)]
+pub fn xlat(ctx: XdpContext) -> u32 {
+    let Some(arrival) = link::arrival(&ctx) else { return pass_other() };
+    match arrival.ether_type {
+        link::IPV4 => four_to_six::run(&ctx, &arrival, Pass { second: false, full: false }),
+        link::IPV6 => six_to_four::run(&ctx, &arrival, false),
+        _ => pass_other(),
+    }
+}
+
+/// IPv4 packets with options, fragments, UDP without checksum.
+#[xdp(frags)]
+#[inline(always)]
+pub fn xlat_four_to_six(ctx: XdpContext) -> u32 {
+    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    four_to_six::run(&ctx, arrival, Pass { second: false, full: true })
+}
+
+/// IPv6 packets with extension headers.
+#[xdp(frags)]
+#[inline(always)]
+pub fn xlat_six_to_four(ctx: XdpContext) -> u32 {
+    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    six_to_four::run(&ctx, arrival, true)
+}
+
+/// The second pass of a hairpinned packet, which is IPv4 by now (RFC 7757 4.2.2).
+#[xdp(frags)]
+#[inline(always)]
+pub fn xlat_hairpin(ctx: XdpContext) -> u32 {
+    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    four_to_six::run(&ctx, arrival, Pass { second: true, full: true })
+}
+
+/// ICMPv4 errors, and ICMPv4 messages that are not translated.
+#[xdp(frags)]
+#[inline(always)]
+pub fn xlat_icmp4_error(ctx: XdpContext) -> u32 {
+    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    icmp_error::to_six::run(&ctx, arrival, false)
+}
+
+/// The second pass of a hairpinned ICMP error.
+#[xdp(frags)]
+#[inline(always)]
+pub fn xlat_hairpin_icmp_error(ctx: XdpContext) -> u32 {
+    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    icmp_error::to_six::run(&ctx, arrival, true)
+}
+
+/// ICMPv6 errors, and ICMPv6 messages that are not translated.
+#[xdp(frags)]
+#[inline(always)]
+pub fn xlat_icmp6_error(ctx: XdpContext) -> u32 {
+    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    icmp_error::to_four::run(&ctx, arrival)
+}
+
+/// Answers an IPv4 packet with an ICMPv4 error.
+#[xdp(frags)]
+#[inline(always)]
+pub fn xlat_reply4(ctx: XdpContext) -> u32 {
+    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    reply::four(&ctx, arrival)
+}
+
+/// Answers an IPv6 packet with an ICMPv6 error.
+#[xdp(frags)]
+#[inline(always)]
+pub fn xlat_reply6(ctx: XdpContext) -> u32 {
+    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    reply::six(&ctx, arrival)
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

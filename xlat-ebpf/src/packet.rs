@@ -1,0 +1,218 @@
+//! Access to the packet's bytes: the only place that makes pointers of offsets.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::xdp_md,
+    helpers::generated::{
+        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+    },
+    programs::XdpContext,
+};
+use xlat_common::checksum::Sum;
+
+use crate::{
+    conclude::scratch,
+    maps::{BUFFER_LEN, Scratch},
+    setting,
+};
+
+/// Largest offset that is ever computed; tells the verifier the bound of a variable offset.
+pub const MAX_OFFSET: usize = 0x3fff;
+/// Bytes that are summed by one helper call.
+const CHUNK: usize = 512;
+/// Most chunks of one packet: 18 × 512 = 9216 bytes.
+const MAX_CHUNKS: usize = 18;
+
+/// A pointer to a `T` at `offset` of the frame, if it lies within the linear part.
+///
+/// `T` is read and written at any alignment: BPF's loads and stores have none on the machines that run XDP
+/// (the verifier refuses the program elsewhere), while `read_unaligned` would become single-byte loads.
+#[inline(always)]
+pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
+    let start = ctx.data();
+    let end = ctx.data_end();
+    let mut after = start + offset + size_of::<T>();
+    if size_of::<T>() == 1 {
+        // `p + 1 > end` must not become `p >= end`, from which the verifier learns nothing.
+        // SAFETY: an addition of nothing.
+        unsafe { core::arch::asm!("{0} += 0", inout(reg) after, options(nomem, nostack)) };
+        return if after > end { None } else { Some((after - 1) as *mut T) };
+    }
+    if after > end { None } else { Some((start + offset) as *mut T) }
+}
+
+/// A copy of the `T` at `offset`.
+#[inline(always)]
+pub fn load<T: Copy>(ctx: &XdpContext, offset: usize) -> Option<T> {
+    // SAFETY: `at` has checked that all of it lies within the frame.
+    at::<T>(ctx, offset & MAX_OFFSET).map(|place| unsafe { *place })
+}
+
+/// Writes a `T` at `offset`; `None` if it does not lie within the linear part.
+#[inline(always)]
+pub fn store<T: Copy>(ctx: &XdpContext, offset: usize, value: T) -> Option<()> {
+    // SAFETY: `at` has checked that all of it lies within the frame.
+    at::<T>(ctx, offset & MAX_OFFSET).map(|place| unsafe { *place = value })
+}
+
+/// Bytes of the whole frame, all buffers.
+#[inline(always)]
+pub fn frame_len(ctx: &XdpContext) -> usize {
+    if setting!(multi_buffer) != 0 {
+        // SAFETY: the helper only reads the context. Since Linux 5.18, hence the setting.
+        (unsafe { bpf_xdp_get_buff_len(raw(ctx)) }) as usize
+    } else {
+        ctx.data_end() - ctx.data()
+    }
+}
+
+/// Moves the start of the frame: positive makes it shorter. All pointers into the packet are stale afterwards.
+#[inline(always)]
+pub fn adjust_head(ctx: &XdpContext, delta: i32) -> Option<()> {
+    // SAFETY: the helper checks the room before the packet.
+    if unsafe { bpf_xdp_adjust_head(raw(ctx), delta) } == 0 { Some(()) } else { None }
+}
+
+/// Moves the end of the frame: negative makes it shorter. All pointers into the packet are stale afterwards.
+#[inline(always)]
+pub fn adjust_tail(ctx: &XdpContext, delta: i32) -> Option<()> {
+    // SAFETY: the helper checks the room after the packet. Growing since Linux 5.8.
+    if unsafe { bpf_xdp_adjust_tail(raw(ctx), delta) } == 0 { Some(()) } else { None }
+}
+
+/// Cuts what follows the first `end` bytes of the frame: Ethernet padding.
+#[inline(always)]
+pub fn trim_to(ctx: &XdpContext, end: usize) -> Option<()> {
+    if ctx.data_end() - ctx.data() == end {
+        return Some(());
+    }
+    let excess = frame_len(ctx) as i64 - end as i64;
+    if excess > 0 { adjust_tail(ctx, -(excess as i32)) } else { Some(()) }
+}
+
+/// Makes the frame `len` bytes long: cuts its end, or adds bytes of unknown content.
+#[inline(always)]
+pub fn set_len(ctx: &XdpContext, len: usize) -> Option<()> {
+    let delta = len as i64 - frame_len(ctx) as i64;
+    if delta == 0 { Some(()) } else { adjust_tail(ctx, delta as i32) }
+}
+
+/// Copies `len` (at most [`BUFFER_LEN`]) bytes at `offset` into the scratch buffer, from any buffer of the frame.
+#[inline(always)]
+pub fn load_bytes(ctx: &XdpContext, offset: usize, scratch: &mut Scratch, len: usize) -> Option<()> {
+    if len == 0 {
+        return Some(());
+    }
+    let len = bounded(len)?;
+    if setting!(multi_buffer) != 0 {
+        // SAFETY: the buffer is BUFFER_LEN bytes; the helper checks the frame's bounds. Since Linux 5.18.
+        let result =
+            unsafe { bpf_xdp_load_bytes(raw(ctx), offset as u32, scratch.buffer.as_mut_ptr().cast(), len as u32) };
+        return if result == 0 { Some(()) } else { None };
+    }
+    for index in 0..BUFFER_LEN {
+        if index >= len {
+            break;
+        }
+        scratch.buffer[index] = load::<u8>(ctx, offset + index)?;
+    }
+    Some(())
+}
+
+/// Copies `len` bytes of `source`, which has at least that many and at most [`BUFFER_LEN`], to `offset` of the frame.
+#[inline(always)]
+pub fn store_bytes(ctx: &XdpContext, offset: usize, source: &[u8], len: usize) -> Option<()> {
+    if len == 0 {
+        return Some(());
+    }
+    let len = bounded(len)?;
+    if len > source.len() {
+        return None;
+    }
+    if setting!(multi_buffer) != 0 {
+        // SAFETY: `source` has `len` bytes; the helper checks the frame's bounds. Since Linux 5.18.
+        let result =
+            unsafe { bpf_xdp_store_bytes(raw(ctx), offset as u32, source.as_ptr().cast_mut().cast(), len as u32) };
+        return if result == 0 { Some(()) } else { None };
+    }
+    for (index, byte) in source.iter().enumerate() {
+        if index >= len {
+            break;
+        }
+        store::<u8>(ctx, offset + index, *byte)?;
+    }
+    Some(())
+}
+
+/// `len` if it is 1 to [`BUFFER_LEN`], in a form whose bounds the verifier keeps.
+#[inline(always)]
+fn bounded(len: usize) -> Option<usize> {
+    let len = core::hint::black_box(len);
+    if len == 0 || len > BUFFER_LEN { None } else { Some(len) }
+}
+
+/// The ones' complement sum of `len` bytes at `offset`, an odd last byte padded with zero. Uses the scratch buffer.
+#[inline(always)]
+pub fn sum(ctx: &XdpContext, offset: usize, len: usize) -> Option<Sum> {
+    match sum_of(ctx.ctx, offset as u32, len as u32) {
+        NO_SUM => None,
+        sum => Some(Sum(u64::from(sum))),
+    }
+}
+
+/// What [`sum_of`] gives where the packet is shorter: no sum of 16-bit words.
+const NO_SUM: u32 = u32::MAX;
+
+/// [`sum`] as a global function, for its loops (see `lookup::shorter_length4`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sum_of(ctx: *mut xdp_md, offset: u32, len: u32) -> u32 {
+    let ctx = &XdpContext::new(ctx);
+    let (offset, len) = (offset as usize & MAX_OFFSET, len as usize & 0xffff);
+    let Some(scratch) = scratch() else { return NO_SUM };
+    let mut total = Sum::ZERO;
+    let mut done = 0usize;
+    for _ in 0..MAX_CHUNKS {
+        if done >= len {
+            break;
+        }
+        let rest = len - done;
+        let now = if rest < CHUNK { rest } else { CHUNK };
+        clear(scratch);
+        if load_bytes(ctx, offset + done, scratch, now).is_none() {
+            return NO_SUM;
+        }
+        total = total.add(sum_chunk(scratch));
+        done += CHUNK;
+    }
+    if done >= len { u32::from(total.fold()) } else { NO_SUM }
+}
+
+/// Zeroes the first chunk of the buffer.
+#[inline(always)]
+fn clear(scratch: &mut Scratch) {
+    let words: *mut u64 = scratch.buffer.as_mut_ptr().cast();
+    for index in 0..CHUNK / 8 {
+        // SAFETY: the buffer is 8-byte aligned and longer than a chunk. Volatile, so that no `memset` is called for.
+        unsafe { words.add(index).write_volatile(0) };
+    }
+}
+
+/// The sum of the first chunk of the buffer.
+#[inline(always)]
+fn sum_chunk(scratch: &Scratch) -> Sum {
+    let words: *const u64 = scratch.buffer.as_ptr().cast();
+    let mut total = 0u64;
+    for index in 0..CHUNK / 8 {
+        // SAFETY: the buffer is 8-byte aligned and longer than a chunk.
+        let word = unsafe { words.add(index).read_volatile() };
+        total += (word >> 32) + (word & 0xffff_ffff);
+    }
+    // The sum does not depend on byte order but for the order of its own two bytes (RFC 1071 2 (B)).
+    Sum(u64::from(Sum(total).fold().swap_bytes()))
+}
+
+#[inline(always)]
+fn raw(ctx: &XdpContext) -> *mut xdp_md {
+    ctx.as_ptr().cast()
+}

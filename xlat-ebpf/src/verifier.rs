@@ -1,0 +1,23 @@
+//! Help for the verifier, which follows every path through the program with all it knows of each value.
+//!
+//! Where paths meet again that differ only by a small number (a count of VLAN tags, a way out), it would follow what comes
+//! after once for each combination of such numbers, and there are too many. So a value that a few paths give as constants is
+//! made unknown where they meet: from there on all of them are one.
+
+/// The same number, of which the verifier knows nothing any more. `unknown` is any number that it knows nothing of (one read
+/// from the packet or the context): adding and subtracting it leaves nothing known. Two instructions.
+#[inline(always)]
+pub fn forget(number: u32, unknown: u32) -> u32 {
+    let mut number = u64::from(number);
+    // SAFETY: an addition and its reverse.
+    unsafe {
+        core::arch::asm!("{0} += {1}", "{0} -= {1}", inout(reg) number, in(reg) u64::from(unknown), options(pure, nomem, nostack));
+    }
+    number as u32
+}
+
+/// As [`forget`], for offsets into the packet; below 2^14 as it was.
+#[inline(always)]
+pub fn forget_offset(offset: usize, unknown: u32) -> usize {
+    forget(offset as u32, unknown) as usize & crate::packet::MAX_OFFSET
+}

@@ -1,0 +1,63 @@
+//! The one door to everything that is not plain cargo: `cargo xtask VERB`.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+mod build;
+mod demo;
+mod fuzz;
+mod interrupt;
+mod lab;
+mod lab_verb;
+mod lint;
+mod relay;
+mod serve;
+mod setup;
+mod shell;
+mod test;
+
+const HELP: &str = "\
+cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first sets up what it needs.
+
+  setup                  install what is missing: the toolchain's parts and the tools of the tests and the demo
+  build                  compile xlat-ctl, XDP program included, to target/release/xlat-ctl
+  lint                   formatting and clippy for every crate, warnings refused
+  test [ARGS]            lint, then every test; ARGS go to `cargo test`, a part of a test's name for example
+  fuzz [ARGS]            random packets through the XDP program and a second translator, which must agree (needs root);
+                         `cargo xtask fuzz --help` lists ARGS
+  demo                   an IPv4-only client talks to an IPv6-only server through the relay, step by step (needs root)
+  lab up                 make the demo's namespaces, start the relay in them, and leave both (needs root)
+  lab exec HOST -- CMD   run a command as the host `client`, `relay` or `server` of that lab
+  lab down               stop the relay and remove the lab
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] | ["help" | "-h" | "--help"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        ["setup"] => setup::everything(),
+        ["build"] => build::run(),
+        ["lint"] => lint::run(),
+        ["test", rest @ ..] => test::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["demo"] => demo::run(),
+        ["lab", rest @ ..] => lab_verb::run(rest),
+        ["serve"] => serve::run(),
+        _ => bail!("`{}` is not a verb with its arguments; the verbs are:\n\n{HELP}", words.join(" ")),
+    }
+}

@@ -1,0 +1,119 @@
+//! Debian's package client, kept from touching the system's own lists where a package is only unpacked.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use crate::shell::{capture, command};
+
+/// The keyring that signs Debian's own suites.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A private corner of apt: its own sources, lists and cache in one directory, which goes when this is dropped.
+pub(crate) struct PrivateApt {
+    directory: PathBuf,
+}
+
+impl PrivateApt {
+    /// Makes the directory, and a configuration that keeps apt inside it.
+    pub(crate) fn new() -> Result<Self> {
+        let directory = std::env::temp_dir().join(format!("xlat-apt-{}", std::process::id()));
+        let this = Self { directory };
+        for part in ["state/lists/partial", "cache/archives/partial", "unpacked"] {
+            let path = this.directory.join(part);
+            fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
+        }
+        // The hooks would clean the system's cache; contents, translations and differences are not needed.
+        let configuration = format!(
+            "#clear APT::Update;\n#clear DPkg::Post-Invoke;\n#clear Acquire::IndexTargets::deb::DEP-11;\n\
+             APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::PDiffs \"false\";\n\
+             Dir::State \"{root}/state\";\nDir::Cache \"{root}/cache\";\n\
+             Dir::Etc::SourceList \"{root}/sources.list\";\nDir::Etc::SourceParts \"-\";\n",
+            root = this.directory.display()
+        );
+        this.write("apt.conf", &configuration)?;
+        Ok(this)
+    }
+
+    /// Fetches the package lists of one suite of Debian from the archives that this machine uses.
+    pub(crate) fn update(&self, suite: &str) -> Result<()> {
+        let signed_by = if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
+        let lines: Vec<String> =
+            archives()?.iter().map(|archive| format!("deb {signed_by}{archive} {suite} main\n")).collect();
+        self.write("sources.list", &lines.concat())?;
+        self.run("apt-get", &["--quiet", "--quiet", "update"]).map(|_| ())
+    }
+
+    /// Fetches the package lists of the release that this machine runs.
+    pub(crate) fn update_own_release(&self) -> Result<()> {
+        self.update(&codename()?)
+    }
+
+    /// The versions of a package in the lists that [`Self::update`] fetched.
+    pub(crate) fn versions(&self, package: &str) -> Result<Vec<String>> {
+        let table = self.run("apt-cache", &["madison", package])?;
+        Ok(table.lines().filter_map(|line| line.split('|').nth(1)).map(|version| version.trim().to_owned()).collect())
+    }
+
+    /// Downloads one version of a package and unpacks it, without installing anything; gives the directory.
+    pub(crate) fn unpack(&self, package: &str, version: &str) -> Result<PathBuf> {
+        self.run("apt-get", &["--quiet", "--quiet", "download", &format!("{package}={version}")])?;
+        let unpacked = self.directory.join("unpacked");
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                capture(&mut command("dpkg-deb", ["-x", &path.to_string_lossy(), &unpacked.to_string_lossy()]))?;
+            }
+        }
+        Ok(unpacked)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.directory.join(name);
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// A plain user may do all of this: nothing outside the private directory is written.
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let configuration = self.directory.join("apt.conf");
+        let mut command = command(program, ["--config-file", &configuration.to_string_lossy()]);
+        capture(command.args(arguments).current_dir(&self.directory).env("LC_ALL", "C"))
+    }
+}
+
+impl Drop for PrivateApt {
+    fn drop(&mut self) {
+        // Nothing depends on it: a directory that stays is in the temporary directory, with this process' number.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Where this machine gets its own release's `main` from, in whatever form its source lists are written.
+fn archives() -> Result<Vec<String>> {
+    let format = "$(RELEASE) $(COMPONENT) $(REPO_URI)";
+    let targets = capture(&mut command("apt-get", ["indextargets", "--format", format, "Created-By: Packages"]))
+        .context("asking apt for this machine's package sources")?;
+    let codename = codename()?;
+    let mut archives = Vec::new();
+    for line in targets.lines() {
+        if let [release, "main", uri] = line.split(' ').collect::<Vec<_>>()[..]
+            && release == codename
+            && !archives.iter().any(|known| known == uri)
+        {
+            archives.push(uri.to_owned());
+        }
+    }
+    if archives.is_empty() {
+        anyhow::bail!("apt on this machine has no source for `main` of {codename}");
+    }
+    Ok(archives)
+}
+
+fn codename() -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").context("reading /etc/os-release")?;
+    let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    Ok(codename.context("/etc/os-release names no VERSION_CODENAME")?.trim_matches('"').to_owned())
+}

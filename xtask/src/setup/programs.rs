@@ -1,0 +1,121 @@
+//! The programs that the tests and the demo call.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{apt::PrivateApt, say};
+use crate::shell::{self, command, find_program, show};
+
+/// Each program with the Debian package that has it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("bpftool", "bpftool"),
+    ("curl", "curl"),
+    ("ethtool", "ethtool"),
+    ("ip", "iproute2"),
+    ("iperf3", "iperf3"),
+    ("mtr", "mtr-tiny"),
+    ("nsenter", "util-linux"),
+    ("ping", "iputils-ping"),
+    ("tcpdump", "tcpdump"),
+    ("tracepath", "iputils-tracepath"),
+    ("traceroute", "traceroute"),
+    ("tshark", "tshark"),
+];
+
+/// The checker of metrics pages. Its package is a server that starts at boot, so this one program is taken out of it.
+const PROMTOOL: &str = "/usr/local/bin/promtool";
+
+/// Installs the Debian packages of the programs that are not here.
+pub(crate) fn install_missing() -> Result<()> {
+    let missing: Vec<_> = PROGRAMS.iter().filter(|(program, _)| find_program(program).is_none()).collect();
+    let promtool_is_missing = find_program("promtool").is_none();
+    if missing.is_empty() && !promtool_is_missing {
+        return Ok(());
+    }
+    let programs: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
+    let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    require_apt_and_root(&programs, &packages, promtool_is_missing)?;
+    if !packages.is_empty() {
+        install(&packages)?;
+    }
+    if promtool_is_missing {
+        install_promtool().context("installing promtool")?;
+    }
+    Ok(())
+}
+
+fn require_apt_and_root(programs: &[&str], packages: &[&str], promtool_is_missing: bool) -> Result<()> {
+    let has_apt = find_program("apt-get").is_some();
+    if has_apt && shell::is_root() {
+        return Ok(());
+    }
+    let promtool = promtool_is_missing.then_some(("promtool", "prometheus"));
+    let list = |names: &[&str], more: Option<&'static str>| [names, more.as_slice()].concat().join(" ");
+    let programs = list(programs, promtool.map(|(program, _)| program));
+    let packages = list(packages, promtool.map(|(_, package)| package));
+    let cure = if has_apt {
+        format!("run `cargo xtask setup` as root, or install Debian's packages {packages} yourself")
+    } else {
+        format!("this machine has no apt-get: install what Debian packages as {packages} in its own way")
+    };
+    bail!("programs that the tests and the demo call are not on this machine: {programs}; {cure}")
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    say(&format!("installing the Debian packages {}", packages.join(" ")));
+    show(&mut apt_get(&["update"])).context("updating apt's package lists")?;
+    let _no_service_starts = ServicesStayOff::new()?;
+    show(apt_get(&["install", "--yes", "--no-install-recommends"]).args(packages)).with_context(|| {
+        format!(
+            "installing {}; by hand: apt-get install --no-install-recommends {}",
+            packages.join(" "),
+            packages.join(" ")
+        )
+    })
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut apt_get = command("apt-get", ["--quiet", "--quiet"]);
+    apt_get.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    apt_get
+}
+
+fn install_promtool() -> Result<()> {
+    say(&format!("placing promtool at {PROMTOOL}, out of Debian's package prometheus; the server is not installed"));
+    let apt = PrivateApt::new()?;
+    apt.update_own_release()?;
+    let version = apt.versions("prometheus")?.into_iter().next().context("no package prometheus in this release")?;
+    let program = apt.unpack("prometheus", &version)?.join("usr/bin/promtool");
+    fs::copy(&program, PROMTOOL).with_context(|| format!("copying it to {PROMTOOL}"))?;
+    Ok(())
+}
+
+/// A policy that keeps Debian's packages from starting their services, unless the machine has a policy of its own.
+struct ServicesStayOff(Option<PathBuf>);
+
+impl ServicesStayOff {
+    fn new() -> Result<Self> {
+        let policy = Path::new("/usr/sbin/policy-rc.d");
+        if policy.exists() {
+            return Ok(Self(None));
+        }
+        let guard = Self(Some(policy.to_owned()));
+        fs::write(policy, "#!/bin/sh\nexit 101\n").with_context(|| format!("writing {}", policy.display()))?;
+        show(&mut command("chmod", ["755", &policy.to_string_lossy()]))?;
+        Ok(guard)
+    }
+}
+
+impl Drop for ServicesStayOff {
+    fn drop(&mut self) {
+        if let Some(policy) = &self.0 {
+            // The worst of a failure is that later packages do not start their services; nothing else can be done.
+            let _ = fs::remove_file(policy);
+        }
+    }
+}
