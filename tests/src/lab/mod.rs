@@ -75,7 +75,6 @@ pub struct Lab {
     /// Has no IPv4 at all.
     pub server: Namespace,
     /// The programs on the far ends of the relay's cables.
-    #[expect(dead_code, reason = "they are attached as long as they are held")]
     pass_programs: Vec<OwnedFd>,
 }
 

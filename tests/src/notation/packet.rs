@@ -279,7 +279,7 @@ impl Packet {
         self.slice = Some((from, to));
         match self.addresses {
             Addresses::V4(..) => {
-                self.fragment |= offset / 8 | if more { MF } else { 0 };
+                self.fragment |= (offset / 8) | if more { MF } else { 0 };
                 self.id(identification as u16)
             }
             Addresses::V6(..) => self.fragment_header(offset, more, identification),

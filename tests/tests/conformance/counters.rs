@@ -60,7 +60,7 @@ fn counts_a_packet_for_the_fragmenter() {
 fn counts_a_dropped_packet_and_its_reason() {
     let outcome = run(ip4(CLIENT, SERVER).icmp(13, 0).then(&[0; 12]));
     counted_once(&outcome, Direction::FourToSix, Protocol::Icmp, Counted::Dropped, 40);
-    assert_eq!(outcome.reason.map(|reason| reason.name()), Some("icmp_type"));
+    assert_eq!(outcome.reason.map(xlat_common::reason::DropReason::name), Some("icmp_type"));
 }
 
 #[test]

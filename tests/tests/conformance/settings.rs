@@ -45,7 +45,7 @@ fn errors_are_rate_limited() {
             sent += outcome.counters.errors_sent;
             suppressed += outcome.counters.errors_suppressed;
             assert_eq!(outcome.verdict == Verdict::Transmit, outcome.counters.errors_sent == 1);
-            assert_eq!(outcome.reason.map(|reason| reason.name()), Some("hop_limit_exceeded"));
+            assert_eq!(outcome.reason.map(xlat_common::reason::DropReason::name), Some("hop_limit_exceeded"));
         }
     });
     assert_eq!(sent + suppressed, 40);
