@@ -27,8 +27,9 @@ pub struct Interface {
     pub reserved: u8,
     /// Source of ICMPv4 errors sent from here, host order; 0: none.
     pub ipv4: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// The interface that the kernel is told IPv6 packets from here have arrived by: this one, or the fragmenter's near end where
+    /// the kernel takes no IPv6 packets from this one (`disable_ipv6`, or an MTU under 1280: RFC 8200 5).
+    pub ipv6_ifindex: u32,
     /// Source of ICMPv6 errors sent from here (a global address if there is one); `::`: none.
     pub ipv6: Ipv6,
     /// Of the fragmenter's near end: the far end's link-layer address.

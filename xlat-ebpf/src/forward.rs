@@ -15,6 +15,7 @@ use xlat_common::{address::Ipv6, counters::Verdict, interface::Interface};
 use crate::{
     conclude::{Sent, scratch},
     link::{self, Arrival, Link},
+    setting,
     verifier::forget,
 };
 
@@ -38,7 +39,11 @@ pub struct Way {
 impl Way {
     /// Hop limit or TTL of a packet that arrived with `hop_limit`: one is taken, by whom it may be.
     #[inline(always)]
-    pub const fn hop_limit(&self, hop_limit: u8, taken: bool) -> u8 {
+    pub fn hop_limit(&self, hop_limit: u8, taken: bool) -> u8 {
+        if self.is_detour() {
+            // The kernel takes two.
+            return hop_limit.saturating_add(if taken { 2 } else { 1 });
+        }
         match (self.is_kernel(), taken) {
             // The kernel takes one.
             (true, false) => hop_limit,
@@ -51,12 +56,13 @@ impl Way {
     /// Sends the packet, whose headers are written.
     #[inline(always)]
     pub fn send(&self) -> Sent {
+        let verdict = if self.is_detour() { Verdict::ToKernel } else { Verdict::Redirected };
         match self.action {
             xdp_action::XDP_TX => Sent::new(xdp_action::XDP_TX, Verdict::Transmitted),
             xdp_action::XDP_REDIRECT => {
                 // SAFETY: the helper takes numbers only.
                 let action = unsafe { bpf_redirect(self.ifindex, 0) };
-                Sent::new(action as u32, Verdict::Redirected)
+                Sent::new(action as u32, verdict)
             }
             _ => Sent::new(xdp_action::XDP_PASS, Verdict::ToKernel),
         }
@@ -77,6 +83,30 @@ impl Way {
             _ => arrival.link,
         };
         Self { action: xdp_action::XDP_PASS, ifindex: 0, mtu, link }
+    }
+
+    /// Where the kernel would have to take an IPv6 packet from an interface that it takes none from: by the fragmenter, which sends
+    /// it back as it is.
+    #[inline(always)]
+    fn for_ipv6(self, arrival: &Arrival) -> Self {
+        if !self.is_kernel() || arrival.ipv6_ifindex == arrival.logical_ifindex {
+            return self;
+        }
+        match link::interface(arrival.ipv6_ifindex) {
+            Some(near) => Self {
+                action: xdp_action::XDP_REDIRECT,
+                ifindex: arrival.ipv6_ifindex,
+                link: Link::untagged(&near.peer_mac, &near.mac),
+                ..self
+            },
+            None => self,
+        }
+    }
+
+    /// Whether the kernel gets the packet by way of the fragmenter, which no other packet is redirected to here.
+    #[inline(always)]
+    fn is_detour(&self) -> bool {
+        self.action == xdp_action::XDP_REDIRECT && self.ifindex == setting!(fragmenter_ifindex)
     }
 
     /// Whether the kernel gets the packet.
@@ -103,7 +133,8 @@ pub fn six(ctx: &XdpContext, arrival: &Arrival, header: &Flow6, total_len: u32) 
     fib.__bindgen_anon_2 = bpf_fib_lookup__bindgen_ty_2 { flowinfo: (u32::from(header.traffic_class) << 20).to_be() };
     fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv6_src: words(header.source) };
     fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv6_dst: words(header.destination) };
-    ask(ctx, arrival, fib)
+    fib.ifindex = arrival.ipv6_ifindex;
+    ask(ctx, arrival, fib).for_ipv6(arrival).forgotten(arrival.ifindex)
 }
 
 /// The way of an IPv4 packet of `total_len` bytes.
@@ -116,7 +147,7 @@ pub fn four(ctx: &XdpContext, arrival: &Arrival, header: &Flow4, total_len: u32)
     fib.__bindgen_anon_2.tos = header.tos & 0xfc;
     fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv4_src: header.source.to_be() };
     fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv4_dst: header.destination.to_be() };
-    ask(ctx, arrival, fib)
+    ask(ctx, arrival, fib).forgotten(arrival.ifindex)
 }
 
 /// The interface that the last answer of the routing table was for.
@@ -173,11 +204,6 @@ fn begin(fib: &mut FibLookup, family: u8, protocol: u8, arrival: &Arrival, total
 
 #[inline(always)]
 fn ask(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup) -> Way {
-    answered(ctx, arrival, fib).forgotten(arrival.ifindex)
-}
-
-#[inline(always)]
-fn answered(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup) -> Way {
     // SAFETY: `fib` is a whole bpf_fib_lookup, its length is given.
     let result = unsafe { bpf_fib_lookup(ctx.as_ptr(), fib, size_of::<FibLookup>() as i32, 0) };
     // SAFETY: the helper has replaced tot_len by the MTU (since Linux 5.12) wherever it looked at it.

@@ -124,6 +124,8 @@ pub struct Arrival {
     pub prefix: u8,
     /// MTU of the interface, bytes.
     pub mtu: u32,
+    /// The interface that the kernel is told the packet has arrived by once it is IPv6.
+    pub ipv6_ifindex: u32,
 }
 
 /// What is known of an interface.
@@ -154,11 +156,13 @@ pub fn arrival(ctx: &XdpContext) -> Option<Arrival> {
         slow_path: false,
         prefix: 0,
         mtu: u32::MAX,
+        ipv6_ifindex: ifindex,
     };
     if let Some(interface) = interface(ifindex) {
         arrival.slow_path = interface.flags & Interface::SLOW_PATH != 0;
         arrival.prefix = interface.prefix;
         arrival.mtu = interface.mtu;
+        arrival.ipv6_ifindex = interface.ipv6_ifindex;
         if !arrival.slow_path && !is_for_this_machine(macs, &interface.mac) {
             return None;
         }
@@ -237,6 +241,7 @@ fn enter(arrival: &mut Arrival, protocol: u16, control: u16) {
         if let Some(interface) = interface(arrival.logical_ifindex) {
             arrival.prefix = interface.prefix;
             arrival.mtu = interface.mtu;
+            arrival.ipv6_ifindex = interface.ipv6_ifindex;
         }
     }
 }

@@ -37,11 +37,7 @@ pub fn run(ctx: &XdpContext, arrival: &Arrival, full: bool) -> u32 {
         protocol: Protocol::of(header.next_header()),
         bytes: u64::from(HEADER_LEN) + header.payload_len() as u64,
     };
-    let result = match translate(ctx, arrival, &header, &mut tally, full) {
-        // The fragmenter sends back what the kernel gave it: passing it again would be a circle.
-        Err(stop) if arrival.slow_path && stop.is_pass() => Err(Stop::refuse(DropReason::Reflected, prohibited())),
-        other => other,
-    };
+    let result = translate(ctx, arrival, &header, &mut tally, full);
     conclude(ctx, &tally, result)
 }
 
@@ -54,6 +50,10 @@ fn translate(
     full: bool,
 ) -> Result<Sent, Stop> {
     let offset = arrival.link.len();
+    if arrival.slow_path && map6(header.source()).flags & OWN == 0 {
+        // The fragmenter gives the kernel what is IPv6 already (`forward::Way`); only what the kernel itself says is translated.
+        return Err(Stop::PASS);
+    }
     let destination = map6(header.destination());
     if destination.flags & OWN != 0 {
         // What the machine sends to itself by the prefix comes from nowhere outside.

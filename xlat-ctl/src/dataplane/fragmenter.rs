@@ -9,12 +9,12 @@
 //!   the kernel ── ICMPv6 errors ─────────► near │
 //! ```
 //!
-//! The kernel's own ICMPv6 errors to IPv4 clients are addressed inside a translation prefix; a route leads them into the near
-//! end, and they come back to where the program sees them arrive.
+//! The kernel's own ICMPv6 errors to IPv4 clients are addressed inside a translation prefix; a rule for what the machine itself
+//! sends leads them into the near end, and they come back to where the program sees them arrive.
 //!
 //! Both ends have the same link-layer address: without address resolution Linux sends to the device's own, and the other end
-//! takes what is sent to its own. Nothing here outlives the process: with its last descriptor the namespace goes, with the
-//! namespace the far end, with it the near end and its routes.
+//! takes what is sent to its own. With the process' last descriptor the namespace goes, with the namespace the far end, with it
+//! the near end and its routes. Only the rules stay behind a process that is killed, and lead nowhere then.
 
 use std::{
     fs::File,
@@ -78,6 +78,8 @@ pub(super) struct Fragmenter {
     far_ifindex: u32,
     /// The largest IPv4 packet that leaves the far end.
     mtu: u32,
+    /// The prefixes that there are rules for.
+    led: Vec<Ipv6Net>,
     /// Keeps the namespace.
     _namespace: File,
 }
@@ -124,6 +126,7 @@ impl Fragmenter {
             far,
             far_ifindex,
             mtu,
+            led: Vec::new(),
             _namespace: namespace,
         })
     }
@@ -151,10 +154,11 @@ impl Fragmenter {
 
     /// Leads what the kernel itself sends to IPv4 clients into the near end. To be called once the program is attached
     /// there: without it, what goes in circles until its hop limit ends.
-    pub(super) fn set_routes(&mut self, prefixes: &[Ipv6Net]) {
+    pub(super) fn lead_own_errors(&mut self, prefixes: &[Ipv6Net]) {
         for prefix in prefixes {
-            if let Err(error) = self.links.set_ipv6_route(*prefix, self.near.ifindex) {
-                warn!("the kernel's own ICMPv6 errors to IPv4 clients will not be translated: {error}");
+            match self.links.lead_own_errors(*prefix, self.near.ifindex) {
+                Ok(()) => self.led.push(*prefix),
+                Err(error) => warn!("the kernel's own ICMPv6 errors to IPv4 clients will not be translated: {error}"),
             }
         }
     }
@@ -162,6 +166,11 @@ impl Fragmenter {
 
 impl Drop for Fragmenter {
     fn drop(&mut self) {
+        for prefix in &self.led {
+            if let Err(error) = self.links.forget_own_errors(*prefix) {
+                warn!("{error}");
+            }
+        }
         if let Err(error) = self.links.delete(self.near.ifindex)
             && error.raw_os_error() != Some(libc::ENODEV)
         {
@@ -263,7 +272,7 @@ fn set_up_far(mtu: u32) -> Result<(Links, u32), String> {
     offload::set(FAR, Offload::GenericReceive, true)
         .map_err(|error| format!("cannot switch GRO on: {}", plain(&error)))?;
     links.set_ipv4_default(ifindex, mtu).map_err(text)?;
-    match links.set_ipv6_route(Ipv6Net::default(), ifindex) {
+    match links.set_ipv6_default(ifindex) {
         // A kernel without IPv6.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => {}
         other => other.map_err(text)?,

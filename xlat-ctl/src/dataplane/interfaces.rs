@@ -83,6 +83,7 @@ impl Records {
                 mtu: near.mtu,
                 mac: near.mac,
                 peer_mac: near.peer_mac,
+                ipv6_ifindex: near.ifindex,
                 ..Record::default()
             };
             records.interfaces.insert(near.ifindex, record);
@@ -100,6 +101,10 @@ fn record(interface: &Interface, sources: &Sources<'_>) -> Record {
         prefix: sources.prefixes.of(&interface.name),
         ipv4: source4(interface).map_or(0, Ipv4Addr::to_bits),
         ipv6: source6(interface).unwrap_or(Ipv6Addr::UNSPECIFIED).into(),
+        ipv6_ifindex: match sources.near_end {
+            Some(near) if !interface.takes_ipv6 => near.ifindex,
+            _ => interface.ifindex,
+        },
         ..Record::default()
     };
     if let Some(vlan) = interface.vlan {
@@ -221,6 +226,7 @@ mod tests {
             vlan: None,
             ipv4: Vec::new(),
             ipv6: Vec::new(),
+            takes_ipv6: true,
             xdp_program: None,
             xdp_features: None,
         }
@@ -276,6 +282,16 @@ mod tests {
         let records = records(Vec::new(), &[], Some(near));
         assert_eq!(records.interfaces[&9].flags, Record::PRESENT | Record::SLOW_PATH);
         assert_eq!(records.interfaces[&9].peer_mac, [2; 6]);
+    }
+
+    #[test]
+    fn leads_ipv6_round_an_interface_that_takes_none() {
+        let near = NearEnd { ifindex: 9, mac: [2; 6], peer_mac: [2; 6], mtu: 65_535 };
+        let narrow = || Interface { takes_ipv6: false, ..interface(4, "narrow") };
+        let known = records(vec![interface(3, "eth0"), narrow()], &[], Some(near));
+        let ways = [3, 4, 9].map(|ifindex| known.interfaces[&ifindex].ipv6_ifindex);
+        assert_eq!(ways, [3, 9, 9]);
+        assert_eq!(records(vec![narrow()], &[], None).interfaces[&4].ipv6_ifindex, 4);
     }
 
     #[test]

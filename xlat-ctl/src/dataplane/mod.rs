@@ -370,7 +370,7 @@ impl DataPlane {
         self.near_link = Some(link);
         self.tell_interfaces()?;
         if let Some(fragmenter) = &mut self.fragmenter {
-            fragmenter.set_routes(&prefixes(&self.settings));
+            fragmenter.lead_own_errors(&prefixes(&self.settings));
         }
         Ok(())
     }

@@ -11,19 +11,22 @@ use rtnetlink::{
     LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NetlinkDeserializable, NetlinkHeader},
     packet_route::{
-        RouteNetlinkMessage,
+        AddressFamily, IpProtocol, RouteNetlinkMessage,
         link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkMessage},
         route::{RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
+        rule::{RuleAction, RuleAttribute, RuleMessage},
     },
     sys::protocols::NETLINK_ROUTE,
 };
 
 use super::socket::{NetlinkError, Socket};
 
-/// `rtm_protocol` of the routes that the daemon makes, so that an operator can tell them; no routing daemon uses it.
+/// `rtm_protocol` of the routes and rules that the daemon makes, so that an operator can tell them; no routing daemon uses it.
 pub(crate) const ROUTE_PROTOCOL: u8 = 64;
-/// Their metric: any route of the operator's goes before.
-const ROUTE_METRIC: u32 = 4096;
+/// The routing table of [`Links::lead_own_errors`]: "xlat" in ASCII, which nobody else has.
+const TABLE: u32 = u32::from_be_bytes(*b"xlat");
+/// The priority of its rules: before the operator's own, which are rarely as narrow.
+const RULE_PRIORITY: u32 = 64;
 /// `RTAX_LOCK`'s bit for the MTU.
 const LOCK_MTU: u32 = 1 << 2;
 
@@ -123,20 +126,56 @@ impl Links {
         self.route("set the fragmenter's IPv4 route", route)
     }
 
-    /// A route for an IPv6 prefix out of one interface.
-    pub(crate) fn set_ipv6_route(&mut self, prefix: Ipv6Net, ifindex: u32) -> Result<(), NetlinkError> {
-        let route = RouteMessageBuilder::<Ipv6Addr>::new()
-            .destination_prefix(prefix.network(), prefix.prefix_len())
-            .output_interface(ifindex)
-            .priority(ROUTE_METRIC)
-            .protocol(RouteProtocol::Other(ROUTE_PROTOCOL))
-            .build();
-        self.route(&format!("set a route for {prefix}"), route)
+    /// The IPv6 default route: everything goes out of one interface.
+    pub(crate) fn set_ipv6_default(&mut self, ifindex: u32) -> Result<(), NetlinkError> {
+        self.route("set the fragmenter's IPv6 route", ipv6_default(ifindex).build())
+    }
+
+    /// Leads the ICMPv6 messages that this machine itself sends into a prefix out of one interface. What it forwards is led by
+    /// the other tables, as ever. The rules outlive the interface: see [`Self::forget_own_errors`].
+    pub(crate) fn lead_own_errors(&mut self, prefix: Ipv6Net, ifindex: u32) -> Result<(), NetlinkError> {
+        self.route(&format!("set a route for {prefix}"), ipv6_default(ifindex).table_id(TABLE).build())?;
+        let what = format!("set a rule for {prefix}");
+        match self.socket.change(&what, RouteNetlinkMessage::NewRule(rule(prefix)), NLM_F_CREATE | NLM_F_EXCL) {
+            // Left by a relay that was killed.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Takes back [`Self::lead_own_errors`].
+    pub(crate) fn forget_own_errors(&mut self, prefix: Ipv6Net) -> Result<(), NetlinkError> {
+        let what = format!("remove the rule for {prefix}");
+        match self.socket.change(&what, RouteNetlinkMessage::DelRule(rule(prefix)), 0) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            other => other,
+        }
     }
 
     fn route(&mut self, what: &str, message: RouteMessage) -> Result<(), NetlinkError> {
         self.socket.change(what, RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
+}
+
+fn ipv6_default(ifindex: u32) -> RouteMessageBuilder<Ipv6Addr> {
+    RouteMessageBuilder::<Ipv6Addr>::new().output_interface(ifindex).protocol(RouteProtocol::Other(ROUTE_PROTOCOL))
+}
+
+/// `iif lo ipproto ipv6-icmp to PREFIX lookup TABLE`: the kernel takes what it sends itself for arriving by `lo`.
+fn rule(prefix: Ipv6Net) -> RuleMessage {
+    let mut rule = RuleMessage::default();
+    rule.header.family = AddressFamily::Inet6;
+    rule.header.dst_len = prefix.prefix_len();
+    rule.header.action = RuleAction::ToTable;
+    rule.attributes = vec![
+        RuleAttribute::Destination(prefix.network().into()),
+        RuleAttribute::Iifname("lo".to_owned()),
+        RuleAttribute::IpProtocol(IpProtocol::Other(libc::IPPROTO_ICMPV6)),
+        RuleAttribute::Table(TABLE),
+        RuleAttribute::Priority(RULE_PRIORITY),
+        RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)),
+    ];
+    rule
 }
 
 /// Writes a network setting below `/proc/sys/net`, in the calling thread's network namespace.

@@ -8,7 +8,10 @@ use rtnetlink::{
     packet_route::{
         RouteNetlinkMessage,
         address::{AddressAttribute, AddressMessage},
-        link::{InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached},
+        link::{
+            AfSpecInet6, AfSpecUnspec, InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+            XdpAttached,
+        },
     },
     sys::protocols::NETLINK_ROUTE,
 };
@@ -60,6 +63,8 @@ pub struct Interface {
     pub ipv4: Vec<Ipv4Net>,
     /// IPv6 addresses with the length of their prefix, in the kernel's order.
     pub ipv6: Vec<Ipv6Net>,
+    /// Whether the kernel takes IPv6 packets from it.
+    pub takes_ipv6: bool,
     /// The XDP program that is attached.
     pub xdp_program: Option<XdpProgram>,
     /// `enum netdev_xdp_act`; `None`: the kernel does not say (before Linux 6.3).
@@ -168,6 +173,7 @@ fn interface(link: &LinkMessage) -> Interface {
         vlan: None,
         ipv4: Vec::new(),
         ipv6: Vec::new(),
+        takes_ipv6: false,
         xdp_program: None,
         xdp_features: None,
     };
@@ -179,6 +185,7 @@ fn interface(link: &LinkMessage) -> Interface {
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
             LinkAttribute::Link(ifindex) => parent = Some(*ifindex),
             LinkAttribute::LinkNetNsId(_) => foreign_parent = true,
+            LinkAttribute::AfSpecUnspec(families) => interface.takes_ipv6 = takes_ipv6(families),
             LinkAttribute::Xdp(attributes) => interface.xdp_program = xdp_program(attributes),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
@@ -197,6 +204,18 @@ fn interface(link: &LinkMessage) -> Interface {
         interface.vlan = Some(Vlan { parent, id, protocol });
     }
     interface
+}
+
+/// Whether IPv6 is there (it is not where the MTU is under 1280) and not switched off.
+fn takes_ipv6(families: &[AfSpecUnspec]) -> bool {
+    let settings = families.iter().find_map(|family| match family {
+        AfSpecUnspec::Inet6(attributes) => attributes.iter().find_map(|attribute| match attribute {
+            AfSpecInet6::DevConf(settings) => Some(settings),
+            _ => None,
+        }),
+        _ => None,
+    });
+    settings.is_some_and(|settings| settings.disable_ipv6 == 0)
 }
 
 fn tag(attributes: &[InfoVlan]) -> (u16, u16) {

@@ -40,7 +40,8 @@ pub async fn watch() -> Result<watch::Receiver<Arc<Machine>>, NetlinkError> {
 
 fn news_of_links() -> Result<Socket, NetlinkError> {
     let mut socket = Socket::open(NETLINK_ROUTE)?;
-    for group in [libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR] {
+    for group in [libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR, libc::RTNLGRP_IPV6_NETCONF]
+    {
         socket.subscribe(group)?;
     }
     Ok(socket)

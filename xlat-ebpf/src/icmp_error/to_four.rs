@@ -43,10 +43,8 @@ pub fn run(ctx: &XdpContext, arrival: &Arrival) -> u32 {
         protocol: Protocol::Icmp,
         bytes: u64::from(HEADER_LEN) + header.payload_len() as u64,
     };
-    let result = match translate(ctx, arrival, &header) {
-        Err(stop) if arrival.slow_path && stop.is_pass() => Err(Stop::refuse(DropReason::Reflected, prohibited())),
-        other => other,
-    };
+    // What comes from the fragmenter and is no error is passed, too: the kernel forwards it as it would have sent it.
+    let result = translate(ctx, arrival, &header);
     conclude(ctx, &tally, result)
 }
 
