@@ -202,9 +202,13 @@ pub fn all() -> Vec<Named> {
             "jumbo" => ("v4-9000", "v6-9000"),
             _ => ("v4", "v6"),
         };
-        for (arrival, interface) in [(&mut config.arrival4, arrival4), (&mut config.arrival6, arrival6)] {
+        for (arrival, interface, first) in
+            [(&mut config.arrival4, arrival4, "v4"), (&mut config.arrival6, arrival6, "v6")]
+        {
             arrival.mtu = world::interface(interface).mtu;
-            arrival.address = address(interface);
+            // An interface without an address of the family answers with the machine's first.
+            let (own, other) = (address(interface), address(first));
+            arrival.address = own.filter(|own| other.is_some_and(|other| own.is_ipv4() == other.is_ipv4())).or(other);
         }
         Named { name, arrival4, arrival6, config }
     };

@@ -202,6 +202,10 @@ fn map_outer(
     if destination.flags & OWN != 0 {
         return Err(Stop::PASS);
     }
+    if second {
+        // The first pass may have put the relay's own address in the place of a source without mapping.
+        source.flags &= !OWN;
+    }
     if source.flags & OWN != 0 {
         return Err(out_of_scope4(header));
     }
