@@ -349,9 +349,8 @@ fn hairpin_it(
     let larger = if chain.piece() != Piece::Whole { 28 } else { 20 };
     let total_len = u32::from(packet.header.total_len) + larger;
     let way = forward::six(ctx, arrival, &flow, total_len);
-    let dies_there = transport.protocol == protocol::UDP
-        && setting!(udp_zero_checksum_compute) == 0
-        && transport.checksum(ctx) == Some(0)
+    let keeps_no_checksum = setting!(udp_zero_checksum_compute) == 0 || chain.piece() != Piece::Whole;
+    let dies_there = transport.protocol == protocol::UDP && keeps_no_checksum && transport.checksum(ctx) == Some(0)
         || transport.protocol == protocol::IGMP;
     if total_len > way.mtu && !dies_there {
         return Err(too_big(way.mtu));

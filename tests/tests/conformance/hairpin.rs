@@ -98,6 +98,30 @@ rows! {
         => becomes(ip6(A.v6, B.v6).udp(1, 2, b"from ipv4"));
 }
 
+// What the fuzzer found
+const NO_POOL: &str = r#"
+translation.udp_zero_checksum = "compute"
+icmp.ipv4_pool = []
+eam = [
+    { ipv4 = "192.0.2.1",      ipv6 = "2001:db8:aaaa::" },
+    { ipv4 = "192.0.2.2/32",   ipv6 = "2001:db8:bbbb::b/128" },
+]
+"#;
+const A_BY_PREFIX: &str = "2001:db8:6464::192.0.2.1";
+const B_BY_PREFIX: &str = "2001:db8:6464::192.0.2.2";
+
+rows! {
+    an_error_of_a_router_for_which_the_relay_stands "docs/translation.md 8.6" with NO_POOL:
+        ip6("2001:db8::1234", A_BY_PREFIX).icmp(3, 0).about(ip6(A_BY_PREFIX, B).udp(1, 2, b"question"))
+        => becomes(
+            ip6("2001:db8:6464::198.18.4.254", A).icmp(3, 0).about(ip6(A, B_BY_PREFIX).udp(1, 2, b"question"))
+        );
+
+    a_large_first_fragment_without_checksum "RFC 7915 4.5" with NO_POOL:
+        ip6(A, B_BY_PREFIX).udp(4711, 53, &data(4000)).no_checksum().fragment(1, 0, 2000).arrives_by("v6-9000")
+        => dropped("udp_checksum_zero_fragment");
+}
+
 // `simple`: the three rules for every packet from IPv4
 const SIMPLE: &str = r#"
 translation.prefixes = ["64:ff9b::/96"]
