@@ -143,6 +143,19 @@ fn check_accepts_a_valid_file_and_warns_on_standard_error() {
 }
 
 #[test]
+fn check_accepts_every_example_without_a_warning() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples");
+    let mut checked = 0;
+    for entry in fs::read_dir(examples).expect("the examples are there") {
+        let path = entry.expect("a readable directory").path();
+        let output = check(&path, &[]);
+        assert_eq!((code(&output), stderr(&output)), (0, ""), "{}", path.display());
+        checked += 1;
+    }
+    assert!(checked >= 3, "{checked} examples");
+}
+
+#[test]
 fn run_says_what_is_wrong_with_its_configuration_and_exits() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("xlat.toml");

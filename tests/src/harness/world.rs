@@ -199,12 +199,14 @@ fn receive_xdp_frames(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The machine as the program is told of it: with the VLANs as such.
+/// The machine as the program is told of it: with the VLANs as such, and with veths as ordinary devices, which XDP_TX works
+/// out of.
 #[must_use]
 pub fn as_told(mut machine: Machine) -> Machine {
     let indices: HashMap<String, u32> =
         machine.interfaces.iter().map(|interface| (interface.name.clone(), interface.ifindex)).collect();
     for there in &mut machine.interfaces {
+        there.kind = None;
         let known = INTERFACES.iter().find(|interface| interface.name == there.name);
         if let Some(Interface { parent: Some(parent), tags: [.., (protocol, id)], .. }) = known {
             there.vlan = Some(Vlan { parent: indices[*parent], id: *id, protocol: *protocol });
