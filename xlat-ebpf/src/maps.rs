@@ -35,6 +35,9 @@ pub static MACS: HashMap<MacKey, u8> = HashMap::with_max_entries(4096, 0);
 /// One record per CPU.
 #[map]
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+/// What the instances before this one counted. The daemon's own: no program touches it.
+#[map]
+pub static CARRIED: Array<Counters> = Array::with_max_entries(1, 0);
 /// One record per CPU.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);

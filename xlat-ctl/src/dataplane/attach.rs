@@ -1,62 +1,127 @@
-//! Attaching the program to interfaces, never in anybody's place.
+//! Attaching the program to interfaces, never in anybody's place but an older instance's of this relay.
 
-use aya::programs::{Xdp, loaded_programs, xdp};
-use tracing::info;
+use aya::programs::{FdLink, ProgramError, Xdp, loaded_programs, xdp};
+use tracing::{debug, info, warn};
 
 use super::{
     XdpMode,
     error::{AttachError, DataPlaneError, cause},
+    pins::Pins,
 };
-use crate::netlink;
+use crate::netlink::{self, Machine};
 
-/// The program on one interface. Dropping it detaches.
+/// The program on one interface. Dropping it detaches, unless it is pinned.
 pub(super) struct Link {
     pub(super) name: String,
     /// [`XdpMode::Native`] or [`XdpMode::Generic`].
     pub(super) mode: XdpMode,
-    /// A BPF link: it is the kernel that detaches when the descriptor goes.
+    /// A BPF link: it is the kernel that detaches when the last reference goes.
     _link: xdp::XdpLink,
 }
 
-/// Attaches in the wanted mode, or in generic mode where any will do and the driver refuses.
-pub(super) fn attach(program: &mut Xdp, ifindex: u32, name: &str, mode: XdpMode) -> Result<Link, AttachError> {
+/// Where to attach.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) ifindex: u32,
+    pub(super) name: &'a str,
+    /// Where the links are pinned, if they are to outlive the daemon.
+    pub(super) pins: Option<&'a Pins>,
+}
+
+/// Takes the place of an older instance; where there is none, attaches in the wanted mode, or in generic mode where any will do
+/// and the driver refuses.
+pub(super) fn attach(program: &mut Xdp, place: Place<'_>, mode: XdpMode) -> Result<Link, AttachError> {
+    if let Some(link) = take_over(program, place, mode)? {
+        return Ok(link);
+    }
     match mode {
-        XdpMode::Generic => in_mode(program, ifindex, name, XdpMode::Generic),
-        XdpMode::Native => in_mode(program, ifindex, name, XdpMode::Native),
-        XdpMode::Auto => match in_mode(program, ifindex, name, XdpMode::Native) {
+        XdpMode::Generic => in_mode(program, place, XdpMode::Generic),
+        XdpMode::Native => in_mode(program, place, XdpMode::Native),
+        XdpMode::Auto => match in_mode(program, place, XdpMode::Native) {
             Err(AttachError::Refused { reason, .. }) => {
+                let name = place.name;
                 info!("the driver of {name} takes no XDP program ({reason}): trying generic mode, which is slower");
-                in_mode(program, ifindex, name, XdpMode::Generic)
+                in_mode(program, place, XdpMode::Generic)
             }
             other => other,
         },
     }
 }
 
-fn in_mode(program: &mut Xdp, ifindex: u32, name: &str, mode: XdpMode) -> Result<Link, AttachError> {
-    let (kernel_mode, word) = match mode {
-        XdpMode::Generic => (xdp::XdpMode::Skb, "generic"),
-        XdpMode::Native | XdpMode::Auto => (xdp::XdpMode::Driver, "native"),
+/// Puts the program in the place of an older instance's, in one step of the kernel. `None`: there is none, or not in the
+/// wanted mode.
+fn take_over(program: &mut Xdp, place: Place<'_>, wanted: XdpMode) -> Result<Option<Link>, AttachError> {
+    let Place { ifindex, name, pins: Some(pins) } = place else { return Ok(None) };
+    let Some((link, there)) = pins.link(ifindex)? else { return Ok(None) };
+    let machine = netlink::snapshot().map_err(DataPlaneError::from)?;
+    let mode = match mode_of(&machine, ifindex, there) {
+        Some(mode) if wanted == XdpMode::Auto || mode == wanted => mode,
+        Some(_) => {
+            warn!("{name}: the mode of the program changes, packets go untranslated for a moment");
+            pins.unpin_link(ifindex);
+            return Ok(None);
+        }
+        None => {
+            debug!("{name}: what is pinned for its index is not in force");
+            pins.unpin_link(ifindex);
+            return Ok(None);
+        }
     };
+    let refused = |reason| AttachError::Refused { interface: name.to_owned(), mode: word(mode), reason };
+    let link = xdp::XdpLink::try_from(link).map_err(|error| refused(cause(&error).1))?;
+    let link = program
+        .attach_to_link(link)
+        .and_then(|id| program.take_link(id))
+        .map_err(|error: ProgramError| refused(cause(&error).1))?;
+    Ok(Some(Link { name: name.to_owned(), mode, _link: link }))
+}
+
+/// In which mode an interface carries this program; `None`: it does not.
+fn mode_of(machine: &Machine, ifindex: u32, program: u32) -> Option<XdpMode> {
+    let attached = machine.interface(ifindex)?.xdp_program?;
+    if attached.id != program {
+        return None;
+    }
+    Some(if attached.generic { XdpMode::Generic } else { XdpMode::Native })
+}
+
+const fn word(mode: XdpMode) -> &'static str {
+    match mode {
+        XdpMode::Generic => "generic",
+        XdpMode::Native | XdpMode::Auto => "native",
+    }
+}
+
+fn in_mode(program: &mut Xdp, place: Place<'_>, mode: XdpMode) -> Result<Link, AttachError> {
+    let Place { ifindex, name, pins } = place;
+    let kernel_mode = if mode == XdpMode::Generic { xdp::XdpMode::Skb } else { xdp::XdpMode::Driver };
     let attached = program.attach_to_if_index(ifindex, kernel_mode).and_then(|id| program.take_link(id));
     let error = match attached {
-        Ok(link) => return Ok(Link { name: name.to_owned(), mode, _link: link }),
+        Ok(link) => return Ok(Link { name: name.to_owned(), mode, _link: keep(link, ifindex, pins)? }),
         Err(error) => error,
     };
-    let interface = name.to_owned();
+    let (interface, mode) = (name.to_owned(), word(mode));
     Err(match cause(&error) {
         (Some(libc::EPERM | libc::EACCES), _) => AttachError::Permission { interface },
         (Some(libc::ENODEV), _) => AttachError::Gone { interface },
         (Some(libc::EBUSY | libc::EEXIST), reason) => match occupant(ifindex)? {
             Some((program, mode)) => AttachError::Occupied { interface, program, mode },
-            None => AttachError::Refused { interface, mode: word, reason },
+            None => AttachError::Refused { interface, mode, reason },
         },
         (Some(libc::EOPNOTSUPP), _) => {
             let reason = "the driver does not support it".to_owned();
-            AttachError::Refused { interface, mode: word, reason }
+            AttachError::Refused { interface, mode, reason }
         }
-        (_, reason) => AttachError::Refused { interface, mode: word, reason },
+        (_, reason) => AttachError::Refused { interface, mode, reason },
     })
+}
+
+/// Pins a new link, if links are to be pinned.
+fn keep(link: xdp::XdpLink, ifindex: u32, pins: Option<&Pins>) -> Result<xdp::XdpLink, DataPlaneError> {
+    let Some(pins) = pins else { return Ok(link) };
+    let no_link = |_| DataPlaneError::Object("this kernel attaches without BPF links".to_owned());
+    let link = pins.pin_link(ifindex, FdLink::try_from(link).map_err(no_link)?)?;
+    xdp::XdpLink::try_from(link).map_err(no_link)
 }
 
 /// Whose program an interface carries, and in which mode.
@@ -66,9 +131,13 @@ fn occupant(ifindex: u32) -> Result<Option<(String, &'static str)>, AttachError>
         return Ok(None);
     };
     let mode = if program.generic { "generic" } else { "native" };
-    let described = loaded_programs().filter_map(Result::ok).find(|info| info.id() == program.id).map_or_else(
-        || format!("id {}", program.id),
-        |info| format!("id {}, name {}, tag {:016x}", program.id, info.name_as_str().unwrap_or("?"), info.tag()),
-    );
-    Ok(Some((described, mode)))
+    Ok(Some((describe_program(program.id), mode)))
+}
+
+/// A loaded program in words: id, name and tag.
+pub(super) fn describe_program(id: u32) -> String {
+    loaded_programs().filter_map(Result::ok).find(|info| info.id() == id).map_or_else(
+        || format!("id {id}"),
+        |info| format!("id {id}, name {}, tag {:016x}", info.name_as_str().unwrap_or("?"), info.tag()),
+    )
 }

@@ -65,6 +65,33 @@ pub enum DataPlaneError {
         /// What is in the way.
         reason: String,
     },
+    /// There is no BPF file system to pin anything in.
+    #[error(
+        "{} is not in a BPF file system, in which the program is kept when the daemon ends: mount one \
+         (`mount -t bpf bpf /sys/fs/bpf`), or set dataplane.pin_directory to a place in one",
+        directory.display()
+    )]
+    NoBpffs {
+        /// The place.
+        directory: std::path::PathBuf,
+    },
+    /// Another daemon has the directory.
+    #[error(
+        "another daemon uses {}: stop it, or give this one its own dataplane.pin_directory",
+        directory.display()
+    )]
+    PinsInUse {
+        /// The place.
+        directory: std::path::PathBuf,
+    },
+    /// Something cannot be pinned, or what is pinned cannot be used.
+    #[error("cannot {what}: {reason}")]
+    Pins {
+        /// What was being done.
+        what: String,
+        /// The reason.
+        reason: String,
+    },
     /// Nothing is attached there.
     #[error("the program is not attached to interface {0}")]
     NotAttached(u32),

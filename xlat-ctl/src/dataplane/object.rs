@@ -13,7 +13,10 @@ use aya::{
 };
 use xlat_common::{programs, settings::Settings};
 
-use super::error::DataPlaneError;
+use super::{
+    error::DataPlaneError,
+    pins::{Instance, Pins},
+};
 
 /// Whether the kernel gives programs frames of several buffers (Linux 5.18).
 fn has_multi_buffer() -> bool {
@@ -43,10 +46,12 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     /// The kernel empties an array of programs when the last reference from user space goes.
     pub(super) tail_calls: ProgramArray<MapData>,
+    /// Where its maps are pinned.
+    pub(super) instance: Option<Instance>,
 }
 
 /// Loads every map and program of the object, and makes the rare packets' programs callable.
-pub(super) fn load(object: &[u8], settings: &Settings) -> Result<Loaded, DataPlaneError> {
+pub(super) fn load(object: &[u8], settings: &Settings, pins: Option<&Pins>) -> Result<Loaded, DataPlaneError> {
     let buckets = settings.bucket_mask + 1;
     let object = if settings.multi_buffer == 0 { without_frags(object) } else { Cow::Borrowed(object) };
     let mut ebpf = EbpfLoader::new()
@@ -59,8 +64,9 @@ pub(super) fn load(object: &[u8], settings: &Settings) -> Result<Loaded, DataPla
             program.load().map_err(|error| DataPlaneError::of_program(name, &error))?;
         }
     }
+    let instance = pins.map(|pins| pins.pin_instance(&ebpf)).transpose()?;
     let tail_calls = link_tail_calls(&mut ebpf)?;
-    Ok(Loaded { ebpf, tail_calls })
+    Ok(Loaded { ebpf, tail_calls, instance })
 }
 
 /// An older kernel refuses programs that say they can handle several buffers. They say it by the name of their section:

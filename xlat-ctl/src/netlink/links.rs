@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     os::fd::{AsRawFd, BorrowedFd},
 };
 
@@ -80,22 +80,22 @@ impl Links {
         self.socket.change(&format!("remove interface {ifindex}"), RouteNetlinkMessage::DelLink(link), 0)
     }
 
-    /// The index of an interface.
-    pub(crate) fn index(&mut self, name: &str) -> Result<u32, NetlinkError> {
+    /// The index and the link-layer address of an interface; zeros where it has none of six bytes.
+    pub(crate) fn find(&mut self, name: &str) -> Result<(u32, [u8; 6]), NetlinkError> {
         let what = format!("find interface {name}");
         let question = RouteNetlinkMessage::GetLink(LinkUnspec::new_with_name(name).build());
-        let mut index = None;
+        let mut found = None;
         self.socket.get(&what, question, &mut |kind, payload| {
             let mut header = NetlinkHeader::default();
             header.message_type = kind;
             match RouteNetlinkMessage::deserialize(&header, payload) {
-                Ok(RouteNetlinkMessage::NewLink(link)) => index = Some(link.header.index),
+                Ok(RouteNetlinkMessage::NewLink(link)) => found = Some((link.header.index, mac(&link))),
                 Ok(_) => {}
                 Err(error) => return Err(error.to_string()),
             }
             Ok(())
         })?;
-        index.ok_or(NetlinkError::Answer { what, detail: "no interface in it".to_owned() })
+        found.ok_or(NetlinkError::Answer { what, detail: "no interface in it".to_owned() })
     }
 
     /// Brings a link up, without IPv6 addresses of its own making.
@@ -143,6 +143,21 @@ impl Links {
         }
     }
 
+    /// The prefixes that there are rules of [`Self::lead_own_errors`] for, whoever made them.
+    pub(crate) fn led_prefixes(&mut self) -> Result<Vec<Ipv6Net>, NetlinkError> {
+        let mut question = RuleMessage::default();
+        question.header.family = AddressFamily::Inet6;
+        self.socket.dump("list the rules", &RouteNetlinkMessage::GetRule(question), |kind, payload| {
+            let mut header = NetlinkHeader::default();
+            header.message_type = kind;
+            // Rules of others that cannot be read are none of ours.
+            Ok(match RouteNetlinkMessage::deserialize(&header, payload) {
+                Ok(RouteNetlinkMessage::NewRule(rule)) => led_prefix(&rule),
+                _ => None,
+            })
+        })
+    }
+
     /// Takes back [`Self::lead_own_errors`].
     pub(crate) fn forget_own_errors(&mut self, prefix: Ipv6Net) -> Result<(), NetlinkError> {
         let what = format!("remove the rule for {prefix}");
@@ -176,6 +191,25 @@ fn rule(prefix: Ipv6Net) -> RuleMessage {
         RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)),
     ];
     rule
+}
+
+/// The prefix of a rule of ours.
+fn led_prefix(rule: &RuleMessage) -> Option<Ipv6Net> {
+    let is_ours = rule.attributes.contains(&RuleAttribute::Table(TABLE))
+        && rule.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)));
+    let destination = rule.attributes.iter().find_map(|attribute| match attribute {
+        RuleAttribute::Destination(IpAddr::V6(address)) => Some(*address),
+        _ => None,
+    })?;
+    if is_ours { Ipv6Net::new(destination, rule.header.dst_len).ok() } else { None }
+}
+
+fn mac(link: &LinkMessage) -> [u8; 6] {
+    let bytes = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => bytes.as_slice().try_into().ok(),
+        _ => None,
+    });
+    bytes.unwrap_or_default()
 }
 
 /// Writes a network setting below `/proc/sys/net`, in the calling thread's network namespace.
