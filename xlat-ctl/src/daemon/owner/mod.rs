@@ -1,0 +1,163 @@
+//! The one owner of the data plane. Every change goes through its thread, one after the other, so that no two of them can
+//! ever meet: what a request finds is what the request before it left.
+
+mod eams;
+mod relay;
+mod status;
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc, thread, time::Instant};
+
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+};
+use xlat_common::counters::Counters;
+
+use self::relay::Relay;
+use super::store::Store;
+use crate::{
+    api::{self, Code, Lookup, Status},
+    config::Config,
+    eam::Entry,
+    netlink::Machine,
+};
+
+/// Requests that may wait for their turn.
+const QUEUE: usize = 256;
+
+/// A refusal or failure, as it goes over the control socket.
+pub(super) type Refusal = api::Error;
+
+pub(super) fn refusal(code: Code, message: impl Into<String>) -> Refusal {
+    Refusal { code, message: message.into() }
+}
+
+type Reply<T> = oneshot::Sender<T>;
+
+/// What can be asked of the owner.
+enum Request {
+    Status(Reply<Status>),
+    Counters(Reply<Result<Counters, Refusal>>),
+    Lookup(IpAddr, Reply<Lookup>),
+    List(Reply<Vec<api::Eam>>),
+    Add {
+        entry: Entry,
+        author: String,
+        reply: Reply<Result<api::EamAdded, Refusal>>,
+    },
+    Remove {
+        prefix: Prefix,
+        author: String,
+        reply: Reply<Result<api::Eam, Refusal>>,
+    },
+    /// The machine changed: look at the latest snapshot.
+    Machine,
+    /// Try again what could not be attached.
+    Retry,
+    Stop(Reply<()>),
+}
+
+/// A prefix of either family that names an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Prefix {
+    Ipv4(ipnet::Ipv4Net),
+    Ipv6(ipnet::Ipv6Net),
+}
+
+/// The way to the owner.
+#[derive(Clone)]
+pub(super) struct Owner {
+    requests: mpsc::Sender<Request>,
+    started: Instant,
+}
+
+impl Owner {
+    /// Loads the program, fills its table, attaches it where the configuration says, and then serves requests.
+    ///
+    /// The second value resolves when the owner's thread has ended, for whatever reason.
+    pub(super) async fn start(
+        config: Config,
+        config_path: PathBuf,
+        machine: watch::Receiver<Arc<Machine>>,
+        store: Box<dyn Store>,
+    ) -> anyhow::Result<(Self, oneshot::Receiver<()>)> {
+        let started = Instant::now();
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let (ready, loaded) = oneshot::channel();
+        let (alive, ended) = oneshot::channel::<()>();
+        let runtime = Handle::current();
+        thread::Builder::new().name("owner".to_owned()).spawn(move || {
+            // The data plane's log reader is a task of the runtime.
+            let _runtime = runtime.enter();
+            let _alive = alive;
+            match Relay::load(config, config_path, machine, store, started) {
+                Ok(relay) => {
+                    // The other side waits until this arrives.
+                    let _ = ready.send(Ok(()));
+                    relay.serve(queue);
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        })?;
+        loaded.await.map_err(|_| anyhow::anyhow!("the data plane's thread ended while loading"))??;
+        Ok((Self { requests, started }, ended))
+    }
+
+    /// An owner that answers nothing, for tests of what does not get as far.
+    #[cfg(test)]
+    pub(super) fn without_data_plane() -> Self {
+        Self { requests: mpsc::channel(1).0, started: Instant::now() }
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Refusal> {
+        let stopping = || refusal(Code::Failed, "the daemon is stopping");
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    pub(super) fn uptime(&self) -> std::time::Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) async fn status(&self) -> Result<Status, Refusal> {
+        self.ask(Request::Status).await
+    }
+
+    pub(super) async fn counters(&self) -> Result<Counters, Refusal> {
+        self.ask(Request::Counters).await?
+    }
+
+    pub(super) async fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
+        self.ask(|reply| Request::Lookup(address, reply)).await
+    }
+
+    pub(super) async fn list(&self) -> Result<Vec<api::Eam>, Refusal> {
+        self.ask(Request::List).await
+    }
+
+    pub(super) async fn add(&self, entry: Entry, author: String) -> Result<api::EamAdded, Refusal> {
+        self.ask(|reply| Request::Add { entry, author, reply }).await?
+    }
+
+    pub(super) async fn remove(&self, prefix: Prefix, author: String) -> Result<api::Eam, Refusal> {
+        self.ask(|reply| Request::Remove { prefix, author, reply }).await?
+    }
+
+    /// Tells the owner that there is a new snapshot of the machine.
+    pub(super) async fn machine_changed(&self) {
+        let _ = self.requests.send(Request::Machine).await;
+    }
+
+    /// Has the owner try again what could not be attached.
+    pub(super) async fn retry(&self) {
+        let _ = self.requests.send(Request::Retry).await;
+    }
+
+    /// Detaches the program everywhere and ends the owner's thread.
+    pub(super) async fn stop(&self) {
+        let _ = self.ask(Request::Stop).await;
+    }
+}

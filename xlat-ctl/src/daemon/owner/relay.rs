@@ -1,0 +1,222 @@
+//! The relay: the data plane, where it is attached, and how it follows the machine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Instant,
+};
+
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+use xlat_common::settings::Settings;
+
+use super::{
+    Request, eams, refusal,
+    status::{mode_name, waiting_sentence},
+};
+use crate::{
+    api::{self, Code},
+    config::{Config, Pattern},
+    daemon::store::Store,
+    dataplane::{DataPlane, DataPlaneError, LoadOptions, XdpMode},
+    eam,
+    netlink::Machine,
+};
+
+/// What became of one interface that the configuration names.
+pub(super) struct Link {
+    pub(super) name: String,
+    pub(super) outcome: Result<XdpMode, String>,
+}
+
+/// The data plane and everything that is decided about it.
+pub(super) struct Relay {
+    pub(super) config: Config,
+    pub(super) config_path: PathBuf,
+    pub(super) dataplane: DataPlane,
+    pub(super) table: eam::Table,
+    pub(super) store: Box<dyn Store>,
+    pub(super) machine: watch::Receiver<Arc<Machine>>,
+    /// By ifindex.
+    pub(super) links: BTreeMap<u32, Link>,
+    /// Patterns that matched no interface when they were last looked at.
+    pub(super) waiting: Vec<Pattern>,
+    /// The machine's own addresses that are also a service's.
+    pub(super) shadowed: BTreeSet<IpAddr>,
+    pub(super) started: Instant,
+}
+
+impl Relay {
+    pub(super) fn load(
+        config: Config,
+        config_path: PathBuf,
+        mut machine: watch::Receiver<Arc<Machine>>,
+        mut store: Box<dyn Store>,
+        started: Instant,
+    ) -> anyhow::Result<Self> {
+        let table = eams::registry(&config, store.as_mut())?;
+        let settings = Settings::from(&config);
+        let options = LoadOptions {
+            max_eams: config.dataplane.max_eams,
+            prefix_of_interface: config.interface_prefixes(),
+            ..LoadOptions::default()
+        };
+        let mut dataplane = DataPlane::load(&settings, &options)?;
+        let snapshot = Arc::clone(&machine.borrow_and_update());
+        dataplane.update_machine(&snapshot)?;
+        dataplane.replace_table(&eams::table_input(&config, &table), &snapshot)?;
+        info!("table filled: {} static and {} dynamic entries", config.eams.len(), table.len() - config.eams.len());
+        let mut relay = Self {
+            config,
+            config_path,
+            dataplane,
+            table,
+            store,
+            machine,
+            links: BTreeMap::new(),
+            waiting: Vec::new(),
+            shadowed: BTreeSet::new(),
+            started,
+        };
+        relay.note_shadowed(&snapshot);
+        relay.follow(&snapshot, true);
+        Ok(relay)
+    }
+
+    pub(super) fn serve(mut self, mut queue: mpsc::Receiver<Request>) {
+        // A reply that nobody waits for is not an error: the client went away.
+        while let Some(request) = queue.blocking_recv() {
+            match request {
+                Request::Status(reply) => drop(reply.send(self.status())),
+                Request::Counters(reply) => {
+                    let failed =
+                        |error: DataPlaneError| refusal(Code::Failed, format!("cannot read the counters: {error}"));
+                    drop(reply.send(self.dataplane.counters().map_err(failed)));
+                }
+                Request::Lookup(address, reply) => drop(reply.send(self.look_up(address))),
+                Request::List(reply) => drop(reply.send(self.table.iter().map(api::Eam::from).collect())),
+                Request::Add { entry, author, reply } => drop(reply.send(self.add(entry, &author))),
+                Request::Remove { prefix, author, reply } => drop(reply.send(self.remove(prefix, &author))),
+                Request::Machine => self.machine_changed(),
+                Request::Retry => {
+                    let snapshot = Arc::clone(&self.machine.borrow());
+                    self.follow(&snapshot, false);
+                }
+                Request::Stop(reply) => {
+                    self.detach_all();
+                    drop(self);
+                    let _ = reply.send(());
+                    return;
+                }
+            }
+        }
+        self.detach_all();
+    }
+
+    fn machine_changed(&mut self) {
+        let snapshot = Arc::clone(&self.machine.borrow_and_update());
+        if let Err(error) = self.dataplane.update_machine(&snapshot) {
+            error!("the data plane does not know the machine's latest addresses and interfaces: {error}");
+        }
+        self.note_shadowed(&snapshot);
+        self.follow(&snapshot, true);
+    }
+
+    /// Warns when an address that an EAM maps is given to the machine itself: the service is cut off.
+    fn note_shadowed(&mut self, machine: &Machine) {
+        let mut shadowed = BTreeSet::new();
+        for (address, interface) in machine.addresses() {
+            let entry = match address {
+                IpAddr::V4(address) => self.table.get_ipv4(address.into()),
+                IpAddr::V6(address) => self.table.get_ipv6(address.into()),
+            };
+            let Some(entry) = entry else { continue };
+            if !self.shadowed.contains(&address) {
+                warn!("{entry} is not translated: {address} is the relay's own address on {interface}");
+            }
+            shadowed.insert(address);
+        }
+        self.shadowed = shadowed;
+    }
+
+    /// Attaches to what the configuration names and is there, and forgets what is gone.
+    fn follow(&mut self, machine: &Machine, changed: bool) {
+        if changed {
+            self.forget_gone(machine);
+        }
+        for interface in &machine.interfaces {
+            let (ifindex, name) = (interface.ifindex, interface.name.as_str());
+            let wanted = self.config.dataplane.interfaces.iter().any(|pattern| pattern.matches(name));
+            let attached = self.links.get(&ifindex).is_some_and(|link| link.outcome.is_ok());
+            if wanted && !attached && !self.dataplane.is_own_interface(ifindex) {
+                self.attach(ifindex, name);
+            }
+        }
+        self.note_missing(machine);
+    }
+
+    fn forget_gone(&mut self, machine: &Machine) {
+        let patterns = &self.config.dataplane.interfaces;
+        let dataplane = &mut self.dataplane;
+        self.links.retain(|ifindex, link| {
+            let there = machine.interfaces.iter().find(|interface| interface.ifindex == *ifindex);
+            match there {
+                Some(interface) if patterns.iter().any(|pattern| pattern.matches(&interface.name)) => {
+                    if interface.name != link.name {
+                        info!("interface {} is renamed {}", link.name, interface.name);
+                        link.name.clone_from(&interface.name);
+                    }
+                    return true;
+                }
+                Some(interface) => {
+                    warn!(
+                        "interface {} is renamed {}, which the configuration does not name",
+                        link.name, interface.name
+                    );
+                }
+                None => warn!("interface {} is gone", link.name),
+            }
+            if link.outcome.is_ok()
+                && let Err(error) = dataplane.detach(*ifindex)
+                && there.is_some()
+            {
+                error!("cannot detach from {}: {error}", link.name);
+            }
+            false
+        });
+    }
+
+    fn attach(&mut self, ifindex: u32, name: &str) {
+        let wanted = self.config.dataplane.xdp_mode;
+        let outcome = self.dataplane.attach(ifindex, name, wanted).map_err(|error| error.to_string());
+        let before = self.links.insert(ifindex, Link { name: name.to_owned(), outcome: outcome.clone() });
+        match outcome {
+            Ok(mode) => info!("attached to {name} in {} mode", mode_name(mode)),
+            Err(reason) if before.is_some_and(|link| link.outcome.as_ref() == Err(&reason)) => {}
+            Err(reason) => error!("{reason}; trying again every few seconds"),
+        }
+    }
+
+    fn note_missing(&mut self, machine: &Machine) {
+        let missing = |pattern: &&Pattern| !machine.interfaces.iter().any(|interface| pattern.matches(&interface.name));
+        let waiting: Vec<Pattern> = self.config.dataplane.interfaces.iter().filter(missing).cloned().collect();
+        for pattern in waiting.iter().filter(|pattern| !self.waiting.contains(pattern)) {
+            warn!("{}", waiting_sentence(pattern));
+        }
+        self.waiting = waiting;
+    }
+
+    fn detach_all(&mut self) {
+        for (ifindex, link) in std::mem::take(&mut self.links) {
+            if link.outcome.is_err() {
+                continue;
+            }
+            match self.dataplane.detach(ifindex) {
+                Ok(()) => info!("detached from {}", link.name),
+                Err(error) => error!("cannot detach from {}: {error}", link.name),
+            }
+        }
+    }
+}
