@@ -3,6 +3,7 @@
 //! | request | body | answer |
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
+//! | `POST /v1/reload` | | [`Reloaded`] |
 //! | `GET /v1/stats` | | [`Stats`] |
 //! | `GET /v1/lookup?address=ADDRESS` | | [`Lookup`] |
 //! | `GET /v1/eam` | | [`EamList`] |
@@ -85,6 +86,13 @@ pub struct Status {
     pub table: TableStatus,
     /// The configured interfaces.
     pub interfaces: Vec<InterfaceStatus>,
+}
+
+/// The configuration file is in force as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What is doubtful in it, in sentences.
+    pub warnings: Vec<String>,
 }
 
 /// The loaded XDP program.

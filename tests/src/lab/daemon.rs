@@ -3,7 +3,10 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +25,27 @@ const START: Duration = Duration::from_secs(30);
 pub struct Daemon {
     process: Running,
     directory: TempDir,
+    pins: Pins,
+}
+
+/// A pin directory of a test's own; nothing is left in it when this is dropped.
+#[derive(Debug)]
+struct Pins(PathBuf);
+
+impl Pins {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self(PathBuf::from(format!("/sys/fs/bpf/xlat-test-{}-{number}", std::process::id())))
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if let Err(error) = xlat_ctl::dataplane::remove_pinned(&self.0) {
+            eprintln!("{} is left behind: {error}", self.0.display());
+        }
+    }
 }
 
 /// The `xlat-ctl` command of this build.
@@ -53,25 +77,66 @@ fn build() -> Result<PathBuf> {
     Ok(profile.join("xlat-ctl"))
 }
 
+/// The daemon of the configuration in a directory.
+fn run(relay: &Namespace, directory: &Path) -> Result<Running> {
+    let configuration = directory.join("xlat.toml");
+    let arguments = ["run", "--config", &configuration.to_string_lossy()];
+    relay.start(&command_path()?.to_string_lossy(), &arguments, &directory.join("log"))
+}
+
 impl Daemon {
-    /// Starts the daemon and waits until it translates. `SOCKET` in the configuration becomes a socket of its own.
+    /// Starts the daemon and waits until it translates. `SOCKET` in the configuration becomes a socket of its own; it is pinned
+    /// in a directory of its own.
     ///
     /// # Errors
     /// It ends, or does not translate in time: what it said.
     pub fn start(relay: &Namespace, configuration: &str) -> Result<Self> {
         let directory = tempfile::tempdir().context("making a directory for the daemon")?;
         let socket = directory.path().join("xlat.sock");
+        let pins = Pins::new();
         let text = configuration.replace("SOCKET", &socket.to_string_lossy());
+        let text = text.replace("[dataplane]", &format!("[dataplane]\npin_directory = \"{}\"", pins.0.display()));
         let path = directory.path().join("xlat.toml");
         std::fs::write(&path, text).context("writing the configuration")?;
-        let process = relay.start(
-            &command_path()?.to_string_lossy(),
-            &["run", "--config", &path.to_string_lossy()],
-            &directory.path().join("log"),
-        )?;
-        let mut this = Self { process, directory };
+        let process = run(relay, directory.path())?;
+        let mut this = Self { process, directory, pins };
         this.wait_until_ready(relay)?;
         Ok(this)
+    }
+
+    /// Starts another daemon with the same configuration, after this one has ended, and waits until it translates.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_again(&mut self, relay: &Namespace) -> Result<()> {
+        self.process = run(relay, self.directory.path())?;
+        self.wait_until_ready(relay)
+    }
+
+    /// Where it is pinned.
+    #[must_use]
+    pub fn pins(&self) -> &Path {
+        &self.pins.0
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Asks it to end with another signal than SIGTERM.
+    ///
+    /// # Errors
+    /// It does not, or not cleanly.
+    pub fn stop_by(&mut self, signal: Signal) -> Result<()> {
+        let status = self.process.terminate(signal)?;
+        if !status.success() {
+            bail!("the daemon ended with {status}; it said:\n{}", self.log());
+        }
+        Ok(())
     }
 
     fn wait_until_ready(&mut self, relay: &Namespace) -> Result<()> {
@@ -130,11 +195,7 @@ impl Daemon {
     /// # Errors
     /// It does not, or not cleanly.
     pub fn stop(&mut self) -> Result<()> {
-        let status = self.process.terminate(Signal::SIGTERM)?;
-        if !status.success() {
-            bail!("the daemon ended with {status}; it said:\n{}", self.log());
-        }
-        Ok(())
+        self.stop_by(Signal::SIGTERM)
     }
 
     /// Kills it, as a fault would.

@@ -1,7 +1,8 @@
-//! The `xlat-ctl` command. Every verb but `run` and `check` is one call to the daemon.
+//! The `xlat-ctl` command. Every verb but `run`, `check` and `detach` is one call to the daemon.
 
 mod check;
 mod client;
+mod detach;
 mod eam;
 mod lookup;
 mod output;
@@ -48,13 +49,29 @@ struct Common {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run the daemon in the foreground
-    #[command(after_help = "Logs to standard error; XLAT_LOG=debug says more. SIGTERM and SIGINT detach and stop.\n\n\
-        Example:\n  xlat-ctl run --config /etc/xlat/xlat.toml")]
+    #[command(
+        after_help = "Logs to standard error; XLAT_LOG=debug says more. SIGTERM and SIGINT stop it, SIGUSR1 stops it \
+        for a restart, SIGHUP reloads the configuration.\n\n\
+        Example:\n  xlat-ctl run --config /etc/xlat/xlat.toml"
+    )]
     Run(ConfigFile),
     /// Validate a configuration; needs neither root nor a daemon
     #[command(after_help = "Warnings go to standard error and do not change the exit code.\n\n\
         Example:\n  xlat-ctl check --config ./xlat.toml && systemctl restart xlat")]
     Check(ConfigFile),
+    /// Have the daemon take its configuration file as it is, without losing a packet
+    #[command(
+        after_help = "A new program instance is made, filled, tried and put in the place of the old one. Where the file \
+        is wrong, nothing changes. SIGHUP does the same.\n\nExample:\n  xlat-ctl reload"
+    )]
+    Reload,
+    /// Remove the program that a daemon has left attached
+    #[command(
+        after_help = "A daemon that ended with `on_restart = \"keep\"`, or was killed, leaves the program translating. This \
+        removes every trace of it: links, maps, fragmenter, rules. It does nothing while a daemon runs.\n\n\
+        Example:\n  xlat-ctl detach --config /etc/xlat/xlat.toml"
+    )]
+    Detach(ConfigFile),
     /// Show interfaces, XDP mode, program, table size and uptime
     #[command(after_help = "Exit code 0 only when a daemon answers and its program is attached to every configured \
         interface.\n\nExample:\n  xlat-ctl status --json | jq .state")]
@@ -100,6 +117,8 @@ pub fn main() -> ExitCode {
     let done = match verb {
         Verb::Run(ConfigFile { config }) => return daemon::run(&config, common.socket),
         Verb::Check(ConfigFile { config }) => check::check(&config, common.json),
+        Verb::Reload => detach::reload(&common),
+        Verb::Detach(ConfigFile { config }) => detach::detach(&config, common.json),
         Verb::Status => status::status(&common),
         Verb::Eam(verb) => eam::eam(&common, verb),
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),

@@ -7,8 +7,8 @@ use toml::Spanned;
 use xlat_common::settings::{MAX_PLATEAUS, MAX_POOL, MAX_PREFIXES};
 
 use super::{
-    Checked, Config, Control, DEFAULT_SOCKET, Dataplane, Deny, Dscp, FlowLabel, Hairpin, Icmp, IcmpErrors, Metrics,
-    Pattern, PrefixFor, Problem, Scope, Translation, UdpZeroChecksum,
+    Checked, Config, Control, DEFAULT_PIN_DIRECTORY, DEFAULT_SOCKET, Dataplane, Deny, Dscp, FlowLabel, Hairpin, Icmp,
+    IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, Translation, UdpZeroChecksum,
     file::{self, File, List, Placed, WordOrNumber},
     problem::{line_of, nearest},
 };
@@ -164,7 +164,23 @@ impl Checker<'_> {
                 XdpMode::Auto,
             ),
             max_eams: self.number("dataplane.max_eams", section.max_eams, MAX_EAMS, "", 65_536),
+            pin_directory: self.pin_directory(section.pin_directory),
+            on_stop: self.word("dataplane.on_stop", section.on_stop, OnEnd::WORDS, OnEnd::Detach),
+            on_restart: self.word("dataplane.on_restart", section.on_restart, OnEnd::WORDS, OnEnd::Keep),
         }
+    }
+
+    fn pin_directory(&mut self, value: Placed<String>) -> PathBuf {
+        let Some(value) = value else { return PathBuf::from(DEFAULT_PIN_DIRECTORY) };
+        let path = PathBuf::from(value.get_ref());
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // No name in a BPF file system has a dot in it (Linux, kernel/bpf/inode.c).
+        if !path.is_absolute() || name.is_empty() || name.contains('.') {
+            let line = self.line(&value);
+            let text = "give an absolute path in a BPF file system, without a dot, such as \"/sys/fs/bpf/xlat\"";
+            self.fault(line, format!("dataplane.pin_directory = \"{}\": {text}", value.get_ref()));
+        }
+        path
     }
 
     fn translation(&mut self, section: file::Translation) -> Translation {

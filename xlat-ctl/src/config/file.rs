@@ -27,6 +27,9 @@ pub(super) struct Dataplane {
     pub(super) interfaces: List<String>,
     pub(super) xdp_mode: Placed<String>,
     pub(super) max_eams: Placed<i64>,
+    pub(super) pin_directory: Placed<String>,
+    pub(super) on_stop: Placed<String>,
+    pub(super) on_restart: Placed<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -24,6 +24,8 @@ use crate::{
 pub const DEFAULT_PATH: &str = "/etc/xlat/xlat.toml";
 /// Where the control socket is when nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/run/xlat/xlat.sock";
+/// Where links and maps are pinned when nothing else is said.
+pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/xlat";
 /// The commented example: every key, with its default.
 pub const EXAMPLE: &str = include_str!("../../xlat.toml");
 
@@ -165,6 +167,16 @@ words! {
     }
 }
 
+words! {
+    /// What becomes of the data plane when the daemon ends.
+    OnEnd {
+        /// It is detached, and nothing is left.
+        Detach = "detach",
+        /// It goes on translating.
+        Keep = "keep",
+    }
+}
+
 /// `[dataplane]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataplane {
@@ -174,6 +186,12 @@ pub struct Dataplane {
     pub xdp_mode: XdpMode,
     /// Most entries that the EAM table can hold.
     pub max_eams: u32,
+    /// Where the program's links and maps are pinned, in a BPF file system.
+    pub pin_directory: PathBuf,
+    /// What becomes of the data plane when the daemon is stopped (SIGTERM, SIGINT).
+    pub on_stop: OnEnd,
+    /// What becomes of it when the daemon ends to be started again (SIGUSR1).
+    pub on_restart: OnEnd,
 }
 
 /// `[translation]`.
@@ -345,6 +363,17 @@ pub fn parse(text: &str) -> Result<Checked, Vec<Problem>> {
 }
 
 impl Config {
+    /// The first key that differs in `new` and that a running daemon cannot change.
+    #[must_use]
+    pub fn needs_restart(&self, new: &Self) -> Option<&'static str> {
+        let differs = [
+            (self.dataplane.pin_directory != new.dataplane.pin_directory, "dataplane.pin_directory"),
+            (self.control.group != new.control.group, "control.group"),
+            (self.metrics.listen != new.metrics.listen, "metrics.listen"),
+        ];
+        differs.into_iter().find(|(differs, _)| *differs).map(|(_, key)| key)
+    }
+
     /// The index of the translation prefix assigned to an EAM by `[[prefix_for]]`; `None`: the default rules.
     #[must_use]
     pub fn prefix_of(&self, pair: &Pair) -> Option<u8> {

@@ -26,7 +26,7 @@ fn faults_are_told_in_one_sentence_with_line_key_and_cure() {
         (
             "[dataplane]\n# the ports\nintefaces = [\"eth0\"]",
             "line 3: unknown key `intefaces` in [dataplane] (did you mean `interfaces`?); \
-             allowed here: interfaces, xdp_mode, max_eams",
+             allowed here: interfaces, xdp_mode, max_eams, pin_directory, on_stop, on_restart",
         ),
         (
             "[control]\nsocket = \"/run/x\"\nmode = \"0600\"",

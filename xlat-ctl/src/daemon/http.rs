@@ -11,7 +11,7 @@ use axum::{
     },
     http::{Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -138,6 +138,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, rou
 fn control(owner: Owner) -> Router {
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/reload", post(reload))
         .route("/v1/stats", get(stats))
         .route("/v1/lookup", get(lookup))
         .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del))
@@ -172,6 +173,10 @@ impl IntoResponse for Refusal {
 
 async fn status(State(owner): State<Owner>) -> Result<Json<api::Status>, Refusal> {
     owner.status().await.map(Json)
+}
+
+async fn reload(State(owner): State<Owner>) -> Result<Json<api::Reloaded>, Refusal> {
+    owner.reload().await.map(|warnings| Json(api::Reloaded { warnings }))
 }
 
 async fn stats(State(owner): State<Owner>) -> Result<Json<api::Stats>, Refusal> {

@@ -12,6 +12,7 @@ mod store;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,14 +25,19 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use self::{owner::Owner, socket::Claim, store::Volatile};
+use self::{
+    owner::{Ending, Owner},
+    socket::Claim,
+    store::Volatile,
+};
 use crate::{
-    config::{self, Checked, Config},
+    config::{self, Checked, Config, OnEnd},
+    dataplane::Pins,
     netlink,
 };
 
-/// How often an interface that could not be attached to is tried again.
-const RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked whether the program is still attached, and tried again where it could not be.
+const RETRY: Duration = Duration::from_secs(1);
 /// Threads for clients and events; the data plane's owner has its own.
 const THREADS: usize = 2;
 
@@ -77,10 +83,12 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
     let metrics = TcpListener::bind(listen)
         .await
         .map_err(|error| anyhow!("cannot listen on metrics.listen = \"{listen}\": {}", crate::plain(&error)))?;
+    let pins = Arc::new(Pins::open(&config.dataplane.pin_directory)?);
+    say_what_is_there(&pins);
     let mut machine = netlink::watch().await.context("cannot read the machine's interfaces")?;
     let control = config.control.clone();
     let store = Box::new(Volatile);
-    let (owner, ended) = Owner::start(config, config_path.to_owned(), machine.clone(), store).await?;
+    let (owner, ended) = Owner::start(config, config_path.to_owned(), machine.clone(), store, pins).await?;
     let outcome = match claim.bind(&control.group) {
         Ok(listener) => {
             let tasks = [
@@ -96,12 +104,25 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
         }
         Err(error) => Err(error.into()),
     };
-    owner.stop().await;
+    let end = owner.stop(*outcome.as_ref().unwrap_or(&Ending::Failure)).await;
     drop(claim);
-    if outcome.is_ok() {
-        info!("stopped: nothing is attached, nothing is left behind");
+    match (&outcome, end) {
+        (Ok(_), OnEnd::Detach) => info!("stopped: nothing is attached, nothing is left behind"),
+        (Ok(_), OnEnd::Keep) => info!("stopped: packets go on being translated; `xlat-ctl detach` ends that"),
+        (Err(_), _) => error!("packets go on being translated without a daemon; `xlat-ctl detach` ends that"),
     }
-    outcome
+    outcome.map(|_| ())
+}
+
+/// Tells of a data plane that works without a daemon.
+fn say_what_is_there(pins: &Pins) {
+    let links = pins.links().len();
+    if links > 0 {
+        let place = pins.directory().display();
+        info!(
+            "{place}: a program instance of before is attached ({links} links): it translates until this one takes over"
+        );
+    }
 }
 
 /// Follows the machine until a signal, or until the daemon cannot go on.
@@ -110,15 +131,18 @@ async fn until_stopped<T>(
     owner: &Owner,
     machine: &mut watch::Receiver<T>,
     mut ended: oneshot::Receiver<()>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ending> {
     let mut retry = interval(RETRY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            name = signals.next() => {
-                info!("{name}: stopping");
-                return Ok(());
-            }
+            (name, ending) = signals.next() => match ending {
+                Some(ending) => {
+                    info!("{name}: stopping");
+                    return Ok(ending);
+                }
+                None => reload(owner, name).await,
+            },
             changed = machine.changed() => match changed {
                 Ok(()) => owner.machine_changed().await,
                 Err(_) => bail!("the kernel's news of interfaces and addresses have ended: the daemon cannot go on"),
@@ -129,21 +153,40 @@ async fn until_stopped<T>(
     }
 }
 
+/// Has the configuration file read again; what comes of it is for the log.
+async fn reload(owner: &Owner, name: &str) {
+    info!("{name}: reloading the configuration");
+    match owner.reload().await {
+        Ok(warnings) => warnings.iter().for_each(|warning| warn!("{warning}")),
+        Err(refusal) => refusal.message.lines().for_each(|line| error!("{line}")),
+    }
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    restart: Signal,
+    reload: Signal,
 }
 
 impl Signals {
     fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen to signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            restart: listen(SignalKind::user_defined1())?,
+            reload: listen(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The next signal's name, and how it asks the daemon to end; `None`: to reload.
+    async fn next(&mut self) -> (&'static str, Option<Ending>) {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => ("SIGTERM", Some(Ending::Stop)),
+            _ = self.interrupt.recv() => ("SIGINT", Some(Ending::Stop)),
+            _ = self.restart.recv() => ("SIGUSR1", Some(Ending::Restart)),
+            _ = self.reload.recv() => ("SIGHUP", None),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Attaching the program to interfaces, never in anybody's place but an older instance's of this relay.
 
-use aya::programs::{FdLink, ProgramError, Xdp, loaded_programs, xdp};
+use aya::programs::{ProgramError, Xdp, links::FdLink, loaded_programs, xdp};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -135,7 +135,8 @@ fn occupant(ifindex: u32) -> Result<Option<(String, &'static str)>, AttachError>
 }
 
 /// A loaded program in words: id, name and tag.
-pub(super) fn describe_program(id: u32) -> String {
+#[must_use]
+pub fn describe_program(id: u32) -> String {
     loaded_programs().filter_map(Result::ok).find(|info| info.id() == id).map_or_else(
         || format!("id {id}"),
         |info| format!("id {id}, name {}, tag {:016x}", info.name_as_str().unwrap_or("?"), info.tag()),

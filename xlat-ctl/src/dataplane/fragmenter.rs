@@ -13,14 +13,18 @@
 //! sends leads them into the near end, and they come back to where the program sees them arrive.
 //!
 //! Both ends have the same link-layer address: without address resolution Linux sends to the device's own, and the other end
-//! takes what is sent to its own. With the process' last descriptor the namespace goes, with the namespace the far end, with it
-//! the near end and its routes. Only the rules stay behind a process that is killed, and lead nowhere then.
+//! takes what is sent to its own.
+//!
+//! Where the data plane is pinned, so is the private namespace, by a mount at `/run/netns`: the pair goes on working when the
+//! daemon ends, and the next daemon takes it over. Otherwise the namespace goes with the process' last descriptor, with the
+//! namespace the far end, and with that the near end and its routes.
 
 use std::{
     fs::File,
     hash::{BuildHasher, Hasher, RandomState},
     io,
     os::fd::AsFd,
+    path::{Path, PathBuf},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -30,7 +34,7 @@ use ipnet::Ipv6Net;
 use nix::sched::{CloneFlags, unshare};
 use tracing::{debug, warn};
 
-use super::{error::DataPlaneError, interfaces::NearEnd};
+use super::{error::DataPlaneError, interfaces::NearEnd, namespaces};
 use crate::{
     netlink::{
         NetlinkError,
@@ -80,21 +84,68 @@ pub(super) struct Fragmenter {
     mtu: u32,
     /// The prefixes that there are rules for.
     led: Vec<Ipv6Net>,
+    /// Where the namespace is kept when this process ends.
+    kept: Option<PathBuf>,
     /// Keeps the namespace.
     _namespace: File,
 }
 
 impl Fragmenter {
-    /// Makes the pair and sets both ends up. Nothing is routed into it yet.
-    pub(super) fn new(name: &str, lowest_ipv6_mtu: u32, multi_buffer: bool) -> Result<Self, DataPlaneError> {
-        Self::try_new(name, lowest_ipv6_mtu, multi_buffer)
+    /// Makes the pair and sets both ends up, or takes over what is kept at `keep` (a path below `/run/netns`). Nothing is led
+    /// into a new pair yet.
+    pub(super) fn new(
+        name: &str,
+        lowest_ipv6_mtu: u32,
+        multi_buffer: bool,
+        keep: Option<&Path>,
+    ) -> Result<Self, DataPlaneError> {
+        let pair_mtu = if multi_buffer { MTU } else { ONE_PAGE_MTU };
+        if let Some(kept) = keep.filter(|path| path.exists()) {
+            match Self::take_over(name, lowest_ipv6_mtu, kept) {
+                Ok(fragmenter) => return Ok(fragmenter),
+                Err(reason) => {
+                    warn!("the fragmenter that is there cannot be taken over, a new one is made: {reason}");
+                    namespaces::forget(kept);
+                }
+            }
+        }
+        Self::make(name, lowest_ipv6_mtu, pair_mtu, keep)
             .map_err(|reason| DataPlaneError::Fragmenter { name: name.to_owned(), reason })
     }
 
-    fn try_new(name: &str, lowest_ipv6_mtu: u32, multi_buffer: bool) -> Result<Self, String> {
-        let mac = random_mac();
-        let pair_mtu = if multi_buffer { MTU } else { ONE_PAGE_MTU };
+    /// The pair that another daemon has made and set up.
+    fn take_over(name: &str, lowest_ipv6_mtu: u32, kept: &Path) -> Result<Self, String> {
+        let namespace = File::open(kept).map_err(|error| plain(&error))?;
+        let (mut far, (far_ifindex, far_mac)) = namespaces::inside(&namespace, || {
+            let mut far = Links::open().map_err(text)?;
+            let found = far.find(FAR).map_err(text)?;
+            Ok((far, found))
+        })?;
+        let mut links = Links::open().map_err(text)?;
+        let (ifindex, mac) = links.find(name).map_err(text)?;
+        if mac != far_mac {
+            return Err(format!("{name} is not the other end of what is in {}", kept.display()));
+        }
+        let near = NearEnd { ifindex, mac, peer_mac: mac, mtu: links.mtu(name).map_err(text)? };
         let mtu = lowest_ipv6_mtu - GROWTH;
+        far.set_ipv4_default(far_ifindex, mtu).map_err(text)?;
+        Ok(Self {
+            name: name.to_owned(),
+            near,
+            links,
+            far,
+            far_ifindex,
+            mtu,
+            led: Vec::new(),
+            kept: Some(kept.to_owned()),
+            _namespace: namespace,
+        })
+    }
+
+    fn make(name: &str, lowest_ipv6_mtu: u32, pair_mtu: u32, keep: Option<&Path>) -> Result<Self, String> {
+        let mac = random_mac();
+        let mtu = lowest_ipv6_mtu - GROWTH;
+        let keep_at = keep.map(Path::to_owned);
         let mut links = Links::open().map_err(text)?;
         // The steps on both sides of the border take turns.
         let (made, is_made) = mpsc::channel::<()>();
@@ -102,18 +153,21 @@ impl Fragmenter {
         let inside = thread::Builder::new()
             .name("fragmenter".to_owned())
             .spawn(move || {
-                ready.send(open_namespace()?).map_err(|_| "nobody waits for the namespace".to_owned())?;
+                let namespace = open_namespace()?;
+                let kept = keep_at.filter(|path| namespaces::keep(path));
+                ready.send((namespace, kept)).map_err(|_| "nobody waits for the namespace".to_owned())?;
                 is_made.recv().map_err(|_| "the veth pair was not made".to_owned())?;
                 set_up_far(mtu)
             })
             .map_err(|error| plain(&error))?;
         let failed = || "its thread ended early".to_owned();
-        let Ok(namespace) = namespace.recv() else {
+        let Ok((namespace, kept)) = namespace.recv() else {
             return Err(inside.join().map_or_else(|_| failed(), |result| result.err().unwrap_or_else(failed)));
         };
         let (near, far) = (End { name, mac, mtu: pair_mtu }, End { name: FAR, mac, mtu: pair_mtu });
+        let kept = KeptGuard(kept);
         make(&mut links, &near, &far, &namespace)?;
-        let ifindex = links.index(name).map_err(text)?;
+        let (ifindex, _) = links.find(name).map_err(text)?;
         let mut guard = Guard { links: Some(links), ifindex };
         let links = guard.links.as_mut().expect("taken only at the end");
         set_up_near(links, name, ifindex)?;
@@ -127,6 +181,7 @@ impl Fragmenter {
             far_ifindex,
             mtu,
             led: Vec::new(),
+            kept: kept.take(),
             _namespace: namespace,
         })
     }
@@ -162,10 +217,31 @@ impl Fragmenter {
             }
         }
     }
+
+    /// Takes back what a daemon before has led into the near end and is not wanted any more.
+    pub(super) fn forget_other_prefixes(&mut self) {
+        for prefix in self.links.led_prefixes().unwrap_or_default() {
+            if !self.led.contains(&prefix)
+                && let Err(error) = self.links.forget_own_errors(prefix)
+            {
+                warn!("{error}");
+            }
+        }
+    }
+
+    /// Removes all of it, also what would be kept.
+    pub(super) fn remove(mut self) {
+        if let Some(kept) = self.kept.take() {
+            namespaces::forget(&kept);
+        }
+    }
 }
 
 impl Drop for Fragmenter {
     fn drop(&mut self) {
+        if self.kept.is_some() {
+            return;
+        }
         for prefix in &self.led {
             if let Err(error) = self.links.forget_own_errors(*prefix) {
                 warn!("{error}");
@@ -179,6 +255,21 @@ impl Drop for Fragmenter {
     }
 }
 
+/// Removes what a data plane that is pinned in `pin_directory` has kept of its fragmenter.
+pub(super) fn remove_kept(pin_directory: &Path) {
+    let kept = namespaces::place(pin_directory);
+    if kept.exists() {
+        namespaces::forget(&kept);
+    }
+    let remove_rules = || -> Result<(), NetlinkError> {
+        let mut links = Links::open()?;
+        links.led_prefixes()?.into_iter().try_for_each(|prefix| links.forget_own_errors(prefix))
+    };
+    if let Err(error) = remove_rules() {
+        warn!("{error}");
+    }
+}
+
 /// Removes the pair if setting it up fails half-way.
 struct Guard {
     links: Option<Links>,
@@ -189,6 +280,23 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(links) = &mut self.links {
             let _ = links.delete(self.ifindex);
+        }
+    }
+}
+
+/// Gives a kept namespace up again if setting it up fails half-way.
+struct KeptGuard(Option<PathBuf>);
+
+impl KeptGuard {
+    fn take(mut self) -> Option<PathBuf> {
+        self.0.take()
+    }
+}
+
+impl Drop for KeptGuard {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            namespaces::forget(path);
         }
     }
 }
@@ -264,7 +372,7 @@ fn set_up_near(links: &mut Links, name: &str, ifindex: u32) -> Result<(), String
 /// The far end, in its namespace: whole packets in, pieces out.
 fn set_up_far(mtu: u32) -> Result<(Links, u32), String> {
     let mut links = Links::open().map_err(text)?;
-    let ifindex = links.index(FAR).map_err(text)?;
+    let (ifindex, _) = links.find(FAR).map_err(text)?;
     quieten(FAR, &[Offload::TransmitChecksum, Offload::TcpSegmentation, Offload::GenericSegmentation])?;
     links.up(ifindex).map_err(text)?;
     // Only with GRO does a veth take frames from XDP on its peer when it has no program itself (Linux 5.13); some versions

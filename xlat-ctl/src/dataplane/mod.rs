@@ -9,17 +9,21 @@ mod fragmenter;
 mod interfaces;
 mod log;
 mod mapping;
+mod namespaces;
 mod object;
+mod pins;
 mod table;
 
 use std::{
     collections::{BTreeMap, HashSet},
     net::IpAddr,
+    path::Path,
+    sync::Arc,
 };
 
 use aya::{
     Ebpf, TestRun, TestRunOptions,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, ProgramArray},
 };
 use ipnet::{Ipv4Net, Ipv6Net};
 use tracing::{debug, info};
@@ -32,16 +36,19 @@ use xlat_common::{
     table::{Bucket, TableHeader},
 };
 
+pub use self::{
+    attach::describe_program,
+    error::{AttachError, DataPlaneError, TableError},
+    pins::Pins,
+    table::Known,
+};
 use self::{
-    attach::Link,
+    attach::{Link, Place},
     fragmenter::Fragmenter,
     interfaces::{Maps, PrefixOfInterface, Records, Sources},
     mapping::Mapping,
+    pins::Instance,
     table::{Grace, Table},
-};
-pub use self::{
-    error::{AttachError, DataPlaneError, TableError},
-    table::Known,
 };
 use crate::netlink::Machine;
 
@@ -87,6 +94,8 @@ pub struct LoadOptions {
     pub fragmenter: bool,
     /// Name of the fragmenter's interface.
     pub fragmenter_name: String,
+    /// Where links and maps are pinned, to outlive the process. `None`: everything goes with the process.
+    pub pins: Option<Arc<Pins>>,
     /// Index of the translation prefix for packets arriving at an interface, by the interface's name or a glob; the first that
     /// matches counts, and where none does the index is 0.
     pub prefix_of_interface: Vec<(String, u8)>,
@@ -98,6 +107,7 @@ impl Default for LoadOptions {
             max_eams: 65_536,
             fragmenter: true,
             fragmenter_name: "xlat0".to_owned(),
+            pins: None,
             prefix_of_interface: Vec::new(),
         }
     }
@@ -133,7 +143,8 @@ pub struct ProgramInfo {
     pub table_bytes: u64,
 }
 
-/// A program instance and everything that belongs to it. Dropping it leaves nothing behind.
+/// A program instance and everything that belongs to it. Dropping it leaves nothing behind, unless it is pinned: then packets
+/// go on being translated, until [`DataPlane::remove`] or another instance takes its place.
 pub struct DataPlane {
     // In this order they go: first nothing is attached, then there is no slow path, then no program.
     links: BTreeMap<u32, Link>,
@@ -145,6 +156,11 @@ pub struct DataPlane {
     machine: Machine,
     prefix_of_interface: PrefixOfInterface,
     counters: PerCpuArray<MapData, Counters>,
+    /// What the instances before this one counted.
+    carried: Array<MapData, Counters>,
+    pins: Option<Arc<Pins>>,
+    /// Where this instance is pinned.
+    instance: Option<Instance>,
     settings: Settings,
     table_bytes: u64,
     _events: Option<log::Reader>,
@@ -167,10 +183,15 @@ impl DataPlane {
         // The program has the index of the fragmenter's near end as a constant.
         let fragmenter = options
             .fragmenter
-            .then(|| Fragmenter::new(&options.fragmenter_name, settings.lowest_ipv6_mtu, settings.multi_buffer != 0))
+            .then(|| {
+                let keep = options.pins.as_ref().map(|pins| namespaces::place(pins.directory()));
+                let multi_buffer = settings.multi_buffer != 0;
+                Fragmenter::new(&options.fragmenter_name, settings.lowest_ipv6_mtu, multi_buffer, keep.as_deref())
+            })
             .transpose()?;
         settings.fragmenter_ifindex = fragmenter.as_ref().map_or(0, |fragmenter| fragmenter.near().ifindex);
-        let object::Loaded { mut ebpf, tail_calls } = object::load(crate::OBJECT, &settings)?;
+        let object::Loaded { mut ebpf, tail_calls, instance } =
+            object::load(crate::OBJECT, &settings, options.pins.as_deref())?;
         let events = log::read(&mut ebpf);
         let table_bytes = u64::from(buckets) * size_of::<Bucket>() as u64;
         let table = table(&mut ebpf, &settings)?;
@@ -180,6 +201,7 @@ impl DataPlane {
             map::<HashMap<_, _, _>>(&mut ebpf, "MACS")?,
         );
         let counters = map::<PerCpuArray<_, _>>(&mut ebpf, "COUNTERS")?;
+        let carried = map::<Array<_, _>>(&mut ebpf, "CARRIED")?;
         debug!("program loaded, {buckets} buckets in each table");
         Ok(Self {
             links: BTreeMap::new(),
@@ -191,6 +213,9 @@ impl DataPlane {
             machine: Machine::default(),
             prefix_of_interface,
             counters,
+            carried,
+            pins: options.pins.clone(),
+            instance,
             settings,
             table_bytes: 2 * table_bytes,
             _events: events,
@@ -260,7 +285,8 @@ impl DataPlane {
         // From here on there are readers.
         self.grace.set_readers(true);
         self.start_fragmenter()?;
-        let link = attach::attach(object::xdp(&mut self.ebpf, programs::ENTRY)?, ifindex, name, mode)?;
+        let place = Place { ifindex, name, pins: self.pins.as_deref() };
+        let link = attach::attach(object::xdp(&mut self.ebpf, programs::ENTRY)?, place, mode)?;
         let mode = link.mode;
         self.links.insert(ifindex, link);
         self.tell_interfaces()?;
@@ -275,8 +301,79 @@ impl DataPlane {
     pub fn detach(&mut self, ifindex: u32) -> Result<(), DataPlaneError> {
         // Closing the link detaches; an interface that is gone has done so already.
         drop(self.links.remove(&ifindex).ok_or(DataPlaneError::NotAttached(ifindex))?);
+        if let Some(pins) = &self.pins {
+            pins.unpin_link(ifindex);
+        }
         self.tell_interfaces()?;
         self.follow_mtu()
+    }
+
+    /// Ends the take-over from instances before this one, once it is attached: detaches them where `wanted` (by `ifindex`) says
+    /// no, takes their counts over and removes them. `Ok(false)`: an interface that is wanted still has an older instance, which
+    /// therefore stays.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn finish_take_over(&mut self, wanted: impl Fn(u32) -> bool) -> Result<bool, DataPlaneError> {
+        let Some(pins) = self.pins.clone() else { return Ok(true) };
+        let near = self.fragmenter.as_ref().map(|fragmenter| fragmenter.near().ifindex);
+        let others = |ifindex: &u32| !self.links.contains_key(ifindex) && Some(*ifindex) != near;
+        let (left, unwanted): (Vec<u32>, Vec<u32>) = pins.links().into_iter().filter(others).partition(|i| wanted(*i));
+        unwanted.into_iter().for_each(|ifindex| pins.unpin_link(ifindex));
+        if !left.is_empty() {
+            return Ok(false);
+        }
+        if let Some(fragmenter) = &mut self.fragmenter {
+            fragmenter.forget_other_prefixes();
+        }
+        // A packet may still be on its way through the old programs.
+        mapping::wait_for_readers();
+        let mut carried = Counters::ZERO;
+        for instance in pins.instances().iter().filter(|instance| Some(*instance) != self.instance.as_ref()) {
+            if let Some(counters) = pins.counters_of(instance) {
+                carried.add(&counters);
+            }
+            pins.remove_instance(instance);
+        }
+        let failed = |error: MapError| DataPlaneError::new("take the counters over", &error);
+        let mut before = self.carried.get(&0, 0).map_err(failed)?;
+        before.add(&carried);
+        self.carried.set(0, before, 0).map_err(failed)?;
+        Ok(true)
+    }
+
+    /// Takes this instance's pins away again: for one that is not to be attached.
+    pub fn discard(mut self) {
+        if let (Some(pins), Some(instance)) = (&self.pins, self.instance.take()) {
+            pins.remove_instance(&instance);
+        }
+    }
+
+    /// Removes the data plane: detaches the program everywhere and leaves nothing behind, pinned or not.
+    pub fn remove(mut self) {
+        self.links.clear();
+        self.near_link = None;
+        if let Some(pins) = self.pins.take() {
+            pins.remove_all();
+        }
+        if let Some(fragmenter) = self.fragmenter.take() {
+            fragmenter.remove();
+            info!("the fragmenter is removed");
+        }
+    }
+
+    /// Sets the counters to zero: for an instance that has only been tried.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn reset_counters(&mut self) -> Result<(), DataPlaneError> {
+        let failed = |error: &dyn std::fmt::Display| DataPlaneError::Kernel {
+            what: "set the counters to zero".to_owned(),
+            reason: error.to_string(),
+        };
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed(&error))?;
+        let zeros = PerCpuValues::try_from(vec![Counters::ZERO; cpus]).map_err(|error| failed(&error))?;
+        self.counters.set(0, zeros, 0).map_err(|error| failed(&error))
     }
 
     /// Where the program is attached, without the fragmenter.
@@ -299,7 +396,7 @@ impl DataPlane {
     /// The kernel refuses.
     pub fn counters(&self) -> Result<Counters, DataPlaneError> {
         let each = self.counters.get(&0, 0).map_err(|error| DataPlaneError::new("read the counters", &error))?;
-        let mut sum = Counters::ZERO;
+        let mut sum = self.carried.get(&0, 0).map_err(|error| DataPlaneError::new("read the counters", &error))?;
         for counters in each.iter() {
             sum.add(counters);
         }
@@ -365,7 +462,8 @@ impl DataPlane {
         let near = fragmenter.near();
         let program = object::xdp(&mut self.ebpf, programs::ENTRY)?;
         let name = fragmenter.name().to_owned();
-        let link = attach::attach(program, near.ifindex, &name, XdpMode::Native)
+        let place = Place { ifindex: near.ifindex, name: &name, pins: self.pins.as_deref() };
+        let link = attach::attach(program, place, XdpMode::Native)
             .map_err(|error| DataPlaneError::Fragmenter { name, reason: error.to_string() })?;
         self.near_link = Some(link);
         self.tell_interfaces()?;
@@ -394,15 +492,18 @@ impl DataPlane {
     }
 }
 
-impl Drop for DataPlane {
-    fn drop(&mut self) {
-        self.links.clear();
-        self.near_link = None;
-        if let Some(fragmenter) = self.fragmenter.take() {
-            drop(fragmenter);
-            info!("the fragmenter is removed");
-        }
+/// Removes the data plane that goes on working without a daemon in a pin directory, with all that belongs to it: to be called
+/// in the relay's network namespace. `Ok(false)`: there is none.
+///
+/// # Errors
+/// A daemon is using it, or there is no BPF file system at that place.
+pub fn remove_pinned(pin_directory: &Path) -> Result<bool, DataPlaneError> {
+    if !pin_directory.exists() {
+        return Ok(false);
     }
+    Pins::open(pin_directory)?.remove_all();
+    fragmenter::remove_kept(pin_directory);
+    Ok(true)
 }
 
 fn own_addresses(machine: &Machine) -> HashSet<IpAddr> {

@@ -36,6 +36,7 @@ const LINKS: &str = "links";
 const INSTANCE: &str = "instance-";
 
 /// The directory, locked.
+#[derive(Debug)]
 pub struct Pins {
     directory: PathBuf,
     /// The lock goes with the process, whatever ends it.

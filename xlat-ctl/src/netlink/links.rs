@@ -82,6 +82,12 @@ impl Links {
 
     /// The index and the link-layer address of an interface; zeros where it has none of six bytes.
     pub(crate) fn find(&mut self, name: &str) -> Result<(u32, [u8; 6]), NetlinkError> {
+        let (_, link) = self.describe(name)?;
+        Ok((link.header.index, mac(&link)))
+    }
+
+    /// All the kernel says of an interface, and what was being done.
+    fn describe(&mut self, name: &str) -> Result<(String, LinkMessage), NetlinkError> {
         let what = format!("find interface {name}");
         let question = RouteNetlinkMessage::GetLink(LinkUnspec::new_with_name(name).build());
         let mut found = None;
@@ -89,13 +95,26 @@ impl Links {
             let mut header = NetlinkHeader::default();
             header.message_type = kind;
             match RouteNetlinkMessage::deserialize(&header, payload) {
-                Ok(RouteNetlinkMessage::NewLink(link)) => found = Some((link.header.index, mac(&link))),
+                Ok(RouteNetlinkMessage::NewLink(link)) => found = Some(link),
                 Ok(_) => {}
                 Err(error) => return Err(error.to_string()),
             }
             Ok(())
         })?;
-        found.ok_or(NetlinkError::Answer { what, detail: "no interface in it".to_owned() })
+        match found {
+            Some(link) => Ok((what, link)),
+            None => Err(NetlinkError::Answer { what, detail: "no interface in it".to_owned() }),
+        }
+    }
+
+    /// The MTU of an interface, bytes.
+    pub(crate) fn mtu(&mut self, name: &str) -> Result<u32, NetlinkError> {
+        let (what, link) = self.describe(name)?;
+        let mtu = link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        });
+        mtu.ok_or(NetlinkError::Answer { what, detail: "no MTU in it".to_owned() })
     }
 
     /// Brings a link up, without IPv6 addresses of its own making.

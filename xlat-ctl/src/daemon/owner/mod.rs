@@ -1,6 +1,7 @@
 //! The one owner of the data plane. Every change goes through its thread, one after the other, so that no two of them can
 //! ever meet: what a request finds is what the request before it left.
 
+mod canary;
 mod eams;
 mod relay;
 mod status;
@@ -17,7 +18,8 @@ use self::relay::Relay;
 use super::store::Store;
 use crate::{
     api::{self, Code, Lookup, Status},
-    config::Config,
+    config::{Config, OnEnd},
+    dataplane::Pins,
     eam::Entry,
     netlink::Machine,
 };
@@ -54,7 +56,20 @@ enum Request {
     Machine,
     /// Try again what could not be attached.
     Retry,
-    Stop(Reply<()>),
+    /// Make the configuration file the one in force.
+    Reload(Reply<Result<Vec<String>, Refusal>>),
+    Stop(Ending, Reply<OnEnd>),
+}
+
+/// Why the daemon ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ending {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGUSR1: another daemon is to follow.
+    Restart,
+    /// It cannot go on.
+    Failure,
 }
 
 /// A prefix of either family that names an entry.
@@ -80,6 +95,7 @@ impl Owner {
         config_path: PathBuf,
         machine: watch::Receiver<Arc<Machine>>,
         store: Box<dyn Store>,
+        pins: Arc<Pins>,
     ) -> anyhow::Result<(Self, oneshot::Receiver<()>)> {
         let started = Instant::now();
         let (requests, queue) = mpsc::channel(QUEUE);
@@ -90,7 +106,7 @@ impl Owner {
             // The data plane's log reader is a task of the runtime.
             let _runtime = runtime.enter();
             let _alive = alive;
-            match Relay::load(config, config_path, machine, store, started) {
+            match Relay::load(config, config_path, machine, store, pins, started) {
                 Ok(relay) => {
                     // The other side waits until this arrives.
                     let _ = ready.send(Ok(()));
@@ -156,8 +172,14 @@ impl Owner {
         let _ = self.requests.send(Request::Retry).await;
     }
 
-    /// Detaches the program everywhere and ends the owner's thread.
-    pub(super) async fn stop(&self) {
-        let _ = self.ask(Request::Stop).await;
+    /// Has the owner take the configuration file as it is at this moment. Gives what is doubtful in it.
+    pub(super) async fn reload(&self) -> Result<Vec<String>, Refusal> {
+        self.ask(Request::Reload).await?
+    }
+
+    /// Ends the owner's thread. Gives what became of the data plane.
+    pub(super) async fn stop(&self, ending: Ending) -> OnEnd {
+        // A thread that has ended already has kept it.
+        self.ask(|reply| Request::Stop(ending, reply)).await.unwrap_or(OnEnd::Keep)
     }
 }

@@ -9,20 +9,20 @@ use std::{
 };
 
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use xlat_common::settings::Settings;
 
 use super::{
-    Request, eams, refusal,
+    Ending, Refusal, Request, canary, eams, refusal,
     status::{mode_name, waiting_sentence},
 };
 use crate::{
     api::{self, Code},
-    config::{Config, Pattern},
-    daemon::store::Store,
-    dataplane::{DataPlane, DataPlaneError, LoadOptions, XdpMode},
-    eam,
-    netlink::Machine,
+    config::{self, Checked, Config, OnEnd, Pattern},
+    daemon::{lookup::Rules, store::Store},
+    dataplane::{self, DataPlane, DataPlaneError, LoadOptions, Pins, XdpMode},
+    eam::{self, Origin},
+    netlink::{self, Machine},
 };
 
 /// What became of one interface that the configuration names.
@@ -46,6 +46,49 @@ pub(super) struct Relay {
     /// The machine's own addresses that are also a service's.
     pub(super) shadowed: BTreeSet<IpAddr>,
     pub(super) started: Instant,
+    pins: Arc<Pins>,
+}
+
+impl canary::Subject for DataPlane {
+    fn run(&self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), String> {
+        self.test_run(frame, ifindex).map_err(|error| error.to_string())
+    }
+}
+
+/// A new program instance, filled, tried with canaries, attached nowhere.
+fn instance(config: &Config, table: &eam::Table, pins: &Arc<Pins>, machine: &Machine) -> anyhow::Result<DataPlane> {
+    let settings = Settings::from(config);
+    let options = LoadOptions {
+        max_eams: config.dataplane.max_eams,
+        prefix_of_interface: config.interface_prefixes(),
+        pins: Some(Arc::clone(pins)),
+        ..LoadOptions::default()
+    };
+    let mut dataplane = DataPlane::load(&settings, &options)?;
+    match fill(&mut dataplane, config, table, machine) {
+        Ok(canaries) => {
+            debug!("a new program instance has translated {canaries} canaries rightly");
+            Ok(dataplane)
+        }
+        Err(error) => {
+            dataplane.discard();
+            Err(error)
+        }
+    }
+}
+
+fn fill(dataplane: &mut DataPlane, config: &Config, table: &eam::Table, machine: &Machine) -> anyhow::Result<usize> {
+    dataplane.update_machine(machine)?;
+    dataplane.replace_table(&eams::table_input(config, table), machine)?;
+    let own = |address: IpAddr| {
+        machine.addresses().find(|(own, _)| *own == address).map(|(_, interface)| interface.to_owned())
+    };
+    let rules = Rules { config, table, own: &own };
+    let wanted = |name: &str| config.dataplane.interfaces.iter().any(|pattern| pattern.matches(name));
+    let canaries = canary::send(dataplane, &rules, machine, wanted)
+        .map_err(|reason| anyhow::anyhow!("the new program instance fails its trial and is not attached: {reason}"))?;
+    dataplane.reset_counters()?;
+    Ok(canaries)
 }
 
 impl Relay {
@@ -54,19 +97,12 @@ impl Relay {
         config_path: PathBuf,
         mut machine: watch::Receiver<Arc<Machine>>,
         mut store: Box<dyn Store>,
+        pins: Arc<Pins>,
         started: Instant,
     ) -> anyhow::Result<Self> {
         let table = eams::registry(&config, store.as_mut())?;
-        let settings = Settings::from(&config);
-        let options = LoadOptions {
-            max_eams: config.dataplane.max_eams,
-            prefix_of_interface: config.interface_prefixes(),
-            ..LoadOptions::default()
-        };
-        let mut dataplane = DataPlane::load(&settings, &options)?;
         let snapshot = Arc::clone(&machine.borrow_and_update());
-        dataplane.update_machine(&snapshot)?;
-        dataplane.replace_table(&eams::table_input(&config, &table), &snapshot)?;
+        let dataplane = instance(&config, &table, &pins, &snapshot)?;
         info!("table filled: {} static and {} dynamic entries", config.eams.len(), table.len() - config.eams.len());
         let mut relay = Self {
             config,
@@ -79,10 +115,106 @@ impl Relay {
             waiting: Vec::new(),
             shadowed: BTreeSet::new(),
             started,
+            pins,
         };
         relay.note_shadowed(&snapshot);
         relay.follow(&snapshot, true);
+        relay.finish_take_over(&snapshot);
         Ok(relay)
+    }
+
+    /// Makes the configuration file, as it is at this moment, the one in force: by a new program instance that takes the place of
+    /// the old one. Gives what is doubtful in the file.
+    fn reload(&mut self) -> Result<Vec<String>, Refusal> {
+        let refused = |text: String| refusal(Code::Invalid, format!("reload: {text}; nothing is changed"));
+        let Checked { config, warnings } =
+            config::load(&self.config_path).map_err(|error| refused(error.to_string()))?;
+        if let Some(key) = self.config.needs_restart(&config) {
+            return Err(refused(format!("{key} cannot be changed without a restart")));
+        }
+        let config = Config { control: self.config.control.clone(), ..config };
+        let table = self.with_static_entries_of(&config).map_err(refused)?;
+        let snapshot = Arc::clone(&self.machine.borrow_and_update());
+        self.replace(config, table, &snapshot).map_err(|error| refusal(Code::Failed, format!("reload: {error:#}")))?;
+        info!("{} is reloaded", self.config_path.display());
+        let place = |warning: &config::Problem| config::place(&self.config_path, warning);
+        Ok(warnings.iter().map(place).collect())
+    }
+
+    /// The dynamic entries of the table with the static ones of another configuration.
+    fn with_static_entries_of(&self, config: &Config) -> Result<eam::Table, String> {
+        let mut table = eam::Table::default();
+        let dynamic = self.table.iter().filter(|entry| entry.origin == Origin::Dynamic);
+        for entry in config.eams.iter().chain(dynamic) {
+            table.insert(entry.clone()).map_err(|text| format!("{entry}: {text}"))?;
+        }
+        Ok(table)
+    }
+
+    /// Puts a new program instance in the place of the one in force. Where anything fails, the old one stays.
+    pub(super) fn replace(&mut self, config: Config, table: eam::Table, machine: &Machine) -> anyhow::Result<()> {
+        let dataplane = instance(&config, &table, &self.pins, machine)?;
+        let old = std::mem::replace(&mut self.dataplane, dataplane);
+        (self.config, self.table) = (config, table);
+        self.links.clear();
+        self.follow(machine, true);
+        self.finish_take_over(machine);
+        drop(old);
+        Ok(())
+    }
+
+    /// Lets go of what was in force before, once everything is attached.
+    fn finish_take_over(&mut self, machine: &Machine) {
+        let patterns = &self.config.dataplane.interfaces;
+        let wanted = |ifindex| {
+            let interface = machine.interface(ifindex);
+            interface.is_some_and(|interface| patterns.iter().any(|pattern| pattern.matches(&interface.name)))
+        };
+        match self.dataplane.finish_take_over(wanted) {
+            Ok(true) => {}
+            Ok(false) => warn!("an interface still has the program of before: see the errors above"),
+            Err(error) => error!("{error}"),
+        }
+    }
+
+    /// Notes where somebody has taken the program away: nothing tells of it.
+    fn look_for_losses(&mut self) {
+        let Ok(machine) = netlink::snapshot() else { return };
+        let id = self.dataplane.program_info().id;
+        for (ifindex, link) in self.links.iter_mut().filter(|(_, link)| link.outcome.is_ok()) {
+            let Some(interface) = machine.interface(*ifindex) else { continue };
+            if interface.xdp_program.is_some_and(|program| program.id == id) {
+                continue;
+            }
+            let there = interface.xdp_program.map_or_else(
+                || "it has none".to_owned(),
+                |program| format!("it has another: {}", dataplane::describe_program(program.id)),
+            );
+            let reason = format!("somebody has taken the program from {}; {there}", link.name);
+            error!("{reason}");
+            link.outcome = Err(reason);
+            if let Err(error) = self.dataplane.detach(*ifindex) {
+                error!("{error}");
+            }
+        }
+    }
+
+    /// Ends the relay; says what becomes of the data plane.
+    fn end(mut self, ending: Ending) -> OnEnd {
+        let end = match ending {
+            Ending::Stop => self.config.dataplane.on_stop,
+            Ending::Restart => self.config.dataplane.on_restart,
+            // A daemon that cannot go on is no reason to cut the services off.
+            Ending::Failure => OnEnd::Keep,
+        };
+        match end {
+            OnEnd::Detach => {
+                self.detach_all();
+                self.dataplane.remove();
+            }
+            OnEnd::Keep => info!("the program stays attached and goes on translating; the next daemon takes over"),
+        }
+        end
     }
 
     pub(super) fn serve(mut self, mut queue: mpsc::Receiver<Request>) {
@@ -101,18 +233,18 @@ impl Relay {
                 Request::Remove { prefix, author, reply } => drop(reply.send(self.remove(prefix, &author))),
                 Request::Machine => self.machine_changed(),
                 Request::Retry => {
+                    self.look_for_losses();
                     let snapshot = Arc::clone(&self.machine.borrow());
                     self.follow(&snapshot, false);
                 }
-                Request::Stop(reply) => {
-                    self.detach_all();
-                    drop(self);
-                    let _ = reply.send(());
+                Request::Reload(reply) => drop(reply.send(self.reload())),
+                Request::Stop(ending, reply) => {
+                    let _ = reply.send(self.end(ending));
                     return;
                 }
             }
         }
-        self.detach_all();
+        self.end(Ending::Failure);
     }
 
     fn machine_changed(&mut self) {

@@ -1,0 +1,84 @@
+//! Network namespaces that outlive the process: a mount keeps each, where `ip netns` looks for them.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns},
+};
+use tracing::warn;
+
+use crate::plain;
+
+/// Where `ip netns` keeps namespaces.
+const DIRECTORY: &str = "/run/netns";
+
+/// The place of the namespace of the relay that is pinned in `pin_directory`: `ip netns` lists it by the directory's path in its
+/// file system, `xlat` for the default.
+pub(super) fn place(pin_directory: &Path) -> PathBuf {
+    let relative = pin_directory.strip_prefix("/sys/fs/bpf").unwrap_or(pin_directory);
+    let name = relative.to_string_lossy().trim_matches('/').replace('/', "-");
+    Path::new(DIRECTORY).join(name)
+}
+
+/// Keeps the calling thread's network namespace at `path`. Whether that is possible: not in a container without the right to mount.
+pub(super) fn keep(path: &Path) -> bool {
+    let kept = fs::create_dir_all(DIRECTORY).and_then(|()| File::create(path)).and_then(|_| {
+        let source = Some("/proc/thread-self/ns/net");
+        mount(source, path, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(io::Error::from)
+    });
+    if let Err(error) = &kept {
+        warn!(
+            "the fragmenter will not outlive the daemon: cannot keep its network namespace at {}: {}",
+            path.display(),
+            plain(error)
+        );
+        let _ = fs::remove_file(path);
+    }
+    kept.is_ok()
+}
+
+/// Gives up what is kept at `path`. What it held goes when nobody else is in it.
+pub(super) fn forget(path: &Path) {
+    match umount2(path, MntFlags::MNT_DETACH) {
+        // It is no mount: the file alone is left, of a machine that has been restarted.
+        Ok(()) | Err(nix::Error::EINVAL) => {}
+        Err(errno) => warn!("cannot unmount {}: {}", path.display(), plain(&errno.into())),
+    }
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        warn!("cannot remove {}: {}", path.display(), plain(&error));
+    }
+}
+
+/// Does something inside a network namespace, on a thread of its own.
+pub(super) fn inside<T: Send>(
+    namespace: &File,
+    action: impl FnOnce() -> Result<T, String> + Send,
+) -> Result<T, String> {
+    let run = || {
+        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| plain(&errno.into()))?;
+        action()
+    };
+    thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|_| Err("its thread ended early".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_a_namespace_after_its_relay() {
+        for (directory, name) in [("/sys/fs/bpf/xlat", "xlat"), ("/sys/fs/bpf/a/b", "a-b"), ("/mnt/bpf/x", "mnt-bpf-x")]
+        {
+            assert_eq!(place(Path::new(directory)), Path::new(DIRECTORY).join(name));
+        }
+    }
+}
