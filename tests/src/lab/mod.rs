@@ -26,7 +26,7 @@ pub use self::{
     capture::{Capture, Captured, expect_no_fault, tshark},
     daemon::{Daemon, command_path},
     namespace::{Namespace, Running, Said},
-    traffic::{TcpServer, UdpServer, ask, random_bytes},
+    traffic::{TcpServer, UdpServer, ask, random_bytes, send_packet},
 };
 
 /// The client's address.
