@@ -265,3 +265,15 @@ fn the_true_source_of_an_error_can_be_told() {
     let told = captured.select("icmp.ext.class == 2 && icmp.int_info.ipv6 == 2001:db8:fe::2");
     assert!(!told.is_empty(), "no error told the address of its router");
 }
+
+/// The error grows on its way, and a packet from a veth has behind it what its allocation happens to have: with some lengths
+/// nothing.
+#[test]
+fn errors_of_any_length_have_room_for_the_true_source() {
+    let changes = [("[icmp]", "[icmp]\ninterface_info = true")];
+    let (lab, _daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    for length in [28, 40, 60, 80, 100, 120, 140, 160, 180, 250, 300, 350, 500, 900] {
+        let said = lab.client.run(&format!("traceroute -4 -n -q 1 -w 2 -f 3 -m 3 {SERVER_SEEN} {length}")).ok();
+        assert!(said.contains(POOL), "a probe of {length} bytes: {said}");
+    }
+}
