@@ -84,13 +84,22 @@ fn a_link_under_1280_towards_ipv4_is_crossed_in_fragments() {
     assert_eq!(learned(&lab.server, CLIENT_SEEN), 1280);
 }
 
+/// What the client sends comes by another link: this one has no IPv6.
 #[test]
 fn a_link_of_the_relays_own_under_1280_towards_ipv4_is_crossed_in_fragments() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
-    lab.relay.ip("link set inet4 mtu 1000").expect("a narrow link");
+    lab.relay.link("narrow4", &lab.router4, "narrow").expect("a link");
+    lab.relay.ip("addr add 198.18.1.2/24 dev narrow4").expect("an address");
+    lab.router4.ip("addr add 198.18.1.1/24 dev narrow").expect("an address");
+    lab.relay.ip("link set narrow4 mtu 1000").expect("a narrow link");
+    lab.relay.ip("route change 203.0.113.0/24 via 198.18.1.1").expect("a route");
     std::thread::sleep(Duration::from_millis(200));
+    let capture = Capture::start(&lab.router4, "narrow").expect("a capture");
     download(&lab);
     assert_eq!(learned(&lab.server, CLIENT_SEEN), 1280);
+    let captured = capture.stop().expect("the capture ends");
+    captured.expect_no_fault(1000);
+    assert!(!captured.select("ip.flags.mf == 1").is_empty(), "no fragment was seen");
 }
 
 /// As a DNS server without path MTU discovery answers: 4000 bytes, DF clear, fragmented by the sender, then by the relay.
