@@ -102,6 +102,16 @@ fn a_link_of_the_relays_own_under_1280_towards_ipv4_is_crossed_in_fragments() {
     assert!(!captured.select("ip.flags.mf == 1").is_empty(), "no fragment was seen");
 }
 
+/// The same link carries what the client sends. IPv6 wants links of 1280 bytes, IPv4 does not, and there is no IPv6 on this one.
+#[test]
+fn a_link_of_the_relays_own_under_1280_towards_ipv4_is_a_way_in() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.relay.ip("link set inet4 mtu 1000").expect("a narrow link");
+    std::thread::sleep(Duration::from_millis(200));
+    lab.client.run(&format!("ping -n -c 2 -i 0.2 -W 2 {SERVER_SEEN}")).ok();
+    download(&lab);
+}
+
 /// As a DNS server without path MTU discovery answers: 4000 bytes, DF clear, fragmented by the sender, then by the relay.
 #[test]
 fn a_datagram_of_4000_bytes_without_df_in_both_directions() {
