@@ -84,13 +84,32 @@ fn a_link_under_1280_towards_ipv4_is_crossed_in_fragments() {
     assert_eq!(learned(&lab.server, CLIENT_SEEN), 1280);
 }
 
+/// What the client sends comes by another link: this one has no IPv6.
 #[test]
 fn a_link_of_the_relays_own_under_1280_towards_ipv4_is_crossed_in_fragments() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
-    lab.relay.ip("link set inet4 mtu 1000").expect("a narrow link");
+    lab.relay.link("narrow4", &lab.router4, "narrow").expect("a link");
+    lab.relay.ip("addr add 198.18.1.2/24 dev narrow4").expect("an address");
+    lab.router4.ip("addr add 198.18.1.1/24 dev narrow").expect("an address");
+    lab.relay.ip("link set narrow4 mtu 1000").expect("a narrow link");
+    lab.relay.ip("route change 203.0.113.0/24 via 198.18.1.1").expect("a route");
     std::thread::sleep(Duration::from_millis(200));
+    let capture = Capture::start(&lab.router4, "narrow").expect("a capture");
     download(&lab);
     assert_eq!(learned(&lab.server, CLIENT_SEEN), 1280);
+    let captured = capture.stop().expect("the capture ends");
+    captured.expect_no_fault(1000);
+    assert!(!captured.select("ip.flags.mf == 1").is_empty(), "no fragment was seen");
+}
+
+/// The same link carries what the client sends. IPv6 wants links of 1280 bytes, IPv4 does not, and there is no IPv6 on this one.
+#[test]
+fn a_link_of_the_relays_own_under_1280_towards_ipv4_is_a_way_in() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.relay.ip("link set inet4 mtu 1000").expect("a narrow link");
+    std::thread::sleep(Duration::from_millis(200));
+    lab.client.run(&format!("ping -n -c 2 -i 0.2 -W 2 {SERVER_SEEN}")).ok();
+    download(&lab);
 }
 
 /// As a DNS server without path MTU discovery answers: 4000 bytes, DF clear, fragmented by the sender, then by the relay.
@@ -264,4 +283,16 @@ fn the_true_source_of_an_error_can_be_told() {
     captured.expect_no_fault(4);
     let told = captured.select("icmp.ext.class == 2 && icmp.int_info.ipv6 == 2001:db8:fe::2");
     assert!(!told.is_empty(), "no error told the address of its router");
+}
+
+/// The error grows on its way, and a packet from a veth has behind it what its allocation happens to have: with some lengths
+/// nothing.
+#[test]
+fn errors_of_any_length_have_room_for_the_true_source() {
+    let changes = [("[icmp]", "[icmp]\ninterface_info = true")];
+    let (lab, _daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    for length in [28, 40, 60, 80, 100, 120, 140, 160, 180, 250, 300, 350, 500, 900] {
+        let said = lab.client.run(&format!("traceroute -4 -n -q 1 -w 2 -f 3 -m 3 {SERVER_SEEN} {length}")).ok();
+        assert!(said.contains(POOL), "a probe of {length} bytes: {said}");
+    }
 }

@@ -97,6 +97,33 @@ pub fn set_len(ctx: &XdpContext, len: usize) -> Option<()> {
     if delta == 0 { Some(()) } else { adjust_tail(ctx, delta as i32) }
 }
 
+/// Makes the frame `by` bytes longer at its end. Where there is no room after it (veth and generic XDP leave what the packet's
+/// allocation happens to have), the room before it serves: all from `kept` on, at most [`BUFFER_LEN`] bytes, stays at its
+/// offset, what lies before is undefined. Uses the scratch buffer.
+#[inline(always)]
+pub fn grow(ctx: &XdpContext, by: usize, kept: usize) -> Option<()> {
+    if adjust_tail(ctx, by as i32).is_some() {
+        return Some(());
+    }
+    let end = frame_len(ctx);
+    adjust_head(ctx, -(by as i32))?;
+    let len = end - kept;
+    if move_up(ctx.ctx, (kept + by) as u32, kept as u32, len as u32) == 0 { Some(()) } else { None }
+}
+
+/// Copies `len` bytes at `from` to `to`; 0 if it could. A global function for its loops (see `lookup::shorter_length4`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn move_up(ctx: *mut xdp_md, from: u32, to: u32, len: u32) -> u32 {
+    let ctx = &XdpContext::new(ctx);
+    let (from, to, len) = (from as usize & MAX_OFFSET, to as usize & MAX_OFFSET, len as usize & 0xffff);
+    let Some(scratch) = scratch() else { return 1 };
+    if load_bytes(ctx, from, scratch, len).is_none() {
+        return 1;
+    }
+    u32::from(store_bytes(ctx, to, &scratch.buffer, len).is_none())
+}
+
 /// Copies `len` (at most [`BUFFER_LEN`]) bytes at `offset` into the scratch buffer, from any buffer of the frame.
 #[inline(always)]
 pub fn load_bytes(ctx: &XdpContext, offset: usize, scratch: &mut Scratch, len: usize) -> Option<()> {

@@ -23,10 +23,10 @@ use std::{
 use anyhow::Result;
 
 pub use self::{
-    capture::{Capture, Captured, expect_no_fault, tshark},
+    capture::{Capture, Captured, expect_no_fault, sound_packets, tshark, write_packets},
     daemon::{Daemon, command_path},
     namespace::{Namespace, Running, Said},
-    traffic::{TcpServer, UdpServer, ask, random_bytes},
+    traffic::{TcpServer, UdpServer, ask, random_bytes, send_packet},
 };
 
 /// The client's address.

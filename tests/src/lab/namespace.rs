@@ -60,7 +60,7 @@ impl Running {
     /// # Errors
     /// It does not end.
     pub fn terminate(&mut self, signal: Signal) -> Result<std::process::ExitStatus> {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).context("sending a signal")?;
+        self.signal(signal)?;
         let begin = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -71,6 +71,14 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).context("sending a signal")
     }
 
     /// How it ended, if it has.

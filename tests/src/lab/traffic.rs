@@ -2,7 +2,8 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+    os::fd::FromRawFd as _,
     sync::mpsc,
     thread,
     time::Duration,
@@ -117,5 +118,28 @@ pub fn ask(machine: &Namespace, server: SocketAddr, question: &[u8]) -> std::io:
         let len = socket.recv(&mut buffer)?;
         buffer.truncate(len);
         Ok(buffer)
+    })
+}
+
+/// Sends a packet from a machine exactly as it is, from its IP header on; the kernel chooses the way by the destination in it.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn send_packet(machine: &Namespace, packet: &[u8]) -> std::io::Result<()> {
+    let (family, destination): (_, IpAddr) = match packet[0] >> 4 {
+        4 => (libc::AF_INET, <[u8; 4]>::try_from(&packet[16..20]).expect("4 bytes").into()),
+        _ => (libc::AF_INET6, <[u8; 16]>::try_from(&packet[24..40]).expect("16 bytes").into()),
+    };
+    machine.inside(|| {
+        // SAFETY: a call with numbers only; the descriptor is new, and nobody else has it.
+        let socket = unsafe {
+            let socket = libc::socket(family, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::IPPROTO_RAW);
+            if socket < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            // A socket address is the same to the kernel whatever the protocol, and so is a send.
+            UdpSocket::from_raw_fd(socket)
+        };
+        socket.send_to(packet, (destination, 0)).map(|_| ())
     })
 }

@@ -170,17 +170,23 @@ fn cut_sum(ctx: &XdpContext, plan: &Plan) -> Result<Sum, Stop> {
     Ok(sum)
 }
 
-/// Makes the end of the frame anew, with room for what is to be appended. Gives where the extension structure is by then.
+/// Makes the end of the frame anew, with room for what is to be appended; the headers are undefined afterwards. Gives where the
+/// extension structure is by then.
 #[inline(always)]
 fn reshape(ctx: &XdpContext, plan: &Plan) -> Option<usize> {
     let extension_at = (plan.message_at + icmp::HEADER_LEN + plan.original) as usize;
     let rest_end = (plan.rest_at + plan.rest) as usize & MAX_OFFSET;
     let field_end = rest_end + (plan.padding & 0x7f) as usize;
+    let new_end = field_end + (plan.extension + plan.more) as usize;
+    let end = packet::frame_len(ctx);
+    if new_end > end {
+        packet::grow(ctx, new_end - end, plan.rest_at as usize)?;
+    }
     let moved = plan.extension > 0 && field_end != extension_at;
     if moved {
         packet::load_bytes(ctx, extension_at, scratch()?, plan.extension as usize)?;
     }
-    packet::set_len(ctx, field_end + (plan.extension + plan.more) as usize)?;
+    packet::set_len(ctx, new_end)?;
     packet::store_bytes(ctx, rest_end, &ZEROS, plan.padding as usize)?;
     if moved {
         packet::store_bytes(ctx, field_end, &scratch()?.buffer, plan.extension as usize)?;

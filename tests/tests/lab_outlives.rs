@@ -1,0 +1,228 @@
+//! The data plane outlives the daemon: no packet is lost when the daemon is killed, restarted or told to reload.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use xlat_tests::lab::{Daemon, Lab, Namespace, SERVER, SERVER_SEEN};
+
+/// Datagrams a second.
+const RATE: u32 = 2000;
+/// Every so many datagrams one that the relay has to fragment.
+const LARGE: u32 = 50;
+const PORT: u16 = 4242;
+
+/// What became of a stream of numbered datagrams.
+#[derive(Debug)]
+struct Stream {
+    sent: u32,
+    lost: Vec<u32>,
+}
+
+/// Sends numbered datagrams from the client to the server all the while `action` runs.
+fn stream(lab: &Lab, action: impl FnOnce()) -> Stream {
+    // Without DF, so that the large ones go by the fragmenter.
+    lab.client.sysctl("ipv4/ip_no_pmtu_disc", "1").expect("datagrams without DF");
+    let server = socket(&lab.server, SocketAddr::from((SERVER, PORT)));
+    let client = socket(&lab.client, "0.0.0.0:0".parse().expect("an address"));
+    server.set_read_timeout(Some(Duration::from_millis(500))).expect("a time limit");
+    let (done, sent_all) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let receiver = scope.spawn(|| {
+            let (mut buffer, mut seen) = (vec![0; 4096], Vec::new());
+            loop {
+                match server.recv(&mut buffer) {
+                    Ok(len) if len >= 4 => seen.push(u32::from_be_bytes(buffer[..4].try_into().expect("four bytes"))),
+                    Ok(_) => {}
+                    Err(_) if sent_all.load(Ordering::Acquire) => return seen,
+                    Err(_) => {}
+                }
+            }
+        });
+        let sender = scope.spawn(|| {
+            let to: SocketAddr = format!("{SERVER_SEEN}:{PORT}").parse().expect("an address");
+            let begin = Instant::now();
+            let mut number = 0_u32;
+            while !done.load(Ordering::Acquire) {
+                let size = if number.is_multiple_of(LARGE) { 2000 } else { 64 };
+                let mut datagram = vec![0; size];
+                datagram[..4].copy_from_slice(&number.to_be_bytes());
+                client.send_to(&datagram, to).expect("sending");
+                number += 1;
+                let due = begin + Duration::from_secs(1) / RATE * number;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            number
+        });
+        // The first packets find the way.
+        thread::sleep(Duration::from_millis(300));
+        action();
+        thread::sleep(Duration::from_millis(300));
+        done.store(true, Ordering::Release);
+        let sent = sender.join().expect("the sender");
+        thread::sleep(Duration::from_millis(300));
+        sent_all.store(true, Ordering::Release);
+        let mut seen = receiver.join().expect("the receiver");
+        seen.sort_unstable();
+        let lost = (0..sent).filter(|number| seen.binary_search(number).is_err()).collect();
+        Stream { sent, lost }
+    })
+}
+
+fn socket(machine: &Namespace, address: SocketAddr) -> UdpSocket {
+    let socket = machine.inside(|| UdpSocket::bind(address)).expect("a socket");
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBufForce, &(16 << 20)).expect("a large buffer");
+    socket
+}
+
+fn expect_no_loss(stream: &Stream) {
+    assert!(stream.sent > 500, "only {} datagrams were sent", stream.sent);
+    assert!(stream.lost.is_empty(), "of {} datagrams {} were lost: {:?}", stream.sent, stream.lost.len(), stream.lost);
+}
+
+fn warmed(lab: &Lab) {
+    assert!(lab.client.run(&format!("ping -n -c 2 -i 0.2 -W 2 {SERVER_SEEN}")).success, "the lab works");
+}
+
+#[test]
+fn a_killed_daemon_costs_no_packet() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warmed(&lab);
+    let stream = stream(&lab, || {
+        for _ in 0..5 {
+            daemon.kill().expect("a daemon to kill");
+            thread::sleep(Duration::from_millis(200));
+            daemon.start_again(&lab.relay).expect("the next daemon");
+            assert!(daemon.log().contains("a program instance of before is attached"), "{}", daemon.log());
+        }
+    });
+    expect_no_loss(&stream);
+}
+
+#[test]
+fn a_restart_costs_no_packet_and_keeps_the_counts() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warmed(&lab);
+    let stream = stream(&lab, || {
+        daemon.stop_by(Signal::SIGUSR1).expect("a clean end");
+        assert!(daemon.log().contains("packets go on being translated"), "{}", daemon.log());
+        thread::sleep(Duration::from_millis(500));
+        daemon.start_again(&lab.relay).expect("the next daemon");
+    });
+    expect_no_loss(&stream);
+    let counted = translated(&lab, &daemon);
+    assert!(counted >= u64::from(stream.sent), "{counted} of {} datagrams are counted", stream.sent);
+}
+
+/// UDP packets from IPv4 that were translated.
+fn translated(lab: &Lab, daemon: &Daemon) -> u64 {
+    let stats: serde_json::Value = serde_json::from_str(&daemon.ctl(&lab.relay, "stats --json").ok()).expect("JSON");
+    let cells = stats["traffic"].as_array().expect("a list");
+    let is_udp = |cell: &&serde_json::Value| cell["direction"] == "four_to_six" && cell["protocol"] == "udp";
+    let is_sent = |cell: &&serde_json::Value| {
+        ["transmitted", "redirected", "to_kernel", "fragmented"].contains(&cell["verdict"].as_str().unwrap_or_default())
+    };
+    cells.iter().filter(is_udp).filter(is_sent).filter_map(|cell| cell["packets"].as_u64()).sum()
+}
+
+#[test]
+fn a_reload_costs_no_packet_and_takes_the_new_file() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warmed(&lab);
+    let path = daemon.configuration();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    let with_more = format!("{text}\n[[eam]]\nipv4 = \"198.51.100.20\"\nipv6 = \"2001:db8:5e1:1::20\"\n");
+    lab.server.ip("addr add 2001:db8:5e1:1::20/64 dev eth0 nodad").expect("an address");
+    let ping = || lab.client.run("ping -n -c 1 -W 2 198.51.100.20").success;
+    assert!(!ping(), "the service is not there yet");
+    let stream = stream(&lab, || {
+        for round in 0..5 {
+            std::fs::write(&path, if round % 2 == 0 { &with_more } else { &text }).expect("the configuration");
+            daemon.ctl(&lab.relay, "reload").ok();
+            assert_eq!(ping(), round % 2 == 0, "round {round}");
+        }
+    });
+    expect_no_loss(&stream);
+    let dynamic = "eam add 198.51.100.21 2001:db8:5e1:1::21";
+    daemon.ctl(&lab.relay, dynamic).ok();
+    daemon.ctl(&lab.relay, "reload").ok();
+    assert!(
+        daemon.ctl(&lab.relay, "eam list").ok().contains("198.51.100.21"),
+        "a reload keeps what was added by command"
+    );
+}
+
+#[test]
+fn a_reload_of_a_wrong_file_changes_nothing() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let path = daemon.configuration();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    for (wrong, part) in [
+        (text.replace("[translation]", "[translation]\nhairpin = \"sometimes\""), "sometimes"),
+        (text.replace("127.0.0.1:9464", "127.0.0.1:9465"), "metrics.listen"),
+    ] {
+        std::fs::write(&path, wrong).expect("the configuration");
+        let said = daemon.ctl(&lab.relay, "reload");
+        assert_eq!(said.code, Some(1));
+        assert!(said.stderr.contains(part) && said.stderr.contains("nothing is changed"), "{}", said.stderr);
+    }
+    warmed(&lab);
+}
+
+#[test]
+fn detach_removes_what_a_killed_daemon_left() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warmed(&lab);
+    let detach = format!("detach --config {}", daemon.configuration().display());
+    let said = daemon.ctl(&lab.relay, &detach);
+    assert_eq!(said.code, Some(1), "{}", said.stdout);
+    assert!(said.stderr.contains("another daemon uses"), "{}", said.stderr);
+    daemon.kill().expect("a daemon to kill");
+    warmed(&lab);
+    daemon.ctl(&lab.relay, &detach).ok();
+    assert!(!lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}")).success, "packets are still translated");
+    assert!(!daemon.pins().exists(), "the pins are still there");
+    let links = lab.relay.ip("-details link show").expect("the links");
+    assert!(!links.contains("xlat0") && !links.contains("prog/xdp"), "{links}");
+    assert!(!lab.relay.ip("-6 rule show").expect("the rules").contains("icmp"), "a rule is left");
+    assert!(daemon.ctl(&lab.relay, &detach).ok().contains("nothing is attached"));
+}
+
+#[test]
+fn the_relay_itself_reaches_hosts_behind_another_relay() {
+    // What the relay sends into the prefix is no error: it goes where its routes lead.
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.router6.ip("addr add 2001:db8:6464::c612:6363/128 dev lo nodad").expect("a host in the prefix");
+    lab.relay.ip("route add 2001:db8:6464::c612:6363/128 via 2001:db8:fe::2").expect("a route");
+    lab.relay.run("ping -n -c 2 -i 0.2 -W 2 2001:db8:6464::c612:6363").ok();
+}
+
+#[test]
+fn a_program_that_somebody_takes_away_is_noticed() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let links: serde_json::Value =
+        serde_json::from_str(&lab.relay.run("bpftool -j link show").ok()).expect("bpftool speaks JSON");
+    let ifindex = lab.relay.inside(|| nix::net::if_::if_nametoindex("inet4")).expect("an interface");
+    let pinned = std::fs::metadata(daemon.pins().join(format!("links/{ifindex}"))).is_ok();
+    assert!(pinned, "the link is pinned by its index");
+    let status: serde_json::Value = serde_json::from_str(&daemon.ctl(&lab.relay, "status --json").ok()).expect("JSON");
+    let program = &status["program"]["id"];
+    let mine = |link: &&serde_json::Value| {
+        link["type"] == "xdp" && link["prog_id"] == *program && link["devname"].as_str() == Some("inet4")
+    };
+    let link = links.as_array().and_then(|all| all.iter().find(mine)).expect("the link is listed");
+    lab.relay.run(&format!("bpftool link detach id {}", link["id"])).ok();
+    let begin = Instant::now();
+    while !daemon.log().contains("somebody has taken the program from inet4") {
+        assert!(begin.elapsed() < Duration::from_secs(3), "nobody notices:\n{}", daemon.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+    thread::sleep(Duration::from_millis(300));
+    // The place is free: the daemon takes it again.
+    daemon.ctl(&lab.relay, "status").ok();
+    warmed(&lab);
+}
