@@ -18,6 +18,8 @@ pub struct Named {
     pub arrival4: &'static str,
     /// The interface that IPv6 packets arrive by.
     pub arrival6: &'static str,
+    /// Whether the program is loaded as on a kernel before Linux 5.18.
+    pub single_buffer: bool,
     /// Its settings and the world around it.
     pub config: Config,
 }
@@ -193,6 +195,16 @@ pub fn all() -> Vec<Named> {
         ("narrow", Config { scope: Scope::All, ..base() }),
         ("crossed", base()),
         ("jumbo", Config { lowest_ipv6_mtu: 9000, udp_zero_checksum: UdpZeroChecksum::Compute, ..base() }),
+        (
+            "single-buffer",
+            Config {
+                udp_zero_checksum: UdpZeroChecksum::Compute,
+                interface_info: true,
+                ipv4_pool: vec![],
+                scope: Scope::All,
+                ..base()
+            },
+        ),
     ];
     let named = |(name, mut config): (&'static str, Config)| {
         let (arrival4, arrival6) = match name {
@@ -210,7 +222,7 @@ pub fn all() -> Vec<Named> {
             let (own, other) = (address(interface), address(first));
             arrival.address = own.filter(|own| other.is_some_and(|other| own.is_ipv4() == other.is_ipv4())).or(other);
         }
-        Named { name, arrival4, arrival6, config }
+        Named { name, arrival4, arrival6, single_buffer: name == "single-buffer", config }
     };
     configs.into_iter().map(named).collect()
 }

@@ -46,7 +46,8 @@ impl RealProgram {
 
 impl Loaded {
     fn new(named: &Named) -> Result<Self> {
-        let mut relay = Relay::load(&named.toml()).with_context(|| format!("loading the relay `{}`", named.name))?;
+        let mut relay = Relay::load_as(&named.toml(), named.single_buffer)
+            .with_context(|| format!("loading the relay `{}`", named.name))?;
         relay.enter()?;
         let arrival = |name: &str| -> Result<Arrival> {
             let interface = world::interface(name);

@@ -151,6 +151,14 @@ impl Relay {
     /// # Errors
     /// No root, no BPF, or the configuration is refused.
     pub fn load(configuration: &str) -> Result<Self> {
+        Self::load_as(configuration, false)
+    }
+
+    /// As [`Self::load`]; `single_buffer`: as on a kernel before Linux 5.18.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_as(configuration: &str, single_buffer: bool) -> Result<Self> {
         let checked = config::parse(configuration).map_err(|problems| {
             let lines: Vec<&str> = problems.iter().map(|problem| problem.text.as_str()).collect();
             anyhow!("the configuration is refused: {}\n{configuration}", lines.join("; "))
@@ -160,13 +168,13 @@ impl Relay {
         // A thread of its own: a thread that has been in the world's namespace stays there.
         std::thread::scope(|scope| {
             scope
-                .spawn(|| Self::load_in(config, world))
+                .spawn(|| Self::load_in(config, world, single_buffer))
                 .join()
                 .unwrap_or_else(|_| bail!("loading the program panicked"))
         })
     }
 
-    fn load_in(config: Config, world: World) -> Result<Self> {
+    fn load_in(config: Config, world: World, single_buffer: bool) -> Result<Self> {
         world.enter()?;
         let _runtime = RUNTIME.enter();
         let ask = || netlink::snapshot().map(world::as_told).context("asking the kernel for its interfaces");
@@ -174,6 +182,7 @@ impl Relay {
         let options = LoadOptions {
             max_eams: config.dataplane.max_eams,
             prefix_of_interface: config.interface_prefixes(),
+            single_buffer,
             ..LoadOptions::default()
         };
         let mut dataplane = DataPlane::load(&Settings::from(&config), &options)

@@ -94,6 +94,8 @@ pub struct LoadOptions {
     pub fragmenter: bool,
     /// Name of the fragmenter's interface.
     pub fragmenter_name: String,
+    /// Whether the program is loaded as a kernel before Linux 5.18 takes it, without frames of several buffers.
+    pub single_buffer: bool,
     /// Where links and maps are pinned, to outlive the process. `None`: everything goes with the process.
     pub pins: Option<Arc<Pins>>,
     /// Index of the translation prefix for packets arriving at an interface, by the interface's name or a glob; the first that
@@ -107,6 +109,7 @@ impl Default for LoadOptions {
             max_eams: 65_536,
             fragmenter: true,
             fragmenter_name: "xlat0".to_owned(),
+            single_buffer: false,
             pins: None,
             prefix_of_interface: Vec::new(),
         }
@@ -179,7 +182,7 @@ impl DataPlane {
             error::check_capabilities()?;
         }
         let buckets = table::buckets_for(options.max_eams, 0);
-        let mut settings = object::complete(settings, buckets, 0);
+        let mut settings = object::complete(settings, buckets, options.single_buffer);
         // The program has the index of the fragmenter's near end as a constant.
         let fragmenter = options
             .fragmenter

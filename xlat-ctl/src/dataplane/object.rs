@@ -30,13 +30,12 @@ fn random() -> u64 {
 }
 
 /// Completes the settings with what depends on the kernel and on this instance.
-pub(super) fn complete(settings: &Settings, buckets: u32, fragmenter_ifindex: u32) -> Settings {
+pub(super) fn complete(settings: &Settings, buckets: u32, single_buffer: bool) -> Settings {
     Settings {
         abi: xlat_common::ABI_VERSION,
         bucket_mask: buckets - 1,
-        multi_buffer: has_multi_buffer().into(),
+        multi_buffer: (!single_buffer && has_multi_buffer()).into(),
         seed: random(),
-        fragmenter_ifindex,
         ..*settings
     }
 }
@@ -116,7 +115,7 @@ mod tests {
 
     #[test]
     fn gives_each_instance_its_own_seed() {
-        let seeds = [(); 2].map(|()| complete(&Settings::DEFAULT, 64, 0).seed);
+        let seeds = [(); 2].map(|()| complete(&Settings::DEFAULT, 64, false).seed);
         assert_ne!(seeds[0], seeds[1]);
     }
 }
