@@ -26,6 +26,7 @@ pub mod interface;
 pub mod ipv4;
 pub mod ipv6;
 pub mod mapping;
+pub mod next_hop;
 pub mod programs;
 pub mod reason;
 pub mod settings;

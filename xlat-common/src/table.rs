@@ -38,7 +38,7 @@ pub struct Entry {
     pub flags: u8,
     /// IPv6 table: the prefix, masked to `len`. IPv4 table: the IPv6 prefix of the covering EAM, masked to its length.
     pub ipv6: Ipv6,
-    /// The program's own: the cached next hop of a service address.
+    /// The program's own: the cached next hop of a service address (`crate::next_hop`).
     pub next_hop: u64,
 }
 
@@ -111,8 +111,10 @@ pub struct TableHeader {
     pub default_ipv6: Ipv6,
     /// The bits [`TableHeader::REFUSED4`] and [`TableHeader::REFUSED6`].
     pub refused_by_eam: u64,
+    /// How many changes of the machine's ways the daemon has heard of (`crate::next_hop`); 0: nothing is to be cached.
+    pub way_changes: u64,
     /// Zero.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 3],
     /// The lengths in force and those to come.
     pub lengths: [Lengths; 2],
     /// A bit for each /16 of the IPv4 address space: 1: the IPv4 table has something in it. Nearly all Internet clients'
@@ -132,7 +134,8 @@ impl TableHeader {
         default_ipv4: 0,
         default_ipv6: Ipv6::UNSPECIFIED,
         refused_by_eam: 0,
-        reserved: [0; 4],
+        way_changes: 0,
+        reserved: [0; 3],
         lengths: [Lengths {
             ipv4_count: 0,
             ipv6_count: 0,

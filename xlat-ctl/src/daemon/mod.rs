@@ -26,13 +26,13 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use self::{
-    owner::{Ending, Owner},
+    owner::{Ending, Kernel, Owner},
     socket::Claim,
     store::Volatile,
 };
 use crate::{
     config::{self, Checked, Config, OnEnd},
-    dataplane::Pins,
+    dataplane::{Pins, Ways},
     netlink,
 };
 
@@ -85,10 +85,13 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
         .map_err(|error| anyhow!("cannot listen on metrics.listen = \"{listen}\": {}", crate::plain(&error)))?;
     let pins = Arc::new(Pins::open(&config.dataplane.pin_directory)?);
     say_what_is_there(&pins);
+    let ways = Ways::default();
+    tokio::spawn(follow_ways(ways.clone()));
+    let kernel = Kernel { pins, ways };
     let mut machine = netlink::watch().await.context("cannot read the machine's interfaces")?;
     let control = config.control.clone();
     let store = Box::new(Volatile);
-    let (owner, ended) = Owner::start(config, config_path.to_owned(), machine.clone(), store, pins).await?;
+    let (owner, ended) = Owner::start(config, config_path.to_owned(), machine.clone(), store, kernel).await?;
     let outcome = match claim.bind(&control.group) {
         Ok(listener) => {
             let tasks = [
@@ -112,6 +115,15 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
         (Err(_), _) => error!("packets go on being translated without a daemon; `xlat-ctl detach` ends that"),
     }
     outcome.map(|_| ())
+}
+
+/// Has program instances forget the next hops that they have cached whenever a way may have changed.
+async fn follow_ways(ways: Ways) {
+    let tell = |told: netlink::Ways| ways.changed(told == netlink::Ways::ByDestination);
+    if let Err(error) = netlink::follow_ways(tell).await {
+        warn!("the way of each packet is asked for, which takes longer: {error}");
+        ways.changed(false);
+    }
 }
 
 /// Tells of a data plane that works without a daemon.

@@ -13,6 +13,7 @@ mod namespaces;
 mod object;
 mod pins;
 mod table;
+mod ways;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -41,6 +42,7 @@ pub use self::{
     error::{AttachError, DataPlaneError, TableError},
     pins::Pins,
     table::Known,
+    ways::Ways,
 };
 use self::{
     attach::{Link, Place},
@@ -98,6 +100,8 @@ pub struct LoadOptions {
     pub single_buffer: bool,
     /// Where links and maps are pinned, to outlive the process. `None`: everything goes with the process.
     pub pins: Option<Arc<Pins>>,
+    /// Who tells of changes of packets' ways. `None`: next hops are not cached.
+    pub ways: Option<Ways>,
     /// Index of the translation prefix for packets arriving at an interface, by the interface's name or a glob; the first that
     /// matches counts, and where none does the index is 0.
     pub prefix_of_interface: Vec<(String, u8)>,
@@ -111,6 +115,7 @@ impl Default for LoadOptions {
             fragmenter_name: "xlat0".to_owned(),
             single_buffer: false,
             pins: None,
+            ways: None,
             prefix_of_interface: Vec::new(),
         }
     }
@@ -168,6 +173,8 @@ pub struct DataPlane {
     table_bytes: u64,
     _events: Option<log::Reader>,
     _tail_calls: ProgramArray<MapData>,
+    /// The record beside the tables, for [`Ways`].
+    _header: Arc<Mapping>,
     ebpf: Ebpf,
 }
 
@@ -196,6 +203,10 @@ impl DataPlane {
         let object::Loaded { mut ebpf, tail_calls, instance } =
             object::load(crate::OBJECT, &settings, options.pins.as_deref())?;
         let events = log::read(&mut ebpf);
+        let header = Arc::new(header(&ebpf)?);
+        if let Some(ways) = &options.ways {
+            ways.add(&header);
+        }
         let table_bytes = u64::from(buckets) * size_of::<Bucket>() as u64;
         let table = table(&mut ebpf, &settings)?;
         let interfaces = Maps::new(
@@ -223,6 +234,7 @@ impl DataPlane {
             table_bytes: 2 * table_bytes,
             _events: events,
             _tail_calls: tail_calls,
+            _header: header,
             ebpf,
         })
     }
@@ -522,6 +534,15 @@ fn prefixes(settings: &Settings) -> Vec<Ipv6Net> {
 fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, DataPlaneError> {
     let map = ebpf.take_map(name).ok_or_else(|| DataPlaneError::Object(format!("map {name} is missing")))?;
     T::try_from(map).map_err(|error| DataPlaneError::Object(format!("map {name}: {error}")))
+}
+
+/// The record beside the tables, in this process' memory.
+fn header(ebpf: &Ebpf) -> Result<Mapping, DataPlaneError> {
+    let Some(Map::Array(map)) = ebpf.map("HEADER") else {
+        return Err(DataPlaneError::Object("map HEADER is missing".to_owned()));
+    };
+    Mapping::new(map.fd(), size_of::<TableHeader>())
+        .map_err(|error| DataPlaneError::new("map HEADER into memory", &error))
 }
 
 fn table(ebpf: &mut Ebpf, settings: &Settings) -> Result<Table<Mapping>, DataPlaneError> {

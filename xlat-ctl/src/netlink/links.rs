@@ -212,15 +212,19 @@ fn rule(prefix: Ipv6Net) -> RuleMessage {
     rule
 }
 
+/// Whether a rule is one of [`Links::lead_own_errors`].
+pub(super) fn is_own_rule(rule: &RuleMessage) -> bool {
+    rule.attributes.contains(&RuleAttribute::Table(TABLE))
+        && rule.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)))
+}
+
 /// The prefix of a rule of ours.
 fn led_prefix(rule: &RuleMessage) -> Option<Ipv6Net> {
-    let is_ours = rule.attributes.contains(&RuleAttribute::Table(TABLE))
-        && rule.attributes.contains(&RuleAttribute::Protocol(RouteProtocol::Other(ROUTE_PROTOCOL)));
     let destination = rule.attributes.iter().find_map(|attribute| match attribute {
         RuleAttribute::Destination(IpAddr::V6(address)) => Some(*address),
         _ => None,
     })?;
-    if is_ours { Ipv6Net::new(destination, rule.header.dst_len).ok() } else { None }
+    if is_own_rule(rule) { Ipv6Net::new(destination, rule.header.dst_len).ok() } else { None }
 }
 
 fn mac(link: &LinkMessage) -> [u8; 6] {

@@ -7,11 +7,13 @@ pub(crate) mod features;
 pub(crate) mod links;
 mod machine;
 pub(crate) mod offload;
+mod routes;
 pub(crate) mod socket;
 mod watch;
 
 pub use self::{
     machine::{Interface, Machine, Vlan, XdpProgram},
+    routes::{Ways, follow_ways},
     socket::NetlinkError,
     watch::{snapshot, watch},
 };

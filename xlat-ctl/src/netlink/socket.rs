@@ -119,12 +119,23 @@ impl Socket {
 
     /// Throws away what has arrived: that something has is all the news there is. `Ok(true)`: news were lost.
     pub(crate) fn drain(&self) -> io::Result<bool> {
+        self.read_news(|_, _| {})
+    }
+
+    /// Hands over each message that has arrived: type and payload. `Ok(true)`: news were lost.
+    pub(crate) fn read_news(&self, mut each: impl FnMut(u16, &[u8])) -> io::Result<bool> {
         let mut buffer = Vec::with_capacity(65_536);
         let mut lost = false;
         loop {
             buffer.clear();
             match self.raw.recv(&mut buffer, 0) {
-                Ok(_) => {}
+                Ok(_) => {
+                    let mut rest = buffer.as_slice();
+                    while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+                        each(message.message_type(), message.payload());
+                        rest = rest.get((message.length() as usize).next_multiple_of(4)..).unwrap_or_default();
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(lost),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => lost = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -14,12 +14,12 @@ use tokio::{
 };
 use xlat_common::counters::Counters;
 
+pub(super) use self::relay::Kernel;
 use self::relay::Relay;
 use super::store::Store;
 use crate::{
     api::{self, Code, Lookup, Status},
     config::{Config, OnEnd},
-    dataplane::Pins,
     eam::Entry,
     netlink::Machine,
 };
@@ -95,7 +95,7 @@ impl Owner {
         config_path: PathBuf,
         machine: watch::Receiver<Arc<Machine>>,
         store: Box<dyn Store>,
-        pins: Arc<Pins>,
+        kernel: Kernel,
     ) -> anyhow::Result<(Self, oneshot::Receiver<()>)> {
         let started = Instant::now();
         let (requests, queue) = mpsc::channel(QUEUE);
@@ -106,7 +106,7 @@ impl Owner {
             // The data plane's log reader is a task of the runtime.
             let _runtime = runtime.enter();
             let _alive = alive;
-            match Relay::load(config, config_path, machine, store, pins, started) {
+            match Relay::load(config, config_path, machine, store, kernel, started) {
                 Ok(relay) => {
                     // The other side waits until this arrives.
                     let _ = ready.send(Ok(()));

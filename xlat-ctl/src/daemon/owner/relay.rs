@@ -20,7 +20,7 @@ use crate::{
     api::{self, Code},
     config::{self, Checked, Config, OnEnd, Pattern},
     daemon::{lookup::Rules, store::Store},
-    dataplane::{self, DataPlane, DataPlaneError, LoadOptions, Pins, XdpMode},
+    dataplane::{self, DataPlane, DataPlaneError, LoadOptions, Pins, Ways, XdpMode},
     eam::{self, Origin},
     netlink::{self, Machine},
 };
@@ -46,7 +46,15 @@ pub(super) struct Relay {
     /// The machine's own addresses that are also a service's.
     pub(super) shadowed: BTreeSet<IpAddr>,
     pub(super) started: Instant,
-    pins: Arc<Pins>,
+    kernel: Kernel,
+}
+
+/// What every program instance shares.
+pub(in crate::daemon) struct Kernel {
+    /// Where they are pinned.
+    pub(in crate::daemon) pins: Arc<Pins>,
+    /// Who tells them of changes of packets' ways.
+    pub(in crate::daemon) ways: Ways,
 }
 
 impl canary::Subject for DataPlane {
@@ -56,12 +64,13 @@ impl canary::Subject for DataPlane {
 }
 
 /// A new program instance, filled, tried with canaries, attached nowhere.
-fn instance(config: &Config, table: &eam::Table, pins: &Arc<Pins>, machine: &Machine) -> anyhow::Result<DataPlane> {
+fn instance(config: &Config, table: &eam::Table, kernel: &Kernel, machine: &Machine) -> anyhow::Result<DataPlane> {
     let settings = Settings::from(config);
     let options = LoadOptions {
         max_eams: config.dataplane.max_eams,
         prefix_of_interface: config.interface_prefixes(),
-        pins: Some(Arc::clone(pins)),
+        pins: Some(Arc::clone(&kernel.pins)),
+        ways: Some(kernel.ways.clone()),
         ..LoadOptions::default()
     };
     let mut dataplane = DataPlane::load(&settings, &options)?;
@@ -97,12 +106,12 @@ impl Relay {
         config_path: PathBuf,
         mut machine: watch::Receiver<Arc<Machine>>,
         mut store: Box<dyn Store>,
-        pins: Arc<Pins>,
+        kernel: Kernel,
         started: Instant,
     ) -> anyhow::Result<Self> {
         let table = eams::registry(&config, store.as_mut())?;
         let snapshot = Arc::clone(&machine.borrow_and_update());
-        let dataplane = instance(&config, &table, &pins, &snapshot)?;
+        let dataplane = instance(&config, &table, &kernel, &snapshot)?;
         info!("table filled: {} static and {} dynamic entries", config.eams.len(), table.len() - config.eams.len());
         let mut relay = Self {
             config,
@@ -115,7 +124,7 @@ impl Relay {
             waiting: Vec::new(),
             shadowed: BTreeSet::new(),
             started,
-            pins,
+            kernel,
         };
         relay.note_shadowed(&snapshot);
         relay.follow(&snapshot, true);
@@ -153,7 +162,7 @@ impl Relay {
 
     /// Puts a new program instance in the place of the one in force. Where anything fails, the old one stays.
     pub(super) fn replace(&mut self, config: Config, table: eam::Table, machine: &Machine) -> anyhow::Result<()> {
-        let dataplane = instance(&config, &table, &self.pins, machine)?;
+        let dataplane = instance(&config, &table, &self.kernel, machine)?;
         let old = std::mem::replace(&mut self.dataplane, dataplane);
         (self.config, self.table) = (config, table);
         self.links.clear();

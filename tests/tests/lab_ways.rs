@@ -1,0 +1,172 @@
+//! The next-hop cache never forwards to yesterday's place: routes, neighbours, interfaces, rules and MTUs change under traffic.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use xlat_tests::lab::{CLIENT, CLIENT_SEEN, Daemon, Lab, Namespace, SERVER, SERVER_SEEN};
+
+const PORT: u16 = 4243;
+/// Between two datagrams.
+const GAP: Duration = Duration::from_micros(500);
+/// How long a wrong way may be taken with a daemon, and without one.
+const WITH_DAEMON: Duration = Duration::from_millis(100);
+const WITHOUT_DAEMON: Duration = Duration::from_secs(2);
+
+/// A second way to the server beside the lab's own: another router, of which the relay knows.
+struct OtherWay {
+    router: Namespace,
+}
+
+impl OtherWay {
+    fn new(lab: &Lab) -> Self {
+        let router = Namespace::new().expect("a machine");
+        router.sysctl("ipv6/conf/all/forwarding", "1").expect("forwarding");
+        lab.relay.link("other6", &router, "relay").expect("a link");
+        router.link("server", &lab.server, "eth1").expect("a link");
+        lab.relay.ip("addr add 2001:db8:fd::1/64 dev other6 nodad").expect("an address");
+        router.ip("addr add 2001:db8:fd::2/64 dev relay nodad").expect("an address");
+        router.ip("addr add 2001:db8:5e1:2::1/64 dev server nodad").expect("an address");
+        lab.server.ip("addr add 2001:db8:5e1:2::10/64 dev eth1 nodad").expect("an address");
+        router.ip("route add 2001:db8:5e1:1::10/128 via 2001:db8:5e1:2::10").expect("a route");
+        // Known before the first packet: none is lost to the finding out.
+        assert!(lab.relay.run("ping -n -c 1 -W 2 2001:db8:fd::2").success);
+        assert!(router.run("ping -n -c 1 -W 2 2001:db8:5e1:2::10").success);
+        Self { router }
+    }
+
+    /// Packets that came this way.
+    fn packets(&self) -> u64 {
+        let said = self.router.ip("-s -j link show dev relay").expect("the counters");
+        let counters: serde_json::Value = serde_json::from_str(&said).expect("ip speaks JSON");
+        counters[0]["stats64"]["rx"]["packets"].as_u64().expect("a number")
+    }
+}
+
+/// Sends datagrams from the client to the server while `action` runs, and says when which came by the old and by the new way.
+fn send_while(lab: &Lab, action: impl FnOnce()) {
+    let server = lab.server.inside(|| UdpSocket::bind(SocketAddr::from((SERVER, PORT)))).expect("a socket");
+    let client = lab.client.inside(|| UdpSocket::bind("0.0.0.0:0")).expect("a socket");
+    server.set_nonblocking(true).expect("no waiting");
+    let done = AtomicBool::new(false);
+    let to: SocketAddr = format!("{SERVER_SEEN}:{PORT}").parse().expect("an address");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut buffer = [0; 64];
+            while !done.load(Ordering::Relaxed) {
+                client.send_to(b"on its way", to).expect("sending");
+                while server.recv(&mut buffer).is_ok() {}
+                thread::sleep(GAP);
+            }
+        });
+        thread::sleep(Duration::from_millis(300));
+        action();
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Waits until datagrams come by a way; fails if that takes longer than `most`.
+fn expect_within(most: Duration, what: &str, mut arrived: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !arrived() {
+        assert!(
+            begin.elapsed() < most + Duration::from_millis(300),
+            "{what}: still the old way after {:?}",
+            begin.elapsed()
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+    // The reading of the counters takes its time, too.
+    assert!(begin.elapsed() < most + Duration::from_millis(100), "{what}: the new way after {:?}", begin.elapsed());
+}
+
+fn is_cached(daemon: &Daemon) -> bool {
+    !daemon.log().contains("the way of each packet is asked for")
+}
+
+fn change_the_route(lab: &Lab, other: &OtherWay, most: Duration) {
+    send_while(lab, || {
+        let before = other.packets();
+        lab.relay.ip("route replace 2001:db8:5e1::/48 via 2001:db8:fd::2").expect("another route");
+        expect_within(most, "a route", || other.packets() > before + 20);
+        thread::sleep(Duration::from_millis(100));
+        lab.relay.ip("route replace 2001:db8:5e1::/48 via 2001:db8:fe::2").expect("the first route");
+        thread::sleep(most);
+        let before = other.packets();
+        thread::sleep(Duration::from_millis(200));
+        assert!(other.packets() <= before + 5, "packets still go the way that is no more");
+    });
+}
+
+#[test]
+fn another_route_is_taken_at_once() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let other = OtherWay::new(&lab);
+    assert!(is_cached(&daemon), "{}", daemon.log());
+    change_the_route(&lab, &other, WITH_DAEMON);
+}
+
+#[test]
+fn another_route_is_taken_without_a_daemon() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let other = OtherWay::new(&lab);
+    daemon.kill().expect("a daemon to kill");
+    change_the_route(&lab, &other, WITHOUT_DAEMON);
+}
+
+#[test]
+fn a_neighbours_new_link_layer_address_is_used_at_once() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let ping = |lab: &Lab| lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}")).success;
+    assert!(ping(&lab));
+    send_while(&lab, || {
+        lab.router6.ip("link set relay address 02:00:00:00:66:66").expect("another address");
+        lab.relay
+            .ip("neigh replace 2001:db8:fe::2 lladdr 02:00:00:00:66:66 nud reachable dev inet6")
+            .expect("a neighbour");
+        thread::sleep(WITH_DAEMON);
+        assert!(ping(&lab), "packets still go to the old link-layer address");
+    });
+}
+
+#[test]
+fn a_policy_rule_is_obeyed_at_once_and_ends_the_caching() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let other = OtherWay::new(&lab);
+    lab.relay.ip("-6 route add 2001:db8:5e1::/48 via 2001:db8:fd::2 table 100").expect("a route");
+    send_while(&lab, || {
+        let before = other.packets();
+        lab.relay.ip("-6 rule add from 2001:db8:6464::/96 lookup 100").expect("a rule");
+        expect_within(WITH_DAEMON, "a rule", || other.packets() > before + 20);
+    });
+    assert!(!is_cached(&daemon), "the way depends on the source: {}", daemon.log());
+}
+
+#[test]
+fn a_smaller_mtu_is_told_at_once() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let ping = |size: u32| lab.client.run(&format!("ping -n -M do -s {size} -c 1 -W 1 {SERVER_SEEN}"));
+    assert!(ping(1400).success);
+    send_while(&lab, || {
+        lab.relay.ip("link set inet6 mtu 1400").expect("a narrow link");
+        thread::sleep(WITH_DAEMON);
+        let said = ping(1400);
+        assert!(!said.success && (said.stdout + &said.stderr).contains("1380"), "the old MTU");
+    });
+}
+
+#[test]
+fn an_ipv4_route_is_followed_too() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let ping = |lab: &Lab| lab.server.run(&format!("ping -n -c 1 -W 1 {CLIENT_SEEN}")).success;
+    assert!(ping(&lab));
+    lab.relay.ip(&format!("route add unreachable {CLIENT}/32")).expect("a route to nowhere");
+    thread::sleep(WITH_DAEMON);
+    assert!(!ping(&lab), "the old route is still taken");
+    lab.relay.ip(&format!("route del unreachable {CLIENT}/32")).expect("a route to take away");
+    thread::sleep(WITH_DAEMON);
+    assert!(ping(&lab));
+}

@@ -1,0 +1,251 @@
+//! Following what decides a packet's way: routes, rules, neighbours and links. What is told is not what changed but that
+//! something has, and whether the way depends on the destination alone.
+
+use std::{collections::HashMap, net::IpAddr, time::Duration};
+
+use rtnetlink::{
+    packet_core::{NetlinkDeserializable, NetlinkHeader},
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+        route::{RouteHeader, RouteMessage},
+        rule::{RuleAction, RuleAttribute, RuleMessage},
+    },
+    sys::protocols::NETLINK_ROUTE,
+};
+use tokio::{io::unix::AsyncFd, time::sleep};
+use tracing::{info, warn};
+
+use super::{
+    links::is_own_rule,
+    socket::{NetlinkError, Socket},
+};
+
+/// Changes that follow each other faster than this are told together, the first at once.
+const SETTLE: Duration = Duration::from_millis(20);
+/// After the kernel could not be asked, it is asked again this much later.
+const RETRY: Duration = Duration::from_secs(1);
+/// Tables of rules that every machine has: local, main, default.
+const ORDINARY_TABLES: [u32; 3] = [255, 254, 253];
+
+/// What is told of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ways {
+    /// A packet's way depends on its destination alone; every way may have changed.
+    ByDestination,
+    /// It depends on more (policy rules, source-specific or TOS routes): it must be asked for each packet.
+    ByMore,
+}
+
+/// Follows the machine's routing until the task is dropped, and tells each change: within milliseconds, from a task of its own.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub async fn follow_ways(tell: impl Fn(Ways)) -> Result<(), NetlinkError> {
+    let mut socket = Socket::open(NETLINK_ROUTE)?;
+    for group in [
+        libc::RTNLGRP_LINK,
+        libc::RTNLGRP_NEIGH,
+        libc::RTNLGRP_IPV4_IFADDR,
+        libc::RTNLGRP_IPV4_ROUTE,
+        libc::RTNLGRP_IPV4_RULE,
+        libc::RTNLGRP_IPV6_IFADDR,
+        libc::RTNLGRP_IPV6_ROUTE,
+        libc::RTNLGRP_IPV6_RULE,
+    ] {
+        socket.subscribe(group)?;
+    }
+    socket.set_non_blocking()?;
+    // SAFETY: the socket is owned by what is registered, open and the same all its life.
+    let news = unsafe { AsyncFd::register(socket) }.map_err(|error| NetlinkError::Open(error.into()))?;
+    let mut ways = Follower::new()?;
+    tell(ways.told());
+    loop {
+        let Ok(mut ready) = news.readable().await else { return std::future::pending().await };
+        let read = ways.read(news.get_ref());
+        ready.clear_ready();
+        match read {
+            Ok(true) => {
+                tell(ways.told());
+                sleep(SETTLE).await;
+            }
+            Ok(false) => {}
+            Err(error) => {
+                warn!("the routing may have changed unseen: {error}; every way is asked for until it is known again");
+                tell(Ways::ByMore);
+                sleep(RETRY).await;
+                ways = Follower::new().unwrap_or(ways);
+                tell(ways.told());
+            }
+        }
+    }
+}
+
+/// What of the routing must be remembered to tell news from noise.
+struct Follower {
+    /// The neighbours that can be sent to: the kernel tells of every look at one.
+    neighbours: HashMap<(u32, IpAddr), Vec<u8>>,
+    /// Policy rules that ask for more than the destination.
+    rules: bool,
+    /// A route that asks for more than the destination.
+    routes: bool,
+    /// When that was last said.
+    said: Option<bool>,
+}
+
+impl Follower {
+    fn new() -> Result<Self, NetlinkError> {
+        let mut this =
+            Self { neighbours: HashMap::new(), rules: has_policy()?, routes: has_special_routes()?, said: None };
+        this.say();
+        Ok(this)
+    }
+
+    fn told(&self) -> Ways {
+        if self.rules || self.routes { Ways::ByMore } else { Ways::ByDestination }
+    }
+
+    /// Tells the operator why packets take longer.
+    fn say(&mut self) {
+        let more = self.told() == Ways::ByMore;
+        if self.said.replace(more).unwrap_or(false) == more {
+            return;
+        }
+        if more {
+            info!("policy rules or source-specific routes: the way of each packet is asked for, which takes longer");
+        } else {
+            info!("packets' ways depend on their destination alone: they are cached");
+        }
+    }
+
+    /// Reads what has arrived. `Ok(true)`: a way may have changed.
+    fn read(&mut self, socket: &Socket) -> Result<bool, NetlinkError> {
+        let (mut changed, mut rules) = (false, false);
+        let what = "follow the routing";
+        let lost = socket
+            .read_news(|kind, payload| {
+                let mut header = NetlinkHeader::default();
+                header.message_type = kind;
+                match RouteNetlinkMessage::deserialize(&header, payload) {
+                    Ok(RouteNetlinkMessage::NewNeighbour(message)) => changed |= self.neighbour(&message, true),
+                    Ok(RouteNetlinkMessage::DelNeighbour(message)) => changed |= self.neighbour(&message, false),
+                    Ok(RouteNetlinkMessage::NewRoute(route)) => {
+                        self.routes |= is_special(&route);
+                        changed |= !is_cached(&route);
+                    }
+                    Ok(RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_)) => rules = true,
+                    // Whatever it is, it is news.
+                    _ => changed = true,
+                }
+            })
+            .map_err(|source| NetlinkError::Transport { what: what.to_owned(), source })?;
+        if lost {
+            self.neighbours.clear();
+        }
+        if rules || lost {
+            self.rules = has_policy()?;
+            changed = true;
+        }
+        self.say();
+        Ok(changed || lost)
+    }
+
+    /// Whether a neighbour can be sent to in another way than before.
+    fn neighbour(&mut self, message: &NeighbourMessage, there: bool) -> bool {
+        let (mut address, mut mac) = (None, Vec::new());
+        for attribute in &message.attributes {
+            match attribute {
+                NeighbourAttribute::Destination(NeighbourAddress::Inet(ipv4)) => address = Some(IpAddr::V4(*ipv4)),
+                NeighbourAttribute::Destination(NeighbourAddress::Inet6(ipv6)) => address = Some(IpAddr::V6(*ipv6)),
+                NeighbourAttribute::LinkLayerAddress(bytes) => mac.clone_from(bytes),
+                _ => {}
+            }
+        }
+        let Some(address) = address else { return false };
+        let key = (message.header.ifindex, address);
+        let unusable = [NeighbourState::Failed, NeighbourState::Incomplete, NeighbourState::None];
+        if !there || unusable.contains(&message.header.state) {
+            return self.neighbours.remove(&key).is_some();
+        }
+        self.neighbours.insert(key, mac.clone()).is_none_or(|before| before != mac)
+    }
+}
+
+/// Whether there are rules that ask for more than the destination.
+fn has_policy() -> Result<bool, NetlinkError> {
+    let mut socket = Socket::open(NETLINK_ROUTE)?;
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut question = RuleMessage::default();
+        question.header.family = family;
+        let rules = socket.dump("list the rules", &RouteNetlinkMessage::GetRule(question), |kind, payload| {
+            Ok(match read_message(kind, payload) {
+                Some(RouteNetlinkMessage::NewRule(rule)) => Some(is_policy(&rule)),
+                Some(_) => None,
+                // One that cannot be read may be anything.
+                None => Some(true),
+            })
+        })?;
+        if rules.contains(&true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_policy(rule: &RuleMessage) -> bool {
+    if is_own_rule(rule) {
+        return false;
+    }
+    let table = rule.attributes.iter().find_map(|attribute| match attribute {
+        RuleAttribute::Table(table) => Some(*table),
+        _ => None,
+    });
+    let table = table.unwrap_or(rule.header.table.into());
+    let selects = rule.header.src_len != 0
+        || rule.header.dst_len != 0
+        || rule.header.tos != 0
+        || rule.attributes.iter().any(|attribute| {
+            !matches!(
+                attribute,
+                RuleAttribute::Table(_)
+                    | RuleAttribute::Priority(_)
+                    | RuleAttribute::Protocol(_)
+                    | RuleAttribute::SuppressPrefixLen(u32::MAX)
+            )
+        });
+    selects || rule.header.action != RuleAction::ToTable || !ORDINARY_TABLES.contains(&table)
+}
+
+/// Whether there is a route that asks for more than the destination.
+fn has_special_routes() -> Result<bool, NetlinkError> {
+    let mut socket = Socket::open(NETLINK_ROUTE)?;
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut question = RouteMessage::default();
+        question.header = RouteHeader { address_family: family, ..RouteHeader::default() };
+        let routes = socket.dump("list the routes", &RouteNetlinkMessage::GetRoute(question), |kind, payload| {
+            Ok(match read_message(kind, payload) {
+                Some(RouteNetlinkMessage::NewRoute(route)) if is_special(&route) => Some(()),
+                _ => None,
+            })
+        })?;
+        if !routes.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_special(route: &RouteMessage) -> bool {
+    !is_cached(route) && (route.header.source_prefix_length != 0 || route.header.tos != 0)
+}
+
+/// What the kernel has learned for a destination, a path MTU for one.
+fn is_cached(route: &RouteMessage) -> bool {
+    route.header.flags.contains(rtnetlink::packet_route::route::RouteFlags::Cloned)
+}
+
+fn read_message(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
+    let mut header = NetlinkHeader::default();
+    header.message_type = kind;
+    RouteNetlinkMessage::deserialize(&header, payload).ok()
+}
