@@ -1,10 +1,11 @@
-//! The `xlat-ctl` command. Every verb but `run` and `check` is one call to the daemon.
+//! The `xlat-ctl` command. Every verb but `run`, `check`, `import` and `state` is one call to the daemon.
 
 mod check;
 mod client;
 mod eam;
 mod lookup;
 mod output;
+mod state;
 mod stats;
 mod status;
 
@@ -62,6 +63,9 @@ enum Verb {
     /// Change and show the table of explicit address mappings
     #[command(subcommand)]
     Eam(eam::Verb),
+    /// Look after the store of the entries, without a daemon
+    #[command(subcommand)]
+    State(state::Verb),
     /// Show what an address translates to, and by which rule
     #[command(after_help = "Examples:\n  xlat-ctl lookup 198.51.100.10\n  xlat-ctl lookup 2001:db8:6464::808:808")]
     Lookup(lookup::Lookup),
@@ -102,6 +106,7 @@ pub fn main() -> ExitCode {
         Verb::Check(ConfigFile { config }) => check::check(&config, common.json),
         Verb::Status => status::status(&common),
         Verb::Eam(verb) => eam::eam(&common, verb),
+        Verb::State(verb) => state::state(&common, verb),
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
         Verb::Stats(stats) => stats::stats(&common, &stats),
     };

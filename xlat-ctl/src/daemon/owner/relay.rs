@@ -17,9 +17,9 @@ use super::{
     status::{mode_name, waiting_sentence},
 };
 use crate::{
-    api::{self, Code},
+    api::Code,
     config::{Config, Pattern},
-    daemon::store::Store,
+    daemon::store::{Reader, Store},
     dataplane::{DataPlane, DataPlaneError, LoadOptions, XdpMode},
     eam,
     netlink::Machine,
@@ -37,7 +37,7 @@ pub(super) struct Relay {
     pub(super) config_path: PathBuf,
     pub(super) dataplane: DataPlane,
     pub(super) table: eam::Table,
-    pub(super) store: Box<dyn Store>,
+    pub(super) store: Store,
     pub(super) machine: watch::Receiver<Arc<Machine>>,
     /// By ifindex.
     pub(super) links: BTreeMap<u32, Link>,
@@ -53,10 +53,10 @@ impl Relay {
         config: Config,
         config_path: PathBuf,
         mut machine: watch::Receiver<Arc<Machine>>,
-        mut store: Box<dyn Store>,
         started: Instant,
     ) -> anyhow::Result<Self> {
-        let table = eams::registry(&config, store.as_mut())?;
+        let (store, dynamic) = Store::open(&config.state.directory, config.state.history)?;
+        let table = eams::registry(&config, &store, dynamic)?;
         let settings = Settings::from(&config);
         let options = LoadOptions {
             max_eams: config.dataplane.max_eams,
@@ -67,7 +67,13 @@ impl Relay {
         let snapshot = Arc::clone(&machine.borrow_and_update());
         dataplane.update_machine(&snapshot)?;
         dataplane.replace_table(&eams::table_input(&config, &table), &snapshot)?;
-        info!("table filled: {} static and {} dynamic entries", config.eams.len(), table.len() - config.eams.len());
+        info!(
+            "table filled: {} static and {} dynamic entries, revision {}",
+            config.eams.len(),
+            table.len() - config.eams.len(),
+            store.revision()
+        );
+        store.back_up();
         let mut relay = Self {
             config,
             config_path,
@@ -96,9 +102,16 @@ impl Relay {
                     drop(reply.send(self.dataplane.counters().map_err(failed)));
                 }
                 Request::Lookup(address, reply) => drop(reply.send(self.look_up(address))),
-                Request::List(reply) => drop(reply.send(self.table.iter().map(api::Eam::from).collect())),
-                Request::Add { entry, author, reply } => drop(reply.send(self.add(entry, &author))),
-                Request::Remove { prefix, author, reply } => drop(reply.send(self.remove(prefix, &author))),
+                Request::List(reply) => {
+                    drop(reply.send((self.store.revision(), self.table.iter().cloned().collect())));
+                }
+                Request::Find(address, reply) => drop(reply.send(self.find(address))),
+                Request::Add { entry, ask, reply } => drop(reply.send(self.add(entry, &ask))),
+                Request::Remove { prefix, ask, reply } => drop(reply.send(self.remove(prefix, &ask))),
+                Request::Apply { lines, dry_run, ask, reply } => drop(reply.send(self.apply(lines, dry_run, &ask))),
+                Request::RollBack { revision, dry_run, ask, reply } => {
+                    drop(reply.send(self.roll_back(revision, dry_run, &ask)));
+                }
                 Request::Machine => self.machine_changed(),
                 Request::Retry => {
                     let snapshot = Arc::clone(&self.machine.borrow());
@@ -113,6 +126,11 @@ impl Relay {
             }
         }
         self.detach_all();
+    }
+
+    /// The history of the table, to be read without the relay.
+    pub(super) fn history(&self) -> Reader {
+        self.store.reader()
     }
 
     fn machine_changed(&mut self) {

@@ -1,5 +1,7 @@
 //! The control socket's and the metrics page's server: bounded in connections, in time and in what it reads.
 
+mod eams;
+
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
@@ -11,14 +13,14 @@ use axum::{
     },
     http::{Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, UnixListener},
     sync::Semaphore,
     time::{sleep, timeout},
 };
@@ -29,14 +31,13 @@ use xlat_common::{
     reason::DropReason,
 };
 
+use self::eams::{eam_add, eam_apply, eam_del, eam_find, eam_history, eam_list, eam_rollback, eam_show};
 use super::{
+    author::Author,
     metrics,
-    owner::{Owner, Prefix, Refusal, refusal},
+    owner::{Owner, Refusal, refusal},
 };
-use crate::{
-    api::{self, Code},
-    eam::{self, Entry, Origin, Pair},
-};
+use crate::api::{self, Code};
 
 /// Most clients at a time on the control socket: so many that some that stall delay nobody.
 const MAX_CONTROL: usize = 256;
@@ -52,22 +53,6 @@ const BODY_TIME: Duration = Duration::from_secs(5);
 const CONNECTION_TIME: Duration = Duration::from_secs(60);
 /// How long no connection is accepted after accepting one failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Who is at the other end of the control socket.
-#[derive(Clone, Debug)]
-struct Author(String);
-
-impl Author {
-    fn of(stream: &UnixStream) -> Self {
-        match stream.peer_cred() {
-            Ok(peer) => {
-                let pid = peer.pid().map_or_else(String::new, |pid| format!(", pid {pid}"));
-                Self(format!("uid {}{pid}", peer.uid()))
-            }
-            Err(_) => Self("an unknown user".to_owned()),
-        }
-    }
-}
 
 /// Serves the control socket until the task is dropped.
 pub(super) async fn serve_control(listener: UnixListener, owner: Owner) {
@@ -140,7 +125,11 @@ fn control(owner: Owner) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/stats", get(stats))
         .route("/v1/lookup", get(lookup))
-        .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del))
+        .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del).put(eam_apply))
+        .route("/v1/eam/find", get(eam_find))
+        .route("/v1/eam/rollback", post(eam_rollback))
+        .route("/v1/eam/history", get(eam_history))
+        .route("/v1/eam/history/{revision}", get(eam_show))
         .fallback(async || refusal(Code::NotFound, "there is no such call: the versions of xlat-ctl and daemon differ"))
         .method_not_allowed_fallback(async |method: Method| {
             refusal(Code::Invalid, format!("this call cannot be made with {method}"))
@@ -161,6 +150,7 @@ impl IntoResponse for Refusal {
             Code::Invalid => StatusCode::BAD_REQUEST,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Conflict => StatusCode::CONFLICT,
+            Code::Stale => StatusCode::PRECONDITION_FAILED,
             Code::Full => StatusCode::INSUFFICIENT_STORAGE,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -197,24 +187,6 @@ async fn lookup(
     owner.lookup(address).await.map(Json)
 }
 
-async fn eam_list(State(owner): State<Owner>) -> Result<Json<api::EamList>, Refusal> {
-    owner.list().await.map(|entries| Json(api::EamList { entries }))
-}
-
-async fn eam_add(
-    State(owner): State<Owner>,
-    Extension(Author(author)): Extension<Author>,
-    request: Request<Body>,
-) -> Result<(StatusCode, Json<api::EamAdded>), Refusal> {
-    let body = read(request).await?;
-    let add: api::EamAdd = serde_json::from_slice(&body)
-        .map_err(|error| refusal(Code::Invalid, format!("the request's body cannot be read: {error}")))?;
-    let entry =
-        entry_of(&add).map_err(|text| refusal(Code::Invalid, format!("eam add {} {}: {text}", add.ipv4, add.ipv6)))?;
-    let added = owner.add(entry, author).await?;
-    Ok((StatusCode::CREATED, Json(added)))
-}
-
 /// Reads a request's body, bounded in length and time.
 async fn read(request: Request<Body>) -> Result<Bytes, Refusal> {
     use axum::extract::FromRequest;
@@ -228,38 +200,6 @@ async fn read(request: Request<Body>) -> Result<Bytes, Refusal> {
             Err(refusal(Code::Timeout, format!("the request's body did not arrive in {} seconds", BODY_TIME.as_secs())))
         }
     }
-}
-
-fn entry_of(add: &api::EamAdd) -> Result<Entry, String> {
-    let ipv4 = eam::parse_ipv4(&add.ipv4).map_err(|error| error.to_string())?;
-    let ipv6 = eam::parse_ipv6(&add.ipv6).map_err(|error| error.to_string())?;
-    eam::check_comment(&add.comment)?;
-    Ok(Entry { pair: Pair::new(ipv4, ipv6)?, comment: add.comment.clone(), origin: Origin::Dynamic })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EamQuery {
-    prefix: String,
-}
-
-async fn eam_del(
-    State(owner): State<Owner>,
-    Extension(Author(author)): Extension<Author>,
-    query: Result<Query<EamQuery>, QueryRejection>,
-) -> Result<Json<api::Eam>, Refusal> {
-    let Query(query) = query?;
-    let prefix = parse_prefix(&query.prefix).map_err(|text| refusal(Code::Invalid, format!("eam del: {text}")))?;
-    owner.remove(prefix, author).await.map(Json)
-}
-
-fn parse_prefix(text: &str) -> Result<Prefix, String> {
-    let prefix = if text.contains(':') {
-        eam::parse_ipv6(text).map(Prefix::Ipv6)
-    } else {
-        eam::parse_ipv4(text).map(Prefix::Ipv4)
-    };
-    prefix.map_err(|error| error.to_string())
 }
 
 async fn metrics_page(State(owner): State<Owner>) -> Response {
@@ -315,7 +255,7 @@ mod tests {
     /// What a client hears that says exactly `request` and then waits; and after how many seconds the connection ends.
     async fn exchange(request: &str) -> (String, u64) {
         let (mut client, server) = duplex(256 * 1024);
-        let router = control(Owner::without_data_plane()).layer(Extension(Author("a test".to_owned())));
+        let router = control(Owner::without_data_plane()).layer(Extension(Author::default()));
         let serving = tokio::spawn(serve(server, router));
         let start = tokio::time::Instant::now();
         client.write_all(request.as_bytes()).await.unwrap();
@@ -329,7 +269,8 @@ mod tests {
     async fn refuses_in_json_what_it_cannot_read() {
         for (request, code, sentence) in [
             ("GET /v1/nothing", "404", "there is no such call"),
-            ("PUT /v1/eam", "400", "this call cannot be made with PUT"),
+            ("PATCH /v1/eam", "400", "this call cannot be made with PATCH"),
+            ("GET /v1/eam/history/x", "400", "this is not a revision's number"),
             ("GET /v1/lookup", "400", "missing field `address`"),
             ("GET /v1/lookup?address=www", "400", "lookup www: this is not an IPv4 or IPv6 address"),
             ("DELETE /v1/eam?prefix=192.0.2.1/24", "400", "has host bits set"),
