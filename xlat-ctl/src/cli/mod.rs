@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod eam;
+mod import;
 mod lookup;
 mod output;
 mod state;
@@ -63,6 +64,9 @@ enum Verb {
     /// Change and show the table of explicit address mappings
     #[command(subcommand)]
     Eam(eam::Verb),
+    /// Make a configuration and a table from those of another translator
+    #[command(subcommand)]
+    Import(import::Verb),
     /// Look after the store of the entries, without a daemon
     #[command(subcommand)]
     State(state::Verb),
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
         Verb::Check(ConfigFile { config }) => check::check(&config, common.json),
         Verb::Status => status::status(&common),
         Verb::Eam(verb) => eam::eam(&common, verb),
+        Verb::Import(verb) => import::import(&common, verb),
         Verb::State(verb) => state::state(&common, verb),
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
         Verb::Stats(stats) => stats::stats(&common, &stats),
