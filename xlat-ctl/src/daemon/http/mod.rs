@@ -49,8 +49,8 @@ const MAX_BODY: usize = 64 * 1024;
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A request's body must be there in this time.
 const BODY_TIME: Duration = Duration::from_secs(5);
-/// A connection is closed after this time, whatever it does.
-const CONNECTION_TIME: Duration = Duration::from_secs(60);
+/// A connection is closed after this time, whatever it does: longer than a client waits for a file to be applied.
+const CONNECTION_TIME: Duration = Duration::from_secs(150);
 /// How long no connection is accepted after accepting one failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -4,9 +4,9 @@
 //! A failure on the way takes back what was done before it. If the daemon is killed, what counts is what was made durable:
 //! the daemon that starts next makes the data plane's table what the store says.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     Ask, Prefix, Refusal,
@@ -143,14 +143,17 @@ impl Relay {
     /// The way of every change. Gives its revision, or why nothing has changed.
     fn change(&mut self, verb: &'static str, ask: &Ask, difference: &Difference) -> Result<u64, String> {
         crash::point("begun");
+        let begun = Instant::now();
         let change = Change { verb, author: &ask.author, message: &ask.message, difference };
         let revision = self.store.prepare(&change).map_err(|error| format!("the change cannot be kept: {error}"))?;
         crash::point("written");
+        let written = begun.elapsed();
         if let Err(error) = self.put_in_force(difference) {
             self.store.abandon();
             return Err(error.to_string());
         }
         crash::point("in-force");
+        let in_force = begun.elapsed() - written;
         if let Err(error) = self.store.commit() {
             if let Err(error) = self.put_in_force(&difference.inverse()) {
                 error!("a refused change is still in force, restart the daemon: {error}");
@@ -158,6 +161,8 @@ impl Relay {
             return Err(format!("the change cannot be kept: {error}"));
         }
         crash::point("acknowledged");
+        let durable = begun.elapsed() - written - in_force;
+        debug!("revision {revision}: written in {written:.1?}, in force in {in_force:.1?}, durable in {durable:.1?}");
         Ok(revision)
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use xlat_common::settings::Settings;
 
 use super::{
@@ -56,7 +56,9 @@ impl Relay {
         started: Instant,
     ) -> anyhow::Result<Self> {
         let (store, dynamic) = Store::open(&config.state.directory, config.state.history)?;
+        let read = started.elapsed();
         let table = eams::registry(&config, &store, dynamic)?;
+        debug!("store read in {read:.1?}, table made in {:.1?}", started.elapsed() - read);
         let settings = Settings::from(&config);
         let options = LoadOptions {
             max_eams: config.dataplane.max_eams,
@@ -64,9 +66,11 @@ impl Relay {
             ..LoadOptions::default()
         };
         let mut dataplane = DataPlane::load(&settings, &options)?;
+        debug!("program loaded {:.1?} after the start", started.elapsed());
         let snapshot = Arc::clone(&machine.borrow_and_update());
         dataplane.update_machine(&snapshot)?;
         dataplane.replace_table(&eams::table_input(&config, &table), &snapshot)?;
+        debug!("table filled {:.1?} after the start", started.elapsed());
         info!(
             "table filled: {} static and {} dynamic entries, revision {}",
             config.eams.len(),
