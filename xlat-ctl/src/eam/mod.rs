@@ -330,4 +330,19 @@ mod tests {
         }
         assert!(Pair::new(parse_ipv4("0.0.0.0/0").unwrap(), parse_ipv6("2001:db8:ff00::/40").unwrap()).is_ok());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_as_a_prefix_is_written_so(text in "[0-9a-f:./x ]{0,24}|[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,3})?|2001:db8:[0-9a-f:]{0,20}(/[0-9]{1,3})?") {
+            if let Ok(net) = parse_ipv4(&text) {
+                proptest::prop_assert_eq!(parse_ipv4(&net.to_string()), Ok(net));
+                proptest::prop_assert_eq!(parse_ipv4(&short4(net)), Ok(net));
+                proptest::prop_assert!(parse_ipv6(&text).is_err());
+            }
+            if let Ok(net) = parse_ipv6(&text) {
+                proptest::prop_assert_eq!(parse_ipv6(&net.to_string()), Ok(net));
+                proptest::prop_assert_eq!(parse_ipv6(&short6(net)), Ok(net));
+            }
+        }
+    }
 }

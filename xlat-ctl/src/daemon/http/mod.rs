@@ -314,4 +314,47 @@ mod tests {
             assert!(seconds <= limit.as_secs() + 1, "{request:?} held the connection for {seconds} seconds");
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn refuses_files_and_changes_that_are_wrong() {
+        let call = |line: &str, body: &str| {
+            format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        };
+        let too_large = format!("PUT /v1/eam HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", api::MAX_FILE + 1);
+        for (request, code, sentence) in [
+            (call("PUT /v1/eam?format=xml", ""), "400", "`xml` is not a format"),
+            (call("PUT /v1/eam?force=true", ""), "400", "unknown field `force`"),
+            (call("PUT /v1/eam", "www"), "400", "eam apply: line 1: "),
+            (call("PUT /v1/eam?message=a%0Ab", ""), "400", "the message is not one line"),
+            (call("POST /v1/eam/rollback", "{}"), "400", "missing field `revision`"),
+            (call("GET /v1/eam/history?entry=www", ""), "400", "is not an IPv4 address or prefix"),
+            (call("GET /v1/eam/find?address=192.0.2.0/24", ""), "400", "this is not an IPv4 or IPv6 address"),
+            (too_large, "413", "the file is longer than 256 MiB"),
+        ] {
+            let (answer, _) = exchange(&request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{request}: {answer}");
+            assert!(answer.contains(sentence), "{request}: {answer}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_body_is_taken_that_does_not_say_an_entry(
+            body in r#"\{("(ipv4|ipv6|comment|if_revision|message|x)": ?("[0-9a-f.:/]{0,12}"|[0-9]{1,3}|null|\[\]),? ?){0,4}\}?|[ -~]{0,40}"#,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+            for call in ["POST /v1/eam", "POST /v1/eam/rollback", "PUT /v1/eam"] {
+                let request = format!(
+                    "{call} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let (answer, _) = runtime.block_on(exchange(&request));
+                // Nobody is there to do it: what can be read fails, the rest is refused.
+                proptest::prop_assert!(answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.1 500 "), "{answer}");
+                let failure: api::Failure = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+                proptest::prop_assert!(!failure.error.message.is_empty());
+            }
+        }
+    }
 }
