@@ -120,28 +120,32 @@ pub fn parse_ipv6(text: &str) -> Result<Ipv6Net, PrefixError> {
     Ok(net)
 }
 
-/// A range of addresses from which and to which nothing may be sent, with its name.
-macro_rules! illegal {
-    ($family:ty, $($prefix:literal $name:literal),+ $(,)?) => {
-        [$(($prefix.parse::<$family>().expect("a constant prefix"), $name)),+]
-    };
-}
+/// Ranges from which and to which nothing may be sent, with their names.
+const ILLEGAL4: [(Ipv4Net, &str); 5] = [
+    (Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8), "this network (0.0.0.0/8)"),
+    (Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8), "loopback (127.0.0.0/8)"),
+    (Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16), "link-local (169.254.0.0/16)"),
+    (Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4), "multicast (224.0.0.0/4)"),
+    (Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4), "reserved or broadcast (240.0.0.0/4)"),
+];
+/// The same for IPv6.
+const ILLEGAL6: [(Ipv6Net, &str); 4] = [
+    (Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128), "the unspecified address (::)"),
+    (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), "loopback (::1)"),
+    (Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10), "link-local (fe80::/10)"),
+    (Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8), "multicast (ff00::/8)"),
+];
 
 /// The name of the illegal range that holds all of `net`: loopback, link-local, multicast and so on.
 #[must_use]
 pub fn illegal_ipv4(net: Ipv4Net) -> Option<&'static str> {
-    let ranges = illegal!(Ipv4Net, "0.0.0.0/8" "this network (0.0.0.0/8)", "127.0.0.0/8" "loopback (127.0.0.0/8)",
-        "169.254.0.0/16" "link-local (169.254.0.0/16)", "224.0.0.0/4" "multicast (224.0.0.0/4)",
-        "240.0.0.0/4" "reserved or broadcast (240.0.0.0/4)");
-    ranges.into_iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| name)
+    ILLEGAL4.iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| *name)
 }
 
 /// The name of the illegal range that holds all of `net`: unspecified, loopback, link-local, multicast.
 #[must_use]
 pub fn illegal_ipv6(net: Ipv6Net) -> Option<&'static str> {
-    let ranges = illegal!(Ipv6Net, "::/128" "the unspecified address (::)", "::1/128" "loopback (::1)",
-        "fe80::/10" "link-local (fe80::/10)", "ff00::/8" "multicast (ff00::/8)");
-    ranges.into_iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| name)
+    ILLEGAL6.iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| *name)
 }
 
 /// One IPv4 prefix and one IPv6 prefix that may stand for each other.

@@ -61,6 +61,15 @@ pub(super) async fn eam_list(State(owner): State<Owner>) -> Result<Response, Ref
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
+impl Drop for List {
+    fn drop(&mut self) {
+        if self.entries.len() > PIECE {
+            self.entries = Vec::new();
+            give_back_memory();
+        }
+    }
+}
+
 /// A table as the pieces of its JSON text.
 struct List {
     entries: Vec<Entry>,
@@ -173,8 +182,15 @@ pub(super) async fn eam_apply(
     let lines = blocking(move || eam_file::parse(&file, format)).await?;
     let lines = lines.map_err(|error| invalid(error.to_string()))?;
     let applied = owner.apply(lines, query.dry_run, ask).await;
+    give_back_memory();
     drop(permit);
     applied.map(Json)
+}
+
+/// Gives the kernel back what a whole table took on its way: the allocator would keep it for the next one.
+fn give_back_memory() {
+    // SAFETY: it takes no pointer and may be called at any time by any thread.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// Reads a file, bounded in length and time.

@@ -91,6 +91,8 @@ impl Relay {
         self.expect_revision(ask, &named)?;
         let failed = |error: crate::daemon::store::StoreError| refusal(Code::Failed, named(error.to_string()));
         let (oldest, latest) = self.store.remembered().map_err(failed)?;
+        // What was before the oldest change is known, too.
+        let oldest = oldest.saturating_sub(1);
         if !(oldest..=latest).contains(&revision) {
             let text = format!("the history goes from revision {oldest} to {latest}");
             return Err(refusal(Code::NotFound, named(text)));

@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
+    thread,
     time::Instant,
 };
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     api::Code,
     config::{Config, Pattern},
-    daemon::store::{Reader, Store},
+    daemon::store::{Claim, Reader, Store},
     dataplane::{DataPlane, DataPlaneError, LoadOptions, XdpMode},
     eam,
     netlink::Machine,
@@ -55,17 +56,23 @@ impl Relay {
         mut machine: watch::Receiver<Arc<Machine>>,
         started: Instant,
     ) -> anyhow::Result<Self> {
-        let (store, dynamic) = Store::open(&config.state.directory, config.state.history)?;
-        let read = started.elapsed();
-        let table = eams::registry(&config, &store, dynamic)?;
-        debug!("store read in {read:.1?}, table made in {:.1?}", started.elapsed() - read);
-        let settings = Settings::from(&config);
-        let options = LoadOptions {
-            max_eams: config.dataplane.max_eams,
-            prefix_of_interface: config.interface_prefixes(),
-            ..LoadOptions::default()
-        };
-        let mut dataplane = DataPlane::load(&settings, &options)?;
+        // Before anything of the machine is touched.
+        let claim = Claim::new(&config.state.directory)?;
+        // The table is read while the kernel looks at the program: both take their time.
+        let (opened, loaded) = thread::scope(|scope| {
+            let opening = scope.spawn(|| open_table(claim, &config));
+            let settings = Settings::from(&config);
+            let options = LoadOptions {
+                max_eams: config.dataplane.max_eams,
+                prefix_of_interface: config.interface_prefixes(),
+                ..LoadOptions::default()
+            };
+            let loaded = DataPlane::load(&settings, &options);
+            let ended = || Err(anyhow::anyhow!("the thread that opens the store has ended"));
+            (opening.join().unwrap_or_else(|_| ended()), loaded)
+        });
+        let (store, table) = opened?;
+        let mut dataplane = loaded?;
         debug!("program loaded {:.1?} after the start", started.elapsed());
         let snapshot = Arc::clone(&machine.borrow_and_update());
         dataplane.update_machine(&snapshot)?;
@@ -241,4 +248,14 @@ impl Relay {
             }
         }
     }
+}
+
+/// Opens the store, and makes the table of it and the configuration.
+fn open_table(claim: Claim, config: &Config) -> anyhow::Result<(Store, eam::Table)> {
+    let begun = Instant::now();
+    let (store, dynamic) = Store::open(claim, config.state.history)?;
+    let read = begun.elapsed();
+    let table = eams::registry(config, &store, dynamic)?;
+    debug!("store read in {read:.1?}, table made in {:.1?}", begun.elapsed() - read);
+    Ok((store, table))
 }

@@ -25,8 +25,11 @@ use std::{
 use rusqlite::{Connection, params};
 
 pub(crate) use self::error::StoreError;
-pub(super) use self::history::{Reader, Step};
 use self::{backup::Keeper, checksum::Checksum, error::Doing, lock::Lock, witness::Witness};
+pub(super) use self::{
+    history::{Reader, Step},
+    open::Claim,
+};
 use super::author::Author;
 use crate::eam::{Entry, Pair};
 

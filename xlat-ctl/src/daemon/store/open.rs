@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder, File},
     io::ErrorKind,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -19,13 +19,28 @@ use super::{
 };
 use crate::eam::Entry;
 
+/// The right to a state directory, before the store is opened.
+#[derive(Debug)]
+pub(in crate::daemon) struct Claim {
+    directory: PathBuf,
+    lock: Lock,
+}
+
+impl Claim {
+    /// Makes sure that no other daemon has the directory.
+    pub(in crate::daemon) fn new(directory: &Path) -> Result<Self, StoreError> {
+        make_directory(directory)?;
+        Ok(Self { directory: directory.to_owned(), lock: Lock::take(directory)? })
+    }
+}
+
 impl Store {
     /// Opens the store of a state directory, or makes a new one where none has ever been. Gives its entries too.
     ///
     /// `history`: how many changes of single entries are remembered.
-    pub(in crate::daemon) fn open(directory: &Path, history: u64) -> Result<(Self, Vec<Entry>), StoreError> {
-        make_directory(directory)?;
-        let lock = Lock::take(directory)?;
+    pub(in crate::daemon) fn open(claim: Claim, history: u64) -> Result<(Self, Vec<Entry>), StoreError> {
+        let Claim { directory, lock } = claim;
+        let directory = directory.as_path();
         let path = directory.join(DATABASE);
         let known = directory.join(witness::NAME).exists();
         if !exists(&path)? {

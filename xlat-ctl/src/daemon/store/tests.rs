@@ -30,7 +30,7 @@ fn add(store: &mut Store, entries: impl IntoIterator<Item = Entry>) -> u64 {
 /// A store with 300 entries in three revisions, closed.
 fn filled() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    let (mut store, entries) = Store::open(directory.path(), HISTORY).unwrap();
+    let (mut store, entries) = open(directory.path(), HISTORY).unwrap();
     assert!(entries.is_empty());
     for hundred in 0..3 {
         add(&mut store, (0..100).map(|number| entry(hundred * 100 + number, "an entry's comment")));
@@ -38,14 +38,18 @@ fn filled() -> tempfile::TempDir {
     directory
 }
 
+fn open(directory: &Path, history: u64) -> Result<(Store, Vec<Entry>), StoreError> {
+    Store::open(Claim::new(directory)?, history)
+}
+
 fn refused(directory: &Path) -> String {
-    Store::open(directory, HISTORY).map(|_| "it was opened").unwrap_err().to_string()
+    open(directory, HISTORY).map(|_| "it was opened").unwrap_err().to_string()
 }
 
 #[test]
 fn keeps_what_was_committed_and_forgets_what_was_abandoned() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut store, _) = Store::open(directory.path(), HISTORY).unwrap();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     assert_eq!(add(&mut store, [entry(1, "one"), entry(2, "")]), 1);
     let removal = Difference { removed: vec![entry(2, "")], ..Difference::default() };
     assert_eq!(change(&mut store, &removal), 2);
@@ -56,14 +60,14 @@ fn keeps_what_was_committed_and_forgets_what_was_abandoned() {
     assert_eq!(store.prepare(&change).unwrap(), 4);
     store.abandon();
     drop(store);
-    let (store, entries) = Store::open(directory.path(), HISTORY).unwrap();
+    let (store, entries) = open(directory.path(), HISTORY).unwrap();
     assert_eq!((store.revision(), entries), (3, vec![entry(1, "uno")]));
 }
 
 #[test]
 fn lets_one_daemon_have_a_directory() {
     let directory = filled();
-    let _open = Store::open(directory.path(), HISTORY).unwrap();
+    let _open = open(directory.path(), HISTORY).unwrap();
     let said = refused(directory.path());
     assert!(said.contains(&format!("belongs to another daemon (pid {})", std::process::id())), "{said}");
 }
@@ -71,7 +75,7 @@ fn lets_one_daemon_have_a_directory() {
 #[test]
 fn tells_the_history_newest_first_and_of_one_entry() {
     let directory = filled();
-    let (mut store, _) = Store::open(directory.path(), HISTORY).unwrap();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     change(&mut store, &Difference { removed: vec![entry(7, "an entry's comment")], ..Difference::default() });
     let reader = store.reader();
     let numbers =
@@ -90,13 +94,13 @@ fn tells_the_history_newest_first_and_of_one_entry() {
 #[test]
 fn the_history_forgets_the_oldest_changes_first() {
     let directory = filled();
-    let (mut store, _) = Store::open(directory.path(), 150).unwrap();
+    let (mut store, _) = open(directory.path(), 150).unwrap();
     add(&mut store, [entry(999, "")]);
     assert_eq!(store.remembered().unwrap(), (3, 4));
     add(&mut store, (1000..1500).map(|number| entry(number, "")));
     assert_eq!(store.remembered().unwrap(), (5, 5));
     drop(store);
-    let (store, entries) = Store::open(directory.path(), 150).unwrap();
+    let (store, entries) = open(directory.path(), 150).unwrap();
     assert_eq!((store.revision(), entries.len()), (5, 801));
 }
 
@@ -131,7 +135,7 @@ fn a_missing_or_empty_store_is_not_taken_for_a_new_one() {
 #[test]
 fn a_log_that_is_cut_off_is_noticed() {
     let directory = filled();
-    let (mut store, _) = Store::open(directory.path(), HISTORY).unwrap();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     add(&mut store, [entry(901, "")]);
     add(&mut store, [entry(902, "")]);
     // As after `kill -9`: the files as they are at this moment.
@@ -151,7 +155,7 @@ fn a_log_that_is_cut_off_is_noticed() {
 fn every_flipped_bit_is_found_or_does_not_matter() {
     let directory = filled();
     let path = directory.path().join(DATABASE);
-    let (_, good) = Store::open(directory.path(), HISTORY).map(|(store, entries)| (store.revision(), entries)).unwrap();
+    let (_, good) = open(directory.path(), HISTORY).map(|(store, entries)| (store.revision(), entries)).unwrap();
     let len = fs::metadata(&path).unwrap().len();
     let bytes = fs::read(&path).unwrap();
     let (mut found, mut harmless) = (0, 0);
@@ -160,7 +164,7 @@ fn every_flipped_bit_is_found_or_does_not_matter() {
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(&[bytes[at] ^ (1 << (offset % 8))], offset).unwrap();
         drop(file);
-        match Store::open(directory.path(), HISTORY) {
+        match open(directory.path(), HISTORY) {
             Err(_) => found += 1,
             Ok((_, entries)) => {
                 assert_eq!(entries, good, "a flipped bit at {offset} changed the table");
@@ -187,7 +191,7 @@ fn a_truncated_store_is_found_wherever_it_is_cut() {
 #[test]
 fn a_restored_copy_becomes_a_new_revision() {
     let directory = filled();
-    let (mut store, _) = Store::open(directory.path(), HISTORY).unwrap();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     store.back_up();
     let backup = directory.path().join(BACKUP);
     while !backup.exists() {
@@ -201,7 +205,7 @@ fn a_restored_copy_becomes_a_new_revision() {
     let restored = restore::restore(directory.path(), None).unwrap();
     assert_eq!((restored.of, restored.revision, restored.entries), (3, 5, 300));
     assert_eq!(fs::read_to_string(&restored.aside[0]).unwrap(), "spoilt");
-    let (mut store, entries) = Store::open(directory.path(), HISTORY).unwrap();
+    let (mut store, entries) = open(directory.path(), HISTORY).unwrap();
     assert_eq!((store.revision(), entries.len()), (5, 300));
     assert_eq!(add(&mut store, [entry(901, "")]), 6);
     assert_eq!(store.since(2).unwrap().len(), 101);
@@ -210,7 +214,7 @@ fn a_restored_copy_becomes_a_new_revision() {
 #[test]
 fn a_store_that_somebody_removed_takes_no_change() {
     let directory = filled();
-    let (mut store, _) = Store::open(directory.path(), HISTORY).unwrap();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     fs::remove_file(directory.path().join(DATABASE)).unwrap();
     let difference = Difference { added: vec![entry(901, "")], ..Difference::default() };
     let change = Change { verb: "add", author: &Author::default(), message: "", difference: &difference };
@@ -223,5 +227,5 @@ fn directories_above_the_state_directory_are_not_made() {
     let directory = tempfile::tempdir().unwrap();
     let said = refused(&directory.path().join("not/mounted"));
     assert!(said.contains("cannot make ") && said.contains("not/mounted: No such file or directory"), "{said}");
-    Store::open(&directory.path().join("new"), HISTORY).unwrap();
+    open(&directory.path().join("new"), HISTORY).unwrap();
 }
