@@ -96,7 +96,7 @@ fn a_killed_daemon_costs_no_packet() {
         for _ in 0..5 {
             daemon.kill().expect("a daemon to kill");
             thread::sleep(Duration::from_millis(200));
-            daemon.start_again(&lab.relay).expect("the next daemon");
+            daemon.start_again(&lab.relay, &[]).expect("the next daemon");
             assert!(daemon.log().contains("a program instance of before is attached"), "{}", daemon.log());
         }
     });
@@ -111,7 +111,7 @@ fn a_restart_costs_no_packet_and_keeps_the_counts() {
         daemon.stop_by(Signal::SIGUSR1).expect("a clean end");
         assert!(daemon.log().contains("packets go on being translated"), "{}", daemon.log());
         thread::sleep(Duration::from_millis(500));
-        daemon.start_again(&lab.relay).expect("the next daemon");
+        daemon.start_again(&lab.relay, &[]).expect("the next daemon");
     });
     expect_no_loss(&stream);
     let counted = translated(&lab, &daemon);

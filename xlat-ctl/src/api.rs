@@ -8,7 +8,14 @@
 //! | `GET /v1/lookup?address=ADDRESS` | | [`Lookup`] |
 //! | `GET /v1/eam` | | [`EamList`] |
 //! | `POST /v1/eam` | [`EamAdd`] | [`EamAdded`] |
-//! | `DELETE /v1/eam?prefix=PREFIX` | | [`Eam`], the entry that was deleted |
+//! | `DELETE /v1/eam?prefix=PREFIX` | | [`EamDeleted`] |
+//! | `PUT /v1/eam?format=FORMAT&dry_run=BOOL` | a file, see [`crate::eam_file`]; at most [`MAX_FILE`] bytes | [`Applied`] |
+//! | `POST /v1/eam/rollback` | [`Rollback`] | [`Applied`] |
+//! | `GET /v1/eam/find?address=ADDRESS` | | [`EamList`], the entries that cover the address, longest first |
+//! | `GET /v1/eam/history?entry=PREFIX&limit=N` | | [`History`] |
+//! | `GET /v1/eam/history/REVISION` | | [`Revision`] with its changes |
+//!
+//! `DELETE` and `PUT` take `message` and `if_revision` in the query, as the bodies of the others do.
 //!
 //! Every refusal is a [`Failure`] with an HTTP status of 400 and above.
 
@@ -47,6 +54,8 @@ pub enum Code {
     Conflict,
     /// The table is full.
     Full,
+    /// The table is not at the revision that the request names.
+    Stale,
     /// The request is longer than the daemon reads.
     TooLarge,
     /// The request did not arrive in time.
@@ -115,6 +124,8 @@ pub struct Program {
 /// The table of explicit address mappings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableStatus {
+    /// Number of the latest change.
+    pub revision: u64,
     /// Entries in all.
     pub entries: u64,
     /// Those of the configuration.
@@ -174,15 +185,22 @@ impl From<&eam::Entry> for Eam {
     }
 }
 
+/// Longest body of `PUT /v1/eam`, in bytes.
+pub const MAX_FILE: usize = 256 << 20;
+/// Changes that an answer to `PUT /v1/eam` and `POST /v1/eam/rollback` shows.
+pub const SHOWN_CHANGES: usize = 10_000;
+
 /// All entries, in the order of their IPv4 prefixes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EamList {
+    /// Number of the change that made the table what it is.
+    pub revision: u64,
     /// The entries.
     pub entries: Vec<Eam>,
 }
 
 /// An entry to be added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EamAdd {
     /// IPv4 address or prefix.
@@ -192,15 +210,149 @@ pub struct EamAdd {
     /// One line of at most [`eam::MAX_COMMENT`] bytes.
     #[serde(default)]
     pub comment: String,
+    /// What the history shall say of the change: one line of at most [`eam::MAX_COMMENT`] bytes.
+    #[serde(default)]
+    pub message: String,
+    /// Only if the table is at this revision.
+    #[serde(default)]
+    pub if_revision: Option<u64>,
 }
 
-/// An entry that was added, in force in both directions.
+/// An entry that was added, durable and in force in both directions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EamAdded {
+    /// Number of the change.
+    pub revision: u64,
     /// The entry.
     pub entry: Eam,
     /// What is doubtful about it, in sentences.
     pub warnings: Vec<String>,
+}
+
+/// An entry that was deleted, durably and in both directions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EamDeleted {
+    /// Number of the change.
+    pub revision: u64,
+    /// The entry.
+    pub entry: Eam,
+}
+
+/// A revision to go back to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// The table becomes what it was after this revision.
+    pub revision: u64,
+    /// Only tell what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// What the history shall say of the change.
+    #[serde(default)]
+    pub message: String,
+    /// Only if the table is at this revision.
+    #[serde(default)]
+    pub if_revision: Option<u64>,
+}
+
+/// What a file or a rollback has changed, or would.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Revision of the table after it.
+    pub revision: u64,
+    /// Nothing was changed: it was only asked what would be.
+    pub dry_run: bool,
+    /// Entries added.
+    pub added: u64,
+    /// Entries removed.
+    pub removed: u64,
+    /// Entries that have another comment.
+    pub changed: u64,
+    /// Entries that were there already.
+    pub unchanged: u64,
+    /// Lines that are static entries of the configuration.
+    pub static_lines: u64,
+    /// The changes in the order of their IPv4 prefixes, at most [`SHOWN_CHANGES`] of them.
+    pub changes: Vec<Change>,
+    /// How many more there are.
+    pub omitted: u64,
+    /// What is doubtful about the new entries, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeKind {
+    /// It was added.
+    #[serde(rename = "+")]
+    Added,
+    /// It was removed.
+    #[serde(rename = "-")]
+    Removed,
+    /// It has another comment.
+    #[serde(rename = "~")]
+    Changed,
+}
+
+/// A change of one entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What became of it.
+    pub kind: ChangeKind,
+    /// IPv4 prefix.
+    pub ipv4: Ipv4Net,
+    /// IPv6 prefix.
+    pub ipv6: Ipv6Net,
+    /// Its comment, after the change if that is there.
+    #[serde(default)]
+    pub comment: String,
+    /// The comment it had, where that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment_before: Option<String>,
+}
+
+/// Who made a change: the program at the other end of the control socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// The user's number, if the kernel told it.
+    pub uid: Option<u32>,
+    /// The user's name, or empty.
+    pub user: String,
+    /// The program's process number, if the kernel told it.
+    pub pid: Option<i32>,
+}
+
+/// One change of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Its number: each change has the next.
+    pub revision: u64,
+    /// When the machine's clock said it was (UTC, RFC 3339). The order is the numbers' alone.
+    pub time: String,
+    /// Who made it.
+    pub author: Author,
+    /// `add`, `del`, `apply`, `rollback`; `create` and `restore` of the store.
+    pub verb: String,
+    /// The author's words about it.
+    pub message: String,
+    /// Entries added.
+    pub added: u64,
+    /// Entries removed.
+    pub removed: u64,
+    /// Entries that have another comment.
+    pub changed: u64,
+    /// Dynamic entries after it.
+    pub entries: u64,
+    /// The changes, where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// The latest changes, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The changes.
+    pub revisions: Vec<Revision>,
 }
 
 /// By which rule an address is translated or not.

@@ -6,6 +6,8 @@ pub mod config;
 pub mod daemon;
 pub mod dataplane;
 pub mod eam;
+pub mod eam_file;
+pub mod import;
 pub mod netlink;
 
 /// The compiled XDP program, an ELF object, aligned as its parser needs it.

@@ -77,16 +77,9 @@ fn build() -> Result<PathBuf> {
     Ok(profile.join("xlat-ctl"))
 }
 
-/// The daemon of the configuration in a directory.
-fn run(relay: &Namespace, directory: &Path) -> Result<Running> {
-    let configuration = directory.join("xlat.toml");
-    let arguments = ["run", "--config", &configuration.to_string_lossy()];
-    relay.start(&command_path()?.to_string_lossy(), &arguments, &directory.join("log"))
-}
-
 impl Daemon {
-    /// Starts the daemon and waits until it translates. `SOCKET` in the configuration becomes a socket of its own; it is pinned
-    /// in a directory of its own.
+    /// Starts the daemon and waits until it translates. `SOCKET` and `STATE` in the configuration become its own; it is pinned in a
+    /// directory of its own.
     ///
     /// # Errors
     /// It ends, or does not translate in time: what it said.
@@ -94,23 +87,57 @@ impl Daemon {
         let directory = tempfile::tempdir().context("making a directory for the daemon")?;
         let socket = directory.path().join("xlat.sock");
         let pins = Pins::new();
-        let text = configuration.replace("SOCKET", &socket.to_string_lossy());
-        let text = text.replace("[dataplane]", &format!("[dataplane]\npin_directory = \"{}\"", pins.0.display()));
-        let path = directory.path().join("xlat.toml");
-        std::fs::write(&path, text).context("writing the configuration")?;
-        let process = run(relay, directory.path())?;
+        let text = configuration
+            .replace("SOCKET", &socket.to_string_lossy())
+            .replace("STATE", &directory.path().join("state").to_string_lossy())
+            .replace("[dataplane]", &format!("[dataplane]\npin_directory = \"{}\"", pins.0.display()));
+        std::fs::write(directory.path().join("xlat.toml"), text).context("writing the configuration")?;
+        let process = Self::run(relay, directory.path(), &[])?;
         let mut this = Self { process, directory, pins };
         this.wait_until_ready(relay)?;
         Ok(this)
     }
 
-    /// Starts another daemon with the same configuration, after this one has ended, and waits until it translates.
+    fn run(relay: &Namespace, directory: &Path, environment: &[(&str, &str)]) -> Result<Running> {
+        let configuration = directory.join("xlat.toml");
+        let command = command_path()?;
+        let set = environment.iter().map(|(name, value)| format!("{name}={value}"));
+        let command = [command.to_string_lossy().into_owned(), "run".to_owned(), "--config".to_owned()];
+        let words: Vec<String> = set.chain(command).chain([configuration.to_string_lossy().into_owned()]).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        relay.start("env", &words, &directory.join("log"))
+    }
+
+    /// Starts it again with the same configuration and state, after it has ended, and waits until it translates.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn start_again(&mut self, relay: &Namespace) -> Result<()> {
-        self.process = run(relay, self.directory.path())?;
+    pub fn start_again(&mut self, relay: &Namespace, environment: &[(&str, &str)]) -> Result<()> {
+        self.process = Self::run(relay, self.directory.path(), environment)?;
         self.wait_until_ready(relay)
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// It has not after ten seconds.
+    pub fn wait_for_end(&mut self) -> Result<std::process::ExitStatus> {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.process.ended()? {
+                return Ok(status);
+            }
+            if begin.elapsed() > Duration::from_secs(10) {
+                bail!("the daemon has not ended; it said:\n{}", self.log());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Where it is pinned.

@@ -40,7 +40,7 @@ pub const SERVER_SEEN: &str = "198.51.100.10";
 /// The address in the pool for `router6`, which has no IPv4 address.
 pub const POOL: &str = "192.0.2.200";
 
-/// The configuration that the lab's daemon runs with; `SOCKET` is replaced.
+/// The configuration that the lab's daemon runs with; `SOCKET` and `STATE` are replaced.
 const CONFIGURATION: &str = r#"
 [dataplane]
 interfaces = ["inet4", "inet6"]
@@ -55,6 +55,8 @@ ipv4 = "198.51.100.66"
 ipv6 = "2001:db8:5e1:1::66"
 [icmp]
 ipv4_pool = ["192.0.2.200"]
+[state]
+directory = "STATE"
 [control]
 socket = "SOCKET"
 group = "root"

@@ -33,7 +33,7 @@ impl From<&Problem> for Remark {
 pub(super) fn check(path: &Path, json: bool) -> Result<(), Failed> {
     match config::load(path) {
         Ok(checked) => {
-            let Checked { config, warnings } = &checked;
+            let Checked { config, warnings, .. } = &checked;
             for warning in warnings {
                 output::complain(&format!("warning: {}", config::place(path, warning)));
             }

@@ -1,15 +1,23 @@
 //! One call to the daemon over the control socket.
 
 use std::{
+    convert::Infallible,
     fmt::Write as _,
-    io,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1, header};
+use futures::stream;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::{
+    Method, Request, StatusCode,
+    body::{Bytes, Frame},
+    client::conn::http1,
+    header,
+};
 use hyper_util::rt::TokioIo;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
@@ -18,6 +26,11 @@ use crate::{api, config};
 
 /// A daemon that has not answered in this time will not.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same for a file, which takes its time to be sent, checked and put in force.
+const FILE_PATIENCE: Duration = Duration::from_secs(120);
+/// Bytes of a file that are sent at a time.
+const PIECE: usize = 256 * 1024;
 
 /// What the daemon said to a request that it granted.
 pub(super) struct Answer<T> {
@@ -38,12 +51,12 @@ fn socket(common: &Common) -> PathBuf {
 
 /// `GET`s `path`.
 pub(super) fn get<T: DeserializeOwned>(common: &Common, path: &str) -> Result<Answer<T>, Failed> {
-    call(&socket(common), Method::GET, path, Bytes::new())
+    call(&socket(common), Method::GET, path, whole(Bytes::new()), PATIENCE)
 }
 
 /// `DELETE`s `path`.
 pub(super) fn delete<T: DeserializeOwned>(common: &Common, path: &str) -> Result<Answer<T>, Failed> {
-    call(&socket(common), Method::DELETE, path, Bytes::new())
+    call(&socket(common), Method::DELETE, path, whole(Bytes::new()), PATIENCE)
 }
 
 /// `POST`s `body` to `path`.
@@ -53,7 +66,40 @@ pub(super) fn post<T: DeserializeOwned>(
     body: &impl Serialize,
 ) -> Result<Answer<T>, Failed> {
     let body = serde_json::to_vec(body).expect("a request has only string keys");
-    call(&socket(common), Method::POST, path, body.into())
+    call(&socket(common), Method::POST, path, whole(body.into()), PATIENCE)
+}
+
+/// `PUT`s a file to `path`; on a terminal it shows how far it is.
+pub(super) fn put_file<T: DeserializeOwned>(common: &Common, path: &str, bytes: Bytes) -> Result<Answer<T>, Failed> {
+    let bar = progress(bytes.len());
+    let told = bar.clone();
+    let mut rest = bytes;
+    let pieces = std::iter::from_fn(move || {
+        if rest.is_empty() {
+            told.set_message("checking and applying");
+            return None;
+        }
+        let piece = rest.split_to(rest.len().min(PIECE));
+        told.inc(piece.len() as u64);
+        Some(Ok::<_, Infallible>(Frame::data(piece)))
+    });
+    let body = BodyExt::boxed(StreamBody::new(stream::iter(pieces)));
+    let answer = call(&socket(common), Method::PUT, path, body, FILE_PATIENCE);
+    bar.finish_and_clear();
+    answer
+}
+
+/// A bar where there is a person to look at it, and enough to wait for.
+fn progress(length: usize) -> ProgressBar {
+    const WORTH_SHOWING: usize = 4 << 20;
+    if length < WORTH_SHOWING || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(length as u64);
+    let style = ProgressStyle::with_template("{spinner} [{bar:40}] {bytes}/{total_bytes} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 /// A value as it stands in a query: everything but letters, digits and a few marks is escaped (RFC 3986 2.1).
@@ -68,14 +114,26 @@ pub(super) fn escaped(value: &str) -> String {
     })
 }
 
-fn call<T: DeserializeOwned>(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<Answer<T>, Failed> {
+type Body = BoxBody<Bytes, Infallible>;
+
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).boxed()
+}
+
+fn call<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Body,
+    patience: Duration,
+) -> Result<Answer<T>, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {}", crate::plain(&error)))?;
-    let exchanged = runtime.block_on(async { timeout(PATIENCE, exchange(socket, method, path, body)).await });
+    let exchanged = runtime.block_on(async { timeout(patience, exchange(socket, method, path, body)).await });
     let (status, body) = exchanged.unwrap_or_else(|_| {
-        Err(format!("the daemon at {} has not answered for {} seconds", socket.display(), PATIENCE.as_secs()))
+        Err(format!("the daemon at {} has not answered for {} seconds", socket.display(), patience.as_secs()))
     })?;
     let unreadable = |error: serde_json::Error| {
         format!("the answer of the daemon at {} cannot be read (another version?): {error}", socket.display())
@@ -89,7 +147,7 @@ fn call<T: DeserializeOwned>(socket: &Path, method: Method, path: &str, body: By
     Err(Failed { message: Some(failure.error.message), answer })
 }
 
-async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), String> {
+async fn exchange(socket: &Path, method: Method, path: &str, body: Body) -> Result<(StatusCode, Bytes), String> {
     let stream = UnixStream::connect(socket).await.map_err(|error| no_connection(socket, &error))?;
     let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}", socket.display());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
@@ -100,7 +158,7 @@ async fn exchange(socket: &Path, method: Method, path: &str, body: Bytes) -> Res
         .uri(path)
         .header(header::HOST, "xlat")
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body))
+        .body(body)
         .map_err(|error| format!("the request cannot be made: {error}"))?;
     let answer = sender.send_request(request).await.map_err(broken)?;
     let status = answer.status();

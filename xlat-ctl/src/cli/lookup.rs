@@ -14,7 +14,7 @@ pub(super) struct Lookup {
     address: IpAddr,
 }
 
-fn address(text: &str) -> Result<IpAddr, String> {
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| "give one IPv4 or IPv6 address, without a length".to_owned())
 }
 

@@ -1,11 +1,13 @@
-//! The `xlat-ctl` command. Every verb but `run`, `check` and `detach` is one call to the daemon.
+//! The `xlat-ctl` command. Every verb but `run`, `check`, `detach`, `import` and `state` is one call to the daemon.
 
 mod check;
 mod client;
 mod detach;
 mod eam;
+mod import;
 mod lookup;
 mod output;
+mod state;
 mod stats;
 mod status;
 
@@ -79,6 +81,12 @@ enum Verb {
     /// Change and show the table of explicit address mappings
     #[command(subcommand)]
     Eam(eam::Verb),
+    /// Make a configuration and a table from those of another translator
+    #[command(subcommand)]
+    Import(import::Verb),
+    /// Look after the store of the entries, without a daemon
+    #[command(subcommand)]
+    State(state::Verb),
     /// Show what an address translates to, and by which rule
     #[command(after_help = "Examples:\n  xlat-ctl lookup 198.51.100.10\n  xlat-ctl lookup 2001:db8:6464::808:808")]
     Lookup(lookup::Lookup),
@@ -121,6 +129,8 @@ pub fn main() -> ExitCode {
         Verb::Detach(ConfigFile { config }) => detach::detach(&config, common.json),
         Verb::Status => status::status(&common),
         Verb::Eam(verb) => eam::eam(&common, verb),
+        Verb::Import(verb) => import::import(&common, verb),
+        Verb::State(verb) => state::state(&common, verb),
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
         Verb::Stats(stats) => stats::stats(&common, &stats),
     };

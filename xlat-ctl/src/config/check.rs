@@ -7,8 +7,8 @@ use toml::Spanned;
 use xlat_common::settings::{MAX_PLATEAUS, MAX_POOL, MAX_PREFIXES};
 
 use super::{
-    Checked, Config, Control, DEFAULT_PIN_DIRECTORY, DEFAULT_SOCKET, Dataplane, Deny, Dscp, FlowLabel, Hairpin, Icmp,
-    IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, Translation, UdpZeroChecksum,
+    Checked, Config, Control, DEFAULT_PIN_DIRECTORY, DEFAULT_SOCKET, DEFAULT_STATE, Dataplane, Deny, Dscp, FlowLabel,
+    Hairpin, Icmp, IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, State, Translation, UdpZeroChecksum,
     file::{self, File, List, Placed, WordOrNumber},
     problem::{line_of, nearest},
 };
@@ -19,6 +19,8 @@ use crate::{
 
 /// Most entries the table can be made for.
 const MAX_EAMS: RangeInclusive<i64> = 1..=4_194_304;
+/// Changes of single entries that the history can remember.
+const MAX_HISTORY: RangeInclusive<i64> = 0..=100_000_000;
 /// Bytes of `sun_path`, the end included.
 const MAX_SOCKET_PATH: usize = 108;
 /// Prefix lengths of RFC 6052 2.2.
@@ -26,16 +28,18 @@ const PREFIX_LENGTHS: [u8; 6] = [32, 40, 48, 56, 64, 96];
 
 /// Judges `file`, which was read from `text`.
 pub(super) fn check(text: &str, file: File) -> Result<Checked, Vec<Problem>> {
-    let mut checker = Checker { text, faults: Vec::new(), warnings: Vec::new() };
+    let mut checker = Checker { text, faults: Vec::new(), warnings: Vec::new(), refusals: Vec::new() };
     let config = checker.config(file);
     checker.faults.sort_by_key(|fault| fault.line);
-    if checker.faults.is_empty() { Ok(Checked { config, warnings: checker.warnings }) } else { Err(checker.faults) }
+    let Checker { faults, warnings, refusals, .. } = checker;
+    if faults.is_empty() { Ok(Checked { config, warnings, refusals }) } else { Err(faults) }
 }
 
 struct Checker<'text> {
     text: &'text str,
     faults: Vec<Problem>,
     warnings: Vec<Problem>,
+    refusals: Vec<Problem>,
 }
 
 impl Checker<'_> {
@@ -142,6 +146,7 @@ impl Checker<'_> {
             eams: Vec::new(),
             icmp: self.icmp(file.icmp),
             deny: self.deny(file.deny),
+            state: self.state(file.state),
             control: self.control(file.control),
             metrics: self.metrics(file.metrics),
         };
@@ -307,6 +312,9 @@ impl Checker<'_> {
             for doubt in config.doubts(&table, &entry.pair) {
                 self.warn(line, format!("eam: {doubt}"));
             }
+            if let Some(text) = config.forbids(&entry.pair) {
+                self.refusals.push(Problem { line, text: format!("eam: {text}") });
+            }
             if table.insert(entry.clone()).is_ok() {
                 config.eams.push(entry);
             }
@@ -369,6 +377,22 @@ impl Checker<'_> {
         let ipv6: Vec<(_, Ipv6Net)> =
             self.list("deny.ipv6", section.ipv6, |text| eam::parse_ipv6(text).map_err(sentence));
         Deny { ipv4: without_lines(ipv4), ipv6: without_lines(ipv6) }
+    }
+
+    fn state(&mut self, section: file::State) -> State {
+        let directory = section.directory.map_or_else(
+            || PathBuf::from(DEFAULT_STATE),
+            |text| {
+                let path = PathBuf::from(text.get_ref());
+                if !path.is_absolute() {
+                    let sentence = format!("state.directory: {}: give the whole path, from / on", path.display());
+                    self.fault(self.line(&text), sentence);
+                }
+                path
+            },
+        );
+        let history = self.number("state.history", section.history, MAX_HISTORY, "", 1_000_000);
+        State { directory, history: history.into() }
     }
 
     fn control(&mut self, section: file::Control) -> Control {

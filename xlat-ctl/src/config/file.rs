@@ -17,6 +17,7 @@ pub(super) struct File {
     pub(super) eam: Vec<Spanned<Eam>>,
     pub(super) icmp: Icmp,
     pub(super) deny: Deny,
+    pub(super) state: State,
     pub(super) control: Control,
     pub(super) metrics: Metrics,
 }
@@ -79,6 +80,13 @@ pub(super) struct Icmp {
 pub(super) struct Deny {
     pub(super) ipv4: List<String>,
     pub(super) ipv6: List<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct State {
+    pub(super) directory: Placed<String>,
+    pub(super) history: Placed<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -26,6 +26,8 @@ pub const DEFAULT_PATH: &str = "/etc/xlat/xlat.toml";
 pub const DEFAULT_SOCKET: &str = "/run/xlat/xlat.sock";
 /// Where links and maps are pinned when nothing else is said.
 pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/xlat";
+/// Where the store is when nothing else is said.
+pub const DEFAULT_STATE: &str = "/var/lib/xlat";
 /// The commented example: every key, with its default.
 pub const EXAMPLE: &str = include_str!("../../xlat.toml");
 
@@ -272,6 +274,15 @@ pub struct Metrics {
     pub listen: SocketAddr,
 }
 
+/// `[state]`: what has to survive a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Directory of the store.
+    pub directory: PathBuf,
+    /// Changes of single entries that the history remembers.
+    pub history: u64,
+}
+
 /// A whole and valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -287,6 +298,8 @@ pub struct Config {
     pub icmp: Icmp,
     /// `[deny]`.
     pub deny: Deny,
+    /// `[state]`.
+    pub state: State,
     /// `[control]`.
     pub control: Control,
     /// `[metrics]`.
@@ -300,6 +313,8 @@ pub struct Checked {
     pub config: Config,
     /// What an operator should look at; nothing here prevents a start.
     pub warnings: Vec<Problem>,
+    /// What the data plane could do, but [`load`] refuses as a mistake: EAMs inside a translation prefix or a deny list.
+    pub refusals: Vec<Problem>,
 }
 
 /// Why there is no configuration.
@@ -350,7 +365,12 @@ pub fn socket(path: &Path) -> Result<PathBuf, String> {
 /// The file cannot be read, or every fault in it.
 pub fn load(path: &Path) -> Result<Checked, ConfigError> {
     let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
-    parse(&text).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+    match parse(&text) {
+        Ok(checked) if checked.refusals.is_empty() => Ok(checked),
+        Ok(Checked { refusals: problems, .. }) | Err(problems) => {
+            Err(ConfigError::Invalid { path: path.to_owned(), problems })
+        }
+    }
 }
 
 /// Reads and checks the text of a configuration.
@@ -370,6 +390,7 @@ impl Config {
             (self.dataplane.pin_directory != new.dataplane.pin_directory, "dataplane.pin_directory"),
             (self.control.group != new.control.group, "control.group"),
             (self.metrics.listen != new.metrics.listen, "metrics.listen"),
+            (self.state != new.state, "state"),
         ];
         differs.into_iter().find(|(differs, _)| *differs).map(|(_, key)| key)
     }
@@ -393,24 +414,29 @@ impl Config {
         rules.flat_map(|rule| rule.interfaces.iter().map(|pattern| (pattern.to_string(), rule.prefix))).collect()
     }
 
-    /// What is doubtful about an EAM in this configuration and beside the entries of `table`, in sentences.
+    /// What is doubtful about an EAM beside the entries of `table`, in sentences.
     #[must_use]
     pub fn doubts(&self, table: &eam::Table, pair: &Pair) -> Vec<String> {
         const MOST_OVERLAPS: usize = 3;
-        let mut doubts = table.asymmetries(pair, MOST_OVERLAPS);
+        table.asymmetries(pair, MOST_OVERLAPS)
+    }
+
+    /// Why an EAM is a mistake in this configuration, in one sentence; `None`: it is none.
+    ///
+    /// RFC 7757 allows an EAM inside the translation prefix, and the data plane does what it says. On a border relay it takes
+    /// an address of the IPv4 Internet away from everyone, which nobody wants who writes it.
+    #[must_use]
+    pub fn forbids(&self, pair: &Pair) -> Option<String> {
         if let Some(prefix) = self.translation.prefixes.iter().find(|prefix| prefix.contains(&pair.ipv6())) {
-            doubts.push(format!(
-                "{pair} lies inside the translation prefix {prefix}: the EAM wins over the IPv4 address that its IPv6 \
-                 address would stand for"
+            return Some(format!(
+                "{pair} lies inside the translation prefix {prefix}: the IPv4 address that its IPv6 address stands for could \
+                 not be reached any more"
             ));
         }
-        if let Some(net) = self.deny.ipv4.iter().find(|net| net.contains(&pair.ipv4())) {
-            doubts.push(format!("{pair} is never used: {net} is in the deny list"));
-        }
-        if let Some(net) = self.deny.ipv6.iter().find(|net| net.contains(&pair.ipv6())) {
-            doubts.push(format!("{pair} is never used: {net} is in the deny list"));
-        }
-        doubts
+        let denied4 = self.deny.ipv4.iter().find(|net| net.contains(&pair.ipv4())).map(Ipv4Net::to_string);
+        let denied =
+            denied4.or_else(|| self.deny.ipv6.iter().find(|net| net.contains(&pair.ipv6())).map(Ipv6Net::to_string));
+        denied.map(|net| format!("{pair} would never be used: {net} is in the deny list"))
     }
 }
 

@@ -21,7 +21,7 @@ fn faults_are_told_in_one_sentence_with_line_key_and_cure() {
         (
             "[dataplan]\ninterfaces = [\"eth0\"]",
             "line 1: unknown section `dataplan` (did you mean `dataplane`?); allowed here: dataplane, translation, \
-             prefix_for, eam, icmp, deny, control, metrics",
+             prefix_for, eam, icmp, deny, state, control, metrics",
         ),
         (
             "[dataplane]\n# the ports\nintefaces = [\"eth0\"]",
@@ -206,29 +206,52 @@ fn every_fault_is_told_at_once() {
 
 #[test]
 fn warns_of_what_is_doubtful() {
-    for (more, sentence) in [
-        (
-            "[[eam]]\nipv4 = \"192.0.2.0/24\"\nipv6 = \"2001:db8::/120\"\n\
-             [[eam]]\nipv4 = \"192.0.2.7\"\nipv6 = \"2001:db8:1::7\"",
-            "line 8: eam: 192.0.2.7 ↔ 2001:db8:1::7 overlaps the entry 192.0.2.0/24 ↔ 2001:db8::/120: \
-             2001:db8::7 becomes 192.0.2.7, which comes back as 2001:db8:1::7 (RFC 7757 section 5)",
-        ),
-        (
-            "[[eam]]\nipv4 = \"192.0.2.7\"\nipv6 = \"2001:db8:6464::1\"",
-            "line 5: eam: 192.0.2.7 ↔ 2001:db8:6464::1 lies inside the translation prefix 2001:db8:6464::/96: the EAM \
-             wins over the IPv4 address that its IPv6 address would stand for",
-        ),
-        (
-            "[deny]\nipv4 = [\"192.0.2.0/24\"]\n[[eam]]\nipv4 = \"192.0.2.7\"\nipv6 = \"2001:db8::1\"",
-            "line 7: eam: 192.0.2.7 ↔ 2001:db8::1 is never used: 192.0.2.0/24 is in the deny list",
-        ),
-    ] {
-        let checked = parse(&format!("{LEAST}{more}")).unwrap();
-        assert_eq!(sentences(&checked.warnings), [sentence]);
-    }
+    let more = "[[eam]]\nipv4 = \"192.0.2.0/24\"\nipv6 = \"2001:db8::/120\"\n\
+        [[eam]]\nipv4 = \"192.0.2.7\"\nipv6 = \"2001:db8:1::7\"";
+    let sentence = "line 8: eam: 192.0.2.7 ↔ 2001:db8:1::7 overlaps the entry 192.0.2.0/24 ↔ 2001:db8::/120: \
+        2001:db8::7 becomes 192.0.2.7, which comes back as 2001:db8:1::7 (RFC 7757 section 5)";
+    assert_eq!(sentences(&parse(&format!("{LEAST}{more}")).unwrap().warnings), [sentence]);
     let checked = parse("[dataplane]\ninterfaces = [\"eth0\"]").unwrap();
     assert_eq!(checked.warnings.len(), 1);
     assert!(parse(LEAST).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn refuses_what_the_data_plane_could_do_but_nobody_means() {
+    for (more, sentence) in [
+        (
+            "[[eam]]\nipv4 = \"192.0.2.7\"\nipv6 = \"2001:db8:6464::1\"",
+            "line 5: eam: 192.0.2.7 ↔ 2001:db8:6464::1 lies inside the translation prefix 2001:db8:6464::/96: the IPv4 \
+             address that its IPv6 address stands for could not be reached any more",
+        ),
+        (
+            "[deny]\nipv4 = [\"192.0.2.0/24\"]\n[[eam]]\nipv4 = \"192.0.2.7\"\nipv6 = \"2001:db8::1\"",
+            "line 7: eam: 192.0.2.7 ↔ 2001:db8::1 would never be used: 192.0.2.0/24 is in the deny list",
+        ),
+    ] {
+        let text = format!("{LEAST}{more}");
+        assert_eq!(sentences(&parse(&text).unwrap().refusals), [sentence]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let ConfigError::Invalid { problems, .. } = load(file.path()).unwrap_err() else {
+            panic!("a file was written")
+        };
+        assert_eq!(sentences(&problems), [sentence]);
+    }
+}
+
+#[test]
+fn the_state_directory_is_a_whole_path() {
+    let problems = parse(&format!("{LEAST}[state]\ndirectory = \"xlat\"\nhistory = -1")).unwrap_err();
+    assert_eq!(
+        sentences(&problems),
+        [
+            "line 6: state.directory: xlat: give the whole path, from / on",
+            "line 7: state.history = -1: give a number from 0 to 100000000",
+        ]
+    );
+    let state = config("[state]\ndirectory = \"/srv/xlat\"\nhistory = 5").state;
+    assert_eq!((state.directory.as_path(), state.history), (Path::new("/srv/xlat"), 5));
 }
 
 /// Lines `#key = value` of the example show defaults.
@@ -270,7 +293,7 @@ fn the_examples_of_prefix_for_and_eam_are_valid() {
 
 #[test]
 fn the_example_names_every_key() {
-    for section in ["dataplane", "translation", "prefix_for", "eam", "icmp", "deny", "control", "metrics"] {
+    for section in ["dataplane", "translation", "prefix_for", "eam", "icmp", "deny", "state", "control", "metrics"] {
         let header =
             if ["prefix_for", "eam"].contains(&section) { format!("[[{section}]]") } else { format!("[{section}]") };
         let problems = parse(&format!("{header}\nbogus = 1")).unwrap_err();

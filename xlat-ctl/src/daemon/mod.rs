@@ -1,13 +1,15 @@
 //! The daemon: loads the data plane, attaches it where the configuration says, and serves the control socket and the
 //! metrics page until it is told to stop.
 
+mod author;
 mod http;
 mod log;
 mod lookup;
 mod metrics;
 mod owner;
 mod socket;
-mod store;
+pub(crate) mod store;
+mod time;
 
 use std::{
     path::{Path, PathBuf},
@@ -28,7 +30,6 @@ use tracing::{error, info, warn};
 use self::{
     owner::{Ending, Kernel, Owner},
     socket::Claim,
-    store::Volatile,
 };
 use crate::{
     config::{self, Checked, Config, OnEnd},
@@ -59,7 +60,7 @@ pub fn run(config_path: &Path, socket: Option<PathBuf>) -> ExitCode {
 fn try_run(config_path: &Path, socket: Option<PathBuf>) -> anyhow::Result<()> {
     // Whoever reads it in `status` or in the log is in another directory.
     let config_path = &std::path::absolute(config_path).context("cannot find the working directory")?;
-    let Checked { mut config, warnings } = config::load(config_path)?;
+    let Checked { mut config, warnings, .. } = config::load(config_path)?;
     for warning in &warnings {
         warn!("{}", config::place(config_path, warning));
     }
@@ -90,8 +91,7 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
     let kernel = Kernel { pins, ways };
     let mut machine = netlink::watch().await.context("cannot read the machine's interfaces")?;
     let control = config.control.clone();
-    let store = Box::new(Volatile);
-    let (owner, ended) = Owner::start(config, config_path.to_owned(), machine.clone(), store, kernel).await?;
+    let (owner, ended) = Owner::start(config, config_path.to_owned(), machine.clone(), kernel).await?;
     let outcome = match claim.bind(&control.group) {
         Ok(listener) => {
             let tasks = [

@@ -18,7 +18,14 @@ fn status() -> Status {
             verified_instructions: 1,
             memory_bytes: 1,
         },
-        table: TableStatus { entries: 3, static_entries: 1, dynamic_entries: 2, max_entries: 65_536, bytes: 4096 },
+        table: TableStatus {
+            revision: 7,
+            entries: 3,
+            static_entries: 1,
+            dynamic_entries: 2,
+            max_entries: 65_536,
+            bytes: 4096,
+        },
         interfaces: vec![InterfaceStatus {
             name: "eth0".to_owned(),
             ifindex: Some(2),

@@ -1,83 +1,228 @@
 //! What changes the table of explicit address mappings.
+//!
+//! Every change goes the same way: it is judged; written to the store, but not yet for good; put in force; made durable; told.
+//! A failure on the way takes back what was done before it. If the daemon is killed, what counts is what was made durable:
+//! the daemon that starts next makes the data plane's table what the store says.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use super::{Prefix, Refusal, refusal, relay::Relay};
+use super::{
+    Ask, Prefix, Refusal,
+    difference::{Plan, undo},
+    refusal,
+    relay::Relay,
+};
 use crate::{
-    api::{self, Code},
+    api::{self, Applied, Code},
     config::Config,
-    daemon::store::{Store, StoreError},
-    dataplane::{self, TableInput},
+    daemon::store::{Change, Difference, Store, crash},
+    dataplane::{self, DataPlaneError, TableInput},
     eam::{self, Entry, Origin, Pair},
+    eam_file::Line,
 };
 
+/// Warnings that one change gives at most.
+const MOST_WARNINGS: usize = 100;
+
 impl Relay {
-    pub(super) fn add(&mut self, entry: Entry, author: &str) -> Result<api::EamAdded, Refusal> {
+    pub(super) fn add(&mut self, entry: Entry, ask: &Ask) -> Result<api::EamAdded, Refusal> {
         let pair = entry.pair;
         let named = |text: String| format!("eam add {} {}: {text}", eam::short4(pair.ipv4()), eam::short6(pair.ipv6()));
+        self.expect_revision(ask, &named)?;
         self.table.admit(&pair).map_err(|text| refusal(Code::Conflict, named(text)))?;
-        let most = self.config.dataplane.max_eams;
-        if self.table.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
-            let text = format!("the table is full: it was made for dataplane.max_eams = {most} entries");
-            return Err(refusal(Code::Full, named(text)));
+        self.expect_room(1, 0).map_err(|text| refusal(Code::Full, named(text)))?;
+        if let Some(text) = self.forbidden(&pair) {
+            return Err(refusal(Code::Conflict, named(text)));
         }
-        let mut warnings = self.config.doubts(&self.table, &pair);
-        warnings.extend(self.own_address_within(&pair));
-        self.dataplane
-            .insert_eam(&dataplane_eam(&self.config, &pair))
-            .map_err(|error| refusal(Code::Failed, named(error.to_string())))?;
-        if let Err(StoreError(text)) = self.store.insert(&entry) {
-            if let Err(error) = self.dataplane.remove_eam(&dataplane_eam(&self.config, &pair)) {
-                error!("the refused entry {pair} is still in force: {error}");
-            }
-            return Err(refusal(Code::Failed, named(format!("the entry cannot be kept: {text}"))));
-        }
-        info!("EAM {entry} added by {author}");
-        for warning in &warnings {
-            warn!("{warning}");
-        }
-        let added = api::EamAdded { entry: api::Eam::from(&entry), warnings };
-        self.table.insert(entry).map_err(|text| refusal(Code::Conflict, named(text)))?;
-        Ok(added)
+        let warnings = self.config.doubts(&self.table, &pair);
+        let difference = Difference { added: vec![entry], ..Difference::default() };
+        let revision = self.change("add", ask, &difference).map_err(|text| refusal(Code::Failed, named(text)))?;
+        info!("EAM {} added by {} (revision {revision})", difference.added[0], ask.author);
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        Ok(api::EamAdded { revision, entry: api::Eam::from(&difference.added[0]), warnings })
     }
 
-    pub(super) fn remove(&mut self, prefix: Prefix, author: &str) -> Result<api::Eam, Refusal> {
+    pub(super) fn remove(&mut self, prefix: Prefix, ask: &Ask) -> Result<api::EamDeleted, Refusal> {
         let (text, found) = match prefix {
             Prefix::Ipv4(net) => (eam::short4(net), self.table.get_ipv4(net)),
             Prefix::Ipv6(net) => (eam::short6(net), self.table.get_ipv6(net)),
         };
+        let named = |more: String| format!("eam del {text}: {more}");
+        self.expect_revision(ask, &named)?;
         let Some(entry) = found.cloned() else {
             let around = match prefix {
                 Prefix::Ipv4(net) => self.table.covering_ipv4(net).next(),
                 Prefix::Ipv6(net) => self.table.covering_ipv6(net).next(),
             };
             let hint = around.map_or_else(String::new, |entry| format!("; it lies within the entry {entry}"));
-            return Err(refusal(Code::NotFound, format!("eam del {text}: no entry has this prefix{hint}")));
+            return Err(refusal(Code::NotFound, named(format!("no entry has this prefix{hint}"))));
         };
         if entry.origin == Origin::Static {
-            let sentence = format!(
-                "eam del {text}: {entry} is a static entry: remove it from {} and restart the daemon",
-                self.config_path.display()
-            );
-            return Err(refusal(Code::Conflict, sentence));
+            let file = self.config_path.display();
+            let sentence = format!("{entry} is a static entry: remove it from {file} and restart the daemon");
+            return Err(refusal(Code::Conflict, named(sentence)));
         }
-        self.store
-            .remove(&entry)
-            .map_err(|error| refusal(Code::Failed, format!("eam del {text}: the change cannot be kept: {error}")))?;
-        if let Err(error) = self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)) {
-            if let Err(StoreError(text)) = self.store.insert(&entry) {
-                error!("the entry {entry} is in force, but will be gone after a restart: {text}");
-            }
-            return Err(refusal(Code::Failed, format!("eam del {text}: {error}")));
-        }
-        self.table.remove(&entry.pair);
-        info!("EAM {entry} deleted by {author}");
-        Ok(api::Eam::from(&entry))
+        let difference = Difference { removed: vec![entry.clone()], ..Difference::default() };
+        let revision = self.change("del", ask, &difference).map_err(|text| refusal(Code::Failed, named(text)))?;
+        info!("EAM {entry} deleted by {} (revision {revision})", ask.author);
+        Ok(api::EamDeleted { revision, entry: api::Eam::from(&entry) })
     }
 
-    /// The machine's own addresses that an EAM covers: they stay with the machine.
+    /// Makes the dynamic entries those of a file, as one change.
+    pub(super) fn apply(&mut self, lines: Vec<Line>, dry_run: bool, ask: &Ask) -> Result<Applied, Refusal> {
+        let named = |text: String| format!("eam apply: {text}");
+        self.expect_revision(ask, &named)?;
+        let plan = Plan::new(&self.table, lines)
+            .map_err(|bad| refusal(Code::Conflict, named(format!("line {}: {}", bad.line, bad.text))))?;
+        for (entry, line) in plan.difference.added.iter().zip(&plan.lines) {
+            if let Some(text) = self.forbidden(&entry.pair) {
+                return Err(refusal(Code::Conflict, named(format!("line {line}: {text}"))));
+            }
+        }
+        let applied = self.change_all("apply", &plan.difference, dry_run, ask, &named)?;
+        Ok(Applied { unchanged: plan.unchanged, static_lines: plan.static_lines, ..applied })
+    }
+
+    /// Makes the dynamic entries what they were after a revision, as one change.
+    pub(super) fn roll_back(&mut self, revision: u64, dry_run: bool, ask: &Ask) -> Result<Applied, Refusal> {
+        let named = |text: String| format!("eam rollback {revision}: {text}");
+        self.expect_revision(ask, &named)?;
+        let failed = |error: crate::daemon::store::StoreError| refusal(Code::Failed, named(error.to_string()));
+        let (oldest, latest) = self.store.remembered().map_err(failed)?;
+        // What was before the oldest change is known, too.
+        let oldest = oldest.saturating_sub(1);
+        if !(oldest..=latest).contains(&revision) {
+            let text = format!("the history goes from revision {oldest} to {latest}");
+            return Err(refusal(Code::NotFound, named(text)));
+        }
+        let steps = self.store.since(revision).map_err(failed)?;
+        let difference = undo(&self.table, steps).map_err(|text| refusal(Code::Conflict, named(text)))?;
+        if let Some(text) = difference.added.iter().find_map(|entry| self.forbidden(&entry.pair)) {
+            return Err(refusal(Code::Conflict, named(text)));
+        }
+        self.change_all("rollback", &difference, dry_run, ask, &named)
+    }
+
+    fn change_all(
+        &mut self,
+        verb: &'static str,
+        difference: &Difference,
+        dry_run: bool,
+        ask: &Ask,
+        named: &dyn Fn(String) -> String,
+    ) -> Result<Applied, Refusal> {
+        self.expect_room(difference.added.len(), difference.removed.len())
+            .map_err(|text| refusal(Code::Full, named(text)))?;
+        let (changes, omitted) = difference.shown();
+        let mut applied = Applied {
+            revision: self.store.revision(),
+            dry_run,
+            added: difference.added.len() as u64,
+            removed: difference.removed.len() as u64,
+            changed: difference.changed.len() as u64,
+            changes,
+            omitted,
+            ..Applied::default()
+        };
+        if difference.is_empty() {
+            return Ok(applied);
+        }
+        if dry_run {
+            difference.reshape(&mut self.table);
+            applied.warnings = self.doubts(difference);
+            difference.inverse().reshape(&mut self.table);
+            return Ok(applied);
+        }
+        applied.revision = self.change(verb, ask, difference).map_err(|text| refusal(Code::Failed, named(text)))?;
+        applied.warnings = self.doubts(difference);
+        let Applied { revision, added, removed, changed, .. } = applied;
+        info!("{verb} by {}: {added} added, {removed} removed, {changed} changed (revision {revision})", ask.author);
+        Ok(applied)
+    }
+
+    /// The way of every change. Gives its revision, or why nothing has changed.
+    fn change(&mut self, verb: &'static str, ask: &Ask, difference: &Difference) -> Result<u64, String> {
+        crash::point("begun");
+        let begun = Instant::now();
+        let change = Change { verb, author: &ask.author, message: &ask.message, difference };
+        let revision = self.store.prepare(&change).map_err(|error| format!("the change cannot be kept: {error}"))?;
+        crash::point("written");
+        let written = begun.elapsed();
+        if let Err(error) = self.put_in_force(difference) {
+            self.store.abandon();
+            return Err(error);
+        }
+        crash::point("in-force");
+        let in_force = begun.elapsed() - written;
+        if let Err(error) = self.store.commit() {
+            if let Err(error) = self.put_in_force(&difference.inverse()) {
+                error!("a refused change is still in force, restart the daemon: {error}");
+            }
+            return Err(format!("the change cannot be kept: {error}"));
+        }
+        crash::point("acknowledged");
+        let durable = begun.elapsed() - written - in_force;
+        debug!("revision {revision}: written in {written:.1?}, in force in {in_force:.1?}, durable in {durable:.1?}");
+        Ok(revision)
+    }
+
+    /// Changes the table in memory and the data plane's, both or none. A single entry comes or goes in the table that is in
+    /// force; more of them come with a whole new program instance, so that no packet meets a mixture.
+    fn put_in_force(&mut self, difference: &Difference) -> Result<(), String> {
+        difference.reshape(&mut self.table);
+        let Difference { removed, added, .. } = difference;
+        let words = |error: DataPlaneError| error.to_string();
+        let outcome = match (&removed[..], &added[..]) {
+            ([], []) => Ok(()),
+            ([], [entry]) => self.dataplane.insert_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words),
+            ([entry], []) => self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words),
+            _ => self.swap().map_err(|error| format!("{error:#}")),
+        };
+        outcome.inspect_err(|_| difference.inverse().reshape(&mut self.table))
+    }
+
+    fn expect_revision(&self, ask: &Ask, named: &dyn Fn(String) -> String) -> Result<(), Refusal> {
+        let present = self.store.revision();
+        match ask.if_revision {
+            Some(expected) if expected != present => {
+                let text = format!("the table is at revision {present}, not {expected}: nothing is changed");
+                Err(refusal(Code::Stale, named(text)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn expect_room(&self, added: usize, removed: usize) -> Result<(), String> {
+        let most = self.config.dataplane.max_eams;
+        if self.table.len() + added <= usize::try_from(most).unwrap_or(usize::MAX).saturating_add(removed) {
+            return Ok(());
+        }
+        Err(match self.table.len() + added - removed {
+            one_too_many if added == 1 && removed == 0 => {
+                debug_assert!(one_too_many > 0);
+                format!("the table is full: it was made for dataplane.max_eams = {most} entries")
+            }
+            wanted => format!("{wanted} entries are too many: the table was made for dataplane.max_eams = {most}"),
+        })
+    }
+
+    /// Why an entry may not be added: the configuration or the machine forbids it.
+    fn forbidden(&self, pair: &Pair) -> Option<String> {
+        self.config.forbids(pair).or_else(|| self.own_address_within(pair))
+    }
+
+    /// What is doubtful about entries that are in the table.
+    fn doubts(&self, difference: &Difference) -> Vec<String> {
+        if !self.table.can_overlap() {
+            return Vec::new();
+        }
+        let doubts = difference.added.iter().flat_map(|entry| self.config.doubts(&self.table, &entry.pair));
+        doubts.take(MOST_WARNINGS).collect()
+    }
+
+    /// One of the machine's own addresses that an EAM covers: they stay with the machine.
     fn own_address_within(&self, pair: &Pair) -> Option<String> {
         let machine = self.machine.borrow();
         let (address, interface) = machine.addresses().find(|(address, _)| match address {
@@ -86,15 +231,41 @@ impl Relay {
         })?;
         Some(format!("{pair} covers {address}, the relay's own address on {interface}, which is never translated"))
     }
+
+    /// The entries that cover an address, longest first.
+    pub(super) fn find(&self, address: IpAddr) -> api::EamList {
+        let entries = match address {
+            IpAddr::V4(address) => self.table.covering_ipv4(address.into()).map(api::Eam::from).collect(),
+            IpAddr::V6(address) => self.table.covering_ipv6(address.into()).map(api::Eam::from).collect(),
+        };
+        api::EamList { revision: self.store.revision(), entries }
+    }
 }
 
-/// The static entries of the configuration and the dynamic ones of the store, as one table.
-pub(super) fn registry(config: &Config, store: &mut dyn Store) -> anyhow::Result<eam::Table> {
-    let mut table = eam::Table::default();
-    for entry in config.eams.iter().cloned().chain(store.entries()?) {
-        table.insert(entry).map_err(anyhow::Error::msg)?;
+/// The static entries of the configuration and the dynamic ones of the store, as one table. A dynamic entry that has become a
+/// static one stays in the store, and is there again when the configuration does not have it any more.
+pub(super) fn registry(config: &Config, store: &Store, dynamic: Vec<Entry>) -> anyhow::Result<eam::Table> {
+    let mut fixed = eam::Table::default();
+    for entry in &config.eams {
+        fixed.insert(entry.clone()).map_err(anyhow::Error::msg)?;
     }
-    Ok(table)
+    let mut all = Vec::with_capacity(config.eams.len() + dynamic.len());
+    for entry in dynamic {
+        let in_the_way = [fixed.get_ipv4(entry.pair.ipv4()), fixed.get_ipv6(entry.pair.ipv6())];
+        match in_the_way.into_iter().flatten().next() {
+            Some(other) if other.pair == entry.pair => info!("{entry} is static now"),
+            Some(other) => anyhow::bail!(
+                "the static entry {other} has a prefix of the dynamic entry {entry} (revision {} of the store): take the \
+                 static entry out of the configuration, or start without it and delete the dynamic one with `xlat-ctl eam \
+                 del {}`",
+                store.revision(),
+                eam::short4(entry.pair.ipv4()),
+            ),
+            None => all.push(entry),
+        }
+    }
+    all.extend(config.eams.iter().cloned());
+    eam::Table::from_entries(all).map_err(anyhow::Error::msg)
 }
 
 fn dataplane_eam(config: &Config, pair: &Pair) -> dataplane::Eam {

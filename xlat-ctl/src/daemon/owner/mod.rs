@@ -2,6 +2,7 @@
 //! ever meet: what a request finds is what the request before it left.
 
 mod canary;
+mod difference;
 mod eams;
 mod relay;
 mod status;
@@ -16,11 +17,12 @@ use xlat_common::counters::Counters;
 
 pub(super) use self::relay::Kernel;
 use self::relay::Relay;
-use super::store::Store;
+use super::{author::Author, store::Reader};
 use crate::{
     api::{self, Code, Lookup, Status},
     config::{Config, OnEnd},
     eam::Entry,
+    eam_file::Line,
     netlink::Machine,
 };
 
@@ -41,16 +43,29 @@ enum Request {
     Status(Reply<Status>),
     Counters(Reply<Result<Counters, Refusal>>),
     Lookup(IpAddr, Reply<Lookup>),
-    List(Reply<Vec<api::Eam>>),
+    List(Reply<(u64, Vec<Entry>)>),
+    Find(IpAddr, Reply<api::EamList>),
     Add {
         entry: Entry,
-        author: String,
+        ask: Ask,
         reply: Reply<Result<api::EamAdded, Refusal>>,
     },
     Remove {
         prefix: Prefix,
-        author: String,
-        reply: Reply<Result<api::Eam, Refusal>>,
+        ask: Ask,
+        reply: Reply<Result<api::EamDeleted, Refusal>>,
+    },
+    Apply {
+        lines: Vec<Line>,
+        dry_run: bool,
+        ask: Ask,
+        reply: Reply<Result<api::Applied, Refusal>>,
+    },
+    RollBack {
+        revision: u64,
+        dry_run: bool,
+        ask: Ask,
+        reply: Reply<Result<api::Applied, Refusal>>,
     },
     /// The machine changed: look at the latest snapshot.
     Machine,
@@ -72,6 +87,16 @@ pub(super) enum Ending {
     Failure,
 }
 
+/// Who asks for a change, and on what condition.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ask {
+    pub(super) author: Author,
+    /// The author's words about it.
+    pub(super) message: String,
+    /// Only if the table is at this revision.
+    pub(super) if_revision: Option<u64>,
+}
+
 /// A prefix of either family that names an entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Prefix {
@@ -79,11 +104,23 @@ pub(super) enum Prefix {
     Ipv6(ipnet::Ipv6Net),
 }
 
+impl Prefix {
+    /// Where the store keeps it, and how.
+    pub(super) fn column(self) -> (&'static str, String) {
+        match self {
+            Self::Ipv4(net) => ("ipv4", net.to_string()),
+            Self::Ipv6(net) => ("ipv6", net.to_string()),
+        }
+    }
+}
+
 /// The way to the owner.
 #[derive(Clone)]
 pub(super) struct Owner {
     requests: mpsc::Sender<Request>,
     started: Instant,
+    /// The history, which is read without the owner. `None` in tests.
+    history: Option<Reader>,
 }
 
 impl Owner {
@@ -94,7 +131,6 @@ impl Owner {
         config: Config,
         config_path: PathBuf,
         machine: watch::Receiver<Arc<Machine>>,
-        store: Box<dyn Store>,
         kernel: Kernel,
     ) -> anyhow::Result<(Self, oneshot::Receiver<()>)> {
         let started = Instant::now();
@@ -106,10 +142,10 @@ impl Owner {
             // The data plane's log reader is a task of the runtime.
             let _runtime = runtime.enter();
             let _alive = alive;
-            match Relay::load(config, config_path, machine, store, kernel, started) {
+            match Relay::load(config, config_path, machine, kernel, started) {
                 Ok(relay) => {
                     // The other side waits until this arrives.
-                    let _ = ready.send(Ok(()));
+                    let _ = ready.send(Ok(relay.history()));
                     relay.serve(queue);
                 }
                 Err(error) => {
@@ -117,14 +153,14 @@ impl Owner {
                 }
             }
         })?;
-        loaded.await.map_err(|_| anyhow::anyhow!("the data plane's thread ended while loading"))??;
-        Ok((Self { requests, started }, ended))
+        let loaded = loaded.await.map_err(|_| anyhow::anyhow!("the data plane's thread ended while loading"))?;
+        Ok((Self { requests, started, history: Some(loaded?) }, ended))
     }
 
     /// An owner that answers nothing, for tests of what does not get as far.
     #[cfg(test)]
     pub(super) fn without_data_plane() -> Self {
-        Self { requests: mpsc::channel(1).0, started: Instant::now() }
+        Self { requests: mpsc::channel(1).0, started: Instant::now(), history: None }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Refusal> {
@@ -150,16 +186,34 @@ impl Owner {
         self.ask(|reply| Request::Lookup(address, reply)).await
     }
 
-    pub(super) async fn list(&self) -> Result<Vec<api::Eam>, Refusal> {
+    /// The revision and the entries, in the order of their IPv4 prefixes.
+    pub(super) async fn list(&self) -> Result<(u64, Vec<Entry>), Refusal> {
         self.ask(Request::List).await
     }
 
-    pub(super) async fn add(&self, entry: Entry, author: String) -> Result<api::EamAdded, Refusal> {
-        self.ask(|reply| Request::Add { entry, author, reply }).await?
+    pub(super) async fn find(&self, address: IpAddr) -> Result<api::EamList, Refusal> {
+        self.ask(|reply| Request::Find(address, reply)).await
     }
 
-    pub(super) async fn remove(&self, prefix: Prefix, author: String) -> Result<api::Eam, Refusal> {
-        self.ask(|reply| Request::Remove { prefix, author, reply }).await?
+    pub(super) async fn add(&self, entry: Entry, ask: Ask) -> Result<api::EamAdded, Refusal> {
+        self.ask(|reply| Request::Add { entry, ask, reply }).await?
+    }
+
+    pub(super) async fn remove(&self, prefix: Prefix, ask: Ask) -> Result<api::EamDeleted, Refusal> {
+        self.ask(|reply| Request::Remove { prefix, ask, reply }).await?
+    }
+
+    pub(super) async fn apply(&self, lines: Vec<Line>, dry_run: bool, ask: Ask) -> Result<api::Applied, Refusal> {
+        self.ask(|reply| Request::Apply { lines, dry_run, ask, reply }).await?
+    }
+
+    pub(super) async fn roll_back(&self, revision: u64, dry_run: bool, ask: Ask) -> Result<api::Applied, Refusal> {
+        self.ask(|reply| Request::RollBack { revision, dry_run, ask, reply }).await?
+    }
+
+    /// The history, to be read on a thread that may wait.
+    pub(super) fn history(&self) -> Result<Reader, Refusal> {
+        self.history.clone().ok_or_else(|| refusal(Code::Failed, "the daemon has no store"))
     }
 
     /// Tells the owner that there is a new snapshot of the machine.

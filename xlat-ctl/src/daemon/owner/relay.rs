@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
+    thread,
     time::Instant,
 };
 
@@ -17,11 +18,14 @@ use super::{
     status::{mode_name, waiting_sentence},
 };
 use crate::{
-    api::{self, Code},
+    api::Code,
     config::{self, Checked, Config, OnEnd, Pattern},
-    daemon::{lookup::Rules, store::Store},
+    daemon::{
+        lookup::Rules,
+        store::{Claim, Reader, Store},
+    },
     dataplane::{self, DataPlane, DataPlaneError, LoadOptions, Pins, Ways, XdpMode},
-    eam::{self, Origin},
+    eam,
     netlink::{self, Machine},
 };
 
@@ -37,7 +41,7 @@ pub(super) struct Relay {
     pub(super) config_path: PathBuf,
     pub(super) dataplane: DataPlane,
     pub(super) table: eam::Table,
-    pub(super) store: Box<dyn Store>,
+    pub(super) store: Store,
     pub(super) machine: watch::Receiver<Arc<Machine>>,
     /// By ifindex.
     pub(super) links: BTreeMap<u32, Link>,
@@ -63,8 +67,8 @@ impl canary::Subject for DataPlane {
     }
 }
 
-/// A new program instance, filled, tried with canaries, attached nowhere.
-fn instance(config: &Config, table: &eam::Table, kernel: &Kernel, machine: &Machine) -> anyhow::Result<DataPlane> {
+/// A new program instance, empty, attached nowhere.
+fn load_program(config: &Config, kernel: &Kernel) -> Result<DataPlane, DataPlaneError> {
     let settings = Settings::from(config);
     let options = LoadOptions {
         max_eams: config.dataplane.max_eams,
@@ -73,7 +77,16 @@ fn instance(config: &Config, table: &eam::Table, kernel: &Kernel, machine: &Mach
         ways: Some(kernel.ways.clone()),
         ..LoadOptions::default()
     };
-    let mut dataplane = DataPlane::load(&settings, &options)?;
+    DataPlane::load(&settings, &options)
+}
+
+/// A program instance with its table filled, tried with canaries. One that fails is thrown away.
+fn filled(
+    mut dataplane: DataPlane,
+    config: &Config,
+    table: &eam::Table,
+    machine: &Machine,
+) -> anyhow::Result<DataPlane> {
     match fill(&mut dataplane, config, table, machine) {
         Ok(canaries) => {
             debug!("a new program instance has translated {canaries} canaries rightly");
@@ -105,14 +118,37 @@ impl Relay {
         config: Config,
         config_path: PathBuf,
         mut machine: watch::Receiver<Arc<Machine>>,
-        mut store: Box<dyn Store>,
         kernel: Kernel,
         started: Instant,
     ) -> anyhow::Result<Self> {
-        let table = eams::registry(&config, store.as_mut())?;
+        // Before anything of the machine is touched.
+        let claim = Claim::new(&config.state.directory)?;
+        // The table is read while the kernel looks at the program: both take their time.
+        let (opened, loaded) = thread::scope(|scope| {
+            let opening = scope.spawn(|| open_table(claim, &config));
+            let loaded = load_program(&config, &kernel);
+            let ended = || Err(anyhow::anyhow!("the thread that opens the store has ended"));
+            (opening.join().unwrap_or_else(|_| ended()), loaded)
+        });
         let snapshot = Arc::clone(&machine.borrow_and_update());
-        let dataplane = instance(&config, &table, &kernel, &snapshot)?;
-        info!("table filled: {} static and {} dynamic entries", config.eams.len(), table.len() - config.eams.len());
+        let ((store, table), dataplane) = match (opened, loaded) {
+            (Ok(opened), Ok(dataplane)) => (opened, dataplane),
+            (Err(error), Ok(dataplane)) => {
+                dataplane.discard();
+                return Err(error);
+            }
+            (_, Err(error)) => return Err(error.into()),
+        };
+        debug!("program loaded {:.1?} after the start", started.elapsed());
+        let dataplane = filled(dataplane, &config, &table, &snapshot)?;
+        debug!("table filled {:.1?} after the start", started.elapsed());
+        info!(
+            "table filled: {} static and {} dynamic entries, revision {}",
+            config.eams.len(),
+            table.len() - config.eams.len(),
+            store.revision()
+        );
+        store.back_up();
         let mut relay = Self {
             config,
             config_path,
@@ -136,38 +172,33 @@ impl Relay {
     /// the old one. Gives what is doubtful in the file.
     fn reload(&mut self) -> Result<Vec<String>, Refusal> {
         let refused = |text: String| refusal(Code::Invalid, format!("reload: {text}; nothing is changed"));
-        let Checked { config, warnings } =
+        let Checked { config, warnings, .. } =
             config::load(&self.config_path).map_err(|error| refused(error.to_string()))?;
         if let Some(key) = self.config.needs_restart(&config) {
             return Err(refused(format!("{key} cannot be changed without a restart")));
         }
         let config = Config { control: self.config.control.clone(), ..config };
-        let table = self.with_static_entries_of(&config).map_err(refused)?;
-        let snapshot = Arc::clone(&self.machine.borrow_and_update());
-        self.replace(config, table, &snapshot).map_err(|error| refusal(Code::Failed, format!("reload: {error:#}")))?;
+        let dynamic = self.store.entries().map_err(|error| refused(error.to_string()))?;
+        let table = eams::registry(&config, &self.store, dynamic).map_err(|error| refused(error.to_string()))?;
+        let before = (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.table, table));
+        if let Err(error) = self.swap() {
+            (self.config, self.table) = before;
+            return Err(refusal(Code::Failed, format!("reload: {error:#}; nothing is changed")));
+        }
         info!("{} is reloaded", self.config_path.display());
         let place = |warning: &config::Problem| config::place(&self.config_path, warning);
         Ok(warnings.iter().map(place).collect())
     }
 
-    /// The dynamic entries of the table with the static ones of another configuration.
-    fn with_static_entries_of(&self, config: &Config) -> Result<eam::Table, String> {
-        let mut table = eam::Table::default();
-        let dynamic = self.table.iter().filter(|entry| entry.origin == Origin::Dynamic);
-        for entry in config.eams.iter().chain(dynamic) {
-            table.insert(entry.clone()).map_err(|text| format!("{entry}: {text}"))?;
-        }
-        Ok(table)
-    }
-
-    /// Puts a new program instance in the place of the one in force. Where anything fails, the old one stays.
-    pub(super) fn replace(&mut self, config: Config, table: eam::Table, machine: &Machine) -> anyhow::Result<()> {
-        let dataplane = instance(&config, &table, &self.kernel, machine)?;
+    /// Puts a new program instance, made of the configuration and the table as they are, in the place of the one in force: no
+    /// packet meets a mixture of the two. Where anything fails, the old one stays.
+    pub(super) fn swap(&mut self) -> anyhow::Result<()> {
+        let machine = Arc::clone(&self.machine.borrow());
+        let dataplane = filled(load_program(&self.config, &self.kernel)?, &self.config, &self.table, &machine)?;
         let old = std::mem::replace(&mut self.dataplane, dataplane);
-        (self.config, self.table) = (config, table);
         self.links.clear();
-        self.follow(machine, true);
-        self.finish_take_over(machine);
+        self.follow(&machine, true);
+        self.finish_take_over(&machine);
         drop(old);
         Ok(())
     }
@@ -237,9 +268,16 @@ impl Relay {
                     drop(reply.send(self.dataplane.counters().map_err(failed)));
                 }
                 Request::Lookup(address, reply) => drop(reply.send(self.look_up(address))),
-                Request::List(reply) => drop(reply.send(self.table.iter().map(api::Eam::from).collect())),
-                Request::Add { entry, author, reply } => drop(reply.send(self.add(entry, &author))),
-                Request::Remove { prefix, author, reply } => drop(reply.send(self.remove(prefix, &author))),
+                Request::List(reply) => {
+                    drop(reply.send((self.store.revision(), self.table.iter().cloned().collect())));
+                }
+                Request::Find(address, reply) => drop(reply.send(self.find(address))),
+                Request::Add { entry, ask, reply } => drop(reply.send(self.add(entry, &ask))),
+                Request::Remove { prefix, ask, reply } => drop(reply.send(self.remove(prefix, &ask))),
+                Request::Apply { lines, dry_run, ask, reply } => drop(reply.send(self.apply(lines, dry_run, &ask))),
+                Request::RollBack { revision, dry_run, ask, reply } => {
+                    drop(reply.send(self.roll_back(revision, dry_run, &ask)));
+                }
                 Request::Machine => self.machine_changed(),
                 Request::Retry => {
                     self.look_for_losses();
@@ -254,6 +292,11 @@ impl Relay {
             }
         }
         self.end(Ending::Failure);
+    }
+
+    /// The history of the table, to be read without the relay.
+    pub(super) fn history(&self) -> Reader {
+        self.store.reader()
     }
 
     fn machine_changed(&mut self) {
@@ -360,4 +403,14 @@ impl Relay {
             }
         }
     }
+}
+
+/// Opens the store, and makes the table of it and the configuration.
+fn open_table(claim: Claim, config: &Config) -> anyhow::Result<(Store, eam::Table)> {
+    let begun = Instant::now();
+    let (store, dynamic) = Store::open(claim, config.state.history)?;
+    let read = begun.elapsed();
+    let table = eams::registry(config, &store, dynamic)?;
+    debug!("store read in {read:.1?}, table made in {:.1?}", begun.elapsed() - read);
+    Ok((store, table))
 }

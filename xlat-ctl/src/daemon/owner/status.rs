@@ -44,6 +44,7 @@ impl Relay {
                 memory_bytes: program.memory.into(),
             },
             table: api::TableStatus {
+                revision: self.store.revision(),
                 entries,
                 static_entries,
                 dynamic_entries: entries - static_entries,

@@ -1,5 +1,7 @@
 //! The control socket's and the metrics page's server: bounded in connections, in time and in what it reads.
 
+mod eams;
+
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
@@ -18,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, UnixListener},
     sync::Semaphore,
     time::{sleep, timeout},
 };
@@ -29,14 +31,13 @@ use xlat_common::{
     reason::DropReason,
 };
 
+use self::eams::{eam_add, eam_apply, eam_del, eam_find, eam_history, eam_list, eam_rollback, eam_show};
 use super::{
+    author::Author,
     metrics,
-    owner::{Owner, Prefix, Refusal, refusal},
+    owner::{Owner, Refusal, refusal},
 };
-use crate::{
-    api::{self, Code},
-    eam::{self, Entry, Origin, Pair},
-};
+use crate::api::{self, Code};
 
 /// Most clients at a time on the control socket: so many that some that stall delay nobody.
 const MAX_CONTROL: usize = 256;
@@ -48,26 +49,10 @@ const MAX_BODY: usize = 64 * 1024;
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A request's body must be there in this time.
 const BODY_TIME: Duration = Duration::from_secs(5);
-/// A connection is closed after this time, whatever it does.
-const CONNECTION_TIME: Duration = Duration::from_secs(60);
+/// A connection is closed after this time, whatever it does: longer than a client waits for a file to be applied.
+const CONNECTION_TIME: Duration = Duration::from_secs(150);
 /// How long no connection is accepted after accepting one failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Who is at the other end of the control socket.
-#[derive(Clone, Debug)]
-struct Author(String);
-
-impl Author {
-    fn of(stream: &UnixStream) -> Self {
-        match stream.peer_cred() {
-            Ok(peer) => {
-                let pid = peer.pid().map_or_else(String::new, |pid| format!(", pid {pid}"));
-                Self(format!("uid {}{pid}", peer.uid()))
-            }
-            Err(_) => Self("an unknown user".to_owned()),
-        }
-    }
-}
 
 /// Serves the control socket until the task is dropped.
 pub(super) async fn serve_control(listener: UnixListener, owner: Owner) {
@@ -141,7 +126,11 @@ fn control(owner: Owner) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/stats", get(stats))
         .route("/v1/lookup", get(lookup))
-        .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del))
+        .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del).put(eam_apply))
+        .route("/v1/eam/find", get(eam_find))
+        .route("/v1/eam/rollback", post(eam_rollback))
+        .route("/v1/eam/history", get(eam_history))
+        .route("/v1/eam/history/{revision}", get(eam_show))
         .fallback(async || refusal(Code::NotFound, "there is no such call: the versions of xlat-ctl and daemon differ"))
         .method_not_allowed_fallback(async |method: Method| {
             refusal(Code::Invalid, format!("this call cannot be made with {method}"))
@@ -162,6 +151,7 @@ impl IntoResponse for Refusal {
             Code::Invalid => StatusCode::BAD_REQUEST,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Conflict => StatusCode::CONFLICT,
+            Code::Stale => StatusCode::PRECONDITION_FAILED,
             Code::Full => StatusCode::INSUFFICIENT_STORAGE,
             Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -202,24 +192,6 @@ async fn lookup(
     owner.lookup(address).await.map(Json)
 }
 
-async fn eam_list(State(owner): State<Owner>) -> Result<Json<api::EamList>, Refusal> {
-    owner.list().await.map(|entries| Json(api::EamList { entries }))
-}
-
-async fn eam_add(
-    State(owner): State<Owner>,
-    Extension(Author(author)): Extension<Author>,
-    request: Request<Body>,
-) -> Result<(StatusCode, Json<api::EamAdded>), Refusal> {
-    let body = read(request).await?;
-    let add: api::EamAdd = serde_json::from_slice(&body)
-        .map_err(|error| refusal(Code::Invalid, format!("the request's body cannot be read: {error}")))?;
-    let entry =
-        entry_of(&add).map_err(|text| refusal(Code::Invalid, format!("eam add {} {}: {text}", add.ipv4, add.ipv6)))?;
-    let added = owner.add(entry, author).await?;
-    Ok((StatusCode::CREATED, Json(added)))
-}
-
 /// Reads a request's body, bounded in length and time.
 async fn read(request: Request<Body>) -> Result<Bytes, Refusal> {
     use axum::extract::FromRequest;
@@ -233,38 +205,6 @@ async fn read(request: Request<Body>) -> Result<Bytes, Refusal> {
             Err(refusal(Code::Timeout, format!("the request's body did not arrive in {} seconds", BODY_TIME.as_secs())))
         }
     }
-}
-
-fn entry_of(add: &api::EamAdd) -> Result<Entry, String> {
-    let ipv4 = eam::parse_ipv4(&add.ipv4).map_err(|error| error.to_string())?;
-    let ipv6 = eam::parse_ipv6(&add.ipv6).map_err(|error| error.to_string())?;
-    eam::check_comment(&add.comment)?;
-    Ok(Entry { pair: Pair::new(ipv4, ipv6)?, comment: add.comment.clone(), origin: Origin::Dynamic })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EamQuery {
-    prefix: String,
-}
-
-async fn eam_del(
-    State(owner): State<Owner>,
-    Extension(Author(author)): Extension<Author>,
-    query: Result<Query<EamQuery>, QueryRejection>,
-) -> Result<Json<api::Eam>, Refusal> {
-    let Query(query) = query?;
-    let prefix = parse_prefix(&query.prefix).map_err(|text| refusal(Code::Invalid, format!("eam del: {text}")))?;
-    owner.remove(prefix, author).await.map(Json)
-}
-
-fn parse_prefix(text: &str) -> Result<Prefix, String> {
-    let prefix = if text.contains(':') {
-        eam::parse_ipv6(text).map(Prefix::Ipv6)
-    } else {
-        eam::parse_ipv4(text).map(Prefix::Ipv4)
-    };
-    prefix.map_err(|error| error.to_string())
 }
 
 async fn metrics_page(State(owner): State<Owner>) -> Response {
@@ -320,7 +260,7 @@ mod tests {
     /// What a client hears that says exactly `request` and then waits; and after how many seconds the connection ends.
     async fn exchange(request: &str) -> (String, u64) {
         let (mut client, server) = duplex(256 * 1024);
-        let router = control(Owner::without_data_plane()).layer(Extension(Author("a test".to_owned())));
+        let router = control(Owner::without_data_plane()).layer(Extension(Author::default()));
         let serving = tokio::spawn(serve(server, router));
         let start = tokio::time::Instant::now();
         client.write_all(request.as_bytes()).await.unwrap();
@@ -334,7 +274,8 @@ mod tests {
     async fn refuses_in_json_what_it_cannot_read() {
         for (request, code, sentence) in [
             ("GET /v1/nothing", "404", "there is no such call"),
-            ("PUT /v1/eam", "400", "this call cannot be made with PUT"),
+            ("PATCH /v1/eam", "400", "this call cannot be made with PATCH"),
+            ("GET /v1/eam/history/x", "400", "this is not a revision's number"),
             ("GET /v1/lookup", "400", "missing field `address`"),
             ("GET /v1/lookup?address=www", "400", "lookup www: this is not an IPv4 or IPv6 address"),
             ("DELETE /v1/eam?prefix=192.0.2.1/24", "400", "has host bits set"),
@@ -376,6 +317,49 @@ mod tests {
         ] {
             let (_, seconds) = exchange(request).await;
             assert!(seconds <= limit.as_secs() + 1, "{request:?} held the connection for {seconds} seconds");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refuses_files_and_changes_that_are_wrong() {
+        let call = |line: &str, body: &str| {
+            format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        };
+        let too_large = format!("PUT /v1/eam HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", api::MAX_FILE + 1);
+        for (request, code, sentence) in [
+            (call("PUT /v1/eam?format=xml", ""), "400", "`xml` is not a format"),
+            (call("PUT /v1/eam?force=true", ""), "400", "unknown field `force`"),
+            (call("PUT /v1/eam", "www"), "400", "eam apply: line 1: "),
+            (call("PUT /v1/eam?message=a%0Ab", ""), "400", "the message is not one line"),
+            (call("POST /v1/eam/rollback", "{}"), "400", "missing field `revision`"),
+            (call("GET /v1/eam/history?entry=www", ""), "400", "is not an IPv4 address or prefix"),
+            (call("GET /v1/eam/find?address=192.0.2.0/24", ""), "400", "this is not an IPv4 or IPv6 address"),
+            (too_large, "413", "the file is longer than 256 MiB"),
+        ] {
+            let (answer, _) = exchange(&request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{request}: {answer}");
+            assert!(answer.contains(sentence), "{request}: {answer}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_body_is_taken_that_does_not_say_an_entry(
+            body in r#"\{("(ipv4|ipv6|comment|if_revision|message|x)": ?("[0-9a-f.:/]{0,12}"|[0-9]{1,3}|null|\[\]),? ?){0,4}\}?|[ -~]{0,40}"#,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+            for call in ["POST /v1/eam", "POST /v1/eam/rollback", "PUT /v1/eam"] {
+                let request = format!(
+                    "{call} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let (answer, _) = runtime.block_on(exchange(&request));
+                // Nobody is there to do it: what can be read fails, the rest is refused.
+                proptest::prop_assert!(answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.1 500 "), "{answer}");
+                let failure: api::Failure = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+                proptest::prop_assert!(!failure.error.message.is_empty());
+            }
         }
     }
 }

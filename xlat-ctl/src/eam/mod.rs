@@ -1,13 +1,15 @@
 //! Explicit address mappings (RFC 7757) as operators write them: reading, judging, and the table in which overlaps show.
 
+mod table;
+
 use std::{
-    collections::BTreeMap,
     fmt,
     net::{Ipv4Addr, Ipv6Addr},
 };
 
+pub use self::table::Table;
 use ipnet::{Ipv4Net, Ipv6Net};
-use xlat_common::{address, mapping, table};
+use xlat_common::{address, mapping, table as rule_book};
 
 /// Longest comment of an entry, in bytes.
 pub const MAX_COMMENT: usize = 256;
@@ -84,10 +86,9 @@ pub fn parse_ipv4(text: &str) -> Result<Ipv4Net, PrefixError> {
     let not_a_prefix =
         || PrefixError::NotAPrefix { text: text.to_owned(), family: "IPv4", example: "192.0.2.1, 192.0.2.0/24" };
     let (address, len) = split(text).ok_or_else(not_a_prefix)?;
-    if address.parse::<Ipv6Addr>().is_ok() {
-        return Err(PrefixError::OtherFamily { text: text.to_owned(), found: "IPv6", family: "IPv4" });
-    }
-    let address: Ipv4Addr = address.parse().map_err(|_| not_a_prefix())?;
+    let other_family = || PrefixError::OtherFamily { text: text.to_owned(), found: "IPv6", family: "IPv4" };
+    let refuse = |_| if address.parse::<Ipv6Addr>().is_ok() { other_family() } else { not_a_prefix() };
+    let address: Ipv4Addr = address.parse().map_err(refuse)?;
     let length = || PrefixError::Length { text: text.to_owned(), family: "IPv4", greatest: 32 };
     let len = u8::try_from(len.unwrap_or(32)).map_err(|_| length())?;
     let net = Ipv4Net::new(address, len).map_err(|_| length())?;
@@ -106,10 +107,9 @@ pub fn parse_ipv6(text: &str) -> Result<Ipv6Net, PrefixError> {
     let not_a_prefix =
         || PrefixError::NotAPrefix { text: text.to_owned(), family: "IPv6", example: "2001:db8::1, 2001:db8::/64" };
     let (address, len) = split(text).ok_or_else(not_a_prefix)?;
-    if address.parse::<Ipv4Addr>().is_ok() {
-        return Err(PrefixError::OtherFamily { text: text.to_owned(), found: "IPv4", family: "IPv6" });
-    }
-    let address: Ipv6Addr = address.parse().map_err(|_| not_a_prefix())?;
+    let other_family = || PrefixError::OtherFamily { text: text.to_owned(), found: "IPv4", family: "IPv6" };
+    let refuse = |_| if address.parse::<Ipv4Addr>().is_ok() { other_family() } else { not_a_prefix() };
+    let address: Ipv6Addr = address.parse().map_err(refuse)?;
     let length = || PrefixError::Length { text: text.to_owned(), family: "IPv6", greatest: 128 };
     let len = u8::try_from(len.unwrap_or(128)).map_err(|_| length())?;
     let net = Ipv6Net::new(address, len).map_err(|_| length())?;
@@ -120,28 +120,32 @@ pub fn parse_ipv6(text: &str) -> Result<Ipv6Net, PrefixError> {
     Ok(net)
 }
 
-/// A range of addresses from which and to which nothing may be sent, with its name.
-macro_rules! illegal {
-    ($family:ty, $($prefix:literal $name:literal),+ $(,)?) => {
-        [$(($prefix.parse::<$family>().expect("a constant prefix"), $name)),+]
-    };
-}
+/// Ranges from which and to which nothing may be sent, with their names.
+const ILLEGAL4: [(Ipv4Net, &str); 5] = [
+    (Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8), "this network (0.0.0.0/8)"),
+    (Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8), "loopback (127.0.0.0/8)"),
+    (Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16), "link-local (169.254.0.0/16)"),
+    (Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4), "multicast (224.0.0.0/4)"),
+    (Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4), "reserved or broadcast (240.0.0.0/4)"),
+];
+/// The same for IPv6.
+const ILLEGAL6: [(Ipv6Net, &str); 4] = [
+    (Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128), "the unspecified address (::)"),
+    (Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128), "loopback (::1)"),
+    (Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10), "link-local (fe80::/10)"),
+    (Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8), "multicast (ff00::/8)"),
+];
 
 /// The name of the illegal range that holds all of `net`: loopback, link-local, multicast and so on.
 #[must_use]
 pub fn illegal_ipv4(net: Ipv4Net) -> Option<&'static str> {
-    let ranges = illegal!(Ipv4Net, "0.0.0.0/8" "this network (0.0.0.0/8)", "127.0.0.0/8" "loopback (127.0.0.0/8)",
-        "169.254.0.0/16" "link-local (169.254.0.0/16)", "224.0.0.0/4" "multicast (224.0.0.0/4)",
-        "240.0.0.0/4" "reserved or broadcast (240.0.0.0/4)");
-    ranges.into_iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| name)
+    ILLEGAL4.iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| *name)
 }
 
 /// The name of the illegal range that holds all of `net`: unspecified, loopback, link-local, multicast.
 #[must_use]
 pub fn illegal_ipv6(net: Ipv6Net) -> Option<&'static str> {
-    let ranges = illegal!(Ipv6Net, "::/128" "the unspecified address (::)", "::1/128" "loopback (::1)",
-        "fe80::/10" "link-local (fe80::/10)", "ff00::/8" "multicast (ff00::/8)");
-    ranges.into_iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| name)
+    ILLEGAL6.iter().find(|(range, _)| range.contains(&net)).map(|(_, name)| *name)
 }
 
 /// One IPv4 prefix and one IPv6 prefix that may stand for each other.
@@ -206,13 +210,13 @@ impl Pair {
         self.ipv6
     }
 
-    fn rule(&self) -> table::Entry {
-        table::Entry {
+    fn rule(&self) -> rule_book::Entry {
+        rule_book::Entry {
             ipv4: self.ipv4.addr().to_bits(),
             len: 0,
             eam_len4: self.ipv4.prefix_len(),
             eam_len6: self.ipv6.prefix_len(),
-            flags: table::Entry::EAM,
+            flags: rule_book::Entry::EAM,
             ipv6: self.ipv6.addr().into(),
             next_hop: 0,
         }
@@ -276,169 +280,9 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The entries, found by either prefix.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    by_ipv4: BTreeMap<(u32, u8), Entry>,
-    by_ipv6: BTreeMap<(u128, u8), (u32, u8)>,
-}
-
-fn key4(net: Ipv4Net) -> (u32, u8) {
-    (net.network().to_bits(), net.prefix_len())
-}
-
-fn key6(net: Ipv6Net) -> (u128, u8) {
-    (net.network().to_bits(), net.prefix_len())
-}
-
-impl Table {
-    /// Number of entries.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_ipv4.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_ipv4.is_empty()
-    }
-
-    /// The entries in the order of their IPv4 prefixes.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.by_ipv4.values()
-    }
-
-    /// The entry with exactly this IPv4 prefix.
-    #[must_use]
-    pub fn get_ipv4(&self, net: Ipv4Net) -> Option<&Entry> {
-        self.by_ipv4.get(&key4(net))
-    }
-
-    /// The entry with exactly this IPv6 prefix.
-    #[must_use]
-    pub fn get_ipv6(&self, net: Ipv6Net) -> Option<&Entry> {
-        self.by_ipv4.get(self.by_ipv6.get(&key6(net))?)
-    }
-
-    /// The entries whose IPv4 prefix holds all of `net`, longest first, `net` itself included.
-    pub fn covering_ipv4(&self, net: Ipv4Net) -> impl Iterator<Item = &Entry> {
-        (0..=net.prefix_len())
-            .rev()
-            .filter_map(move |len| self.get_ipv4(Ipv4Net::new(net.addr(), len).expect("a shorter length is valid")))
-    }
-
-    /// The entries whose IPv6 prefix holds all of `net`, longest first, `net` itself included.
-    pub fn covering_ipv6(&self, net: Ipv6Net) -> impl Iterator<Item = &Entry> {
-        (0..=net.prefix_len())
-            .rev()
-            .filter_map(move |len| self.get_ipv6(Ipv6Net::new(net.addr(), len).expect("a shorter length is valid")))
-    }
-
-    /// The entry with the longest IPv4 prefix that holds the address.
-    #[must_use]
-    pub fn longest_ipv4(&self, address: Ipv4Addr) -> Option<&Entry> {
-        self.covering_ipv4(address.into()).next()
-    }
-
-    /// The entry with the longest IPv6 prefix that holds the address.
-    #[must_use]
-    pub fn longest_ipv6(&self, address: Ipv6Addr) -> Option<&Entry> {
-        self.covering_ipv6(address.into()).next()
-    }
-
-    /// Whether `pair` may be added: an entry with the same IPv4 or the same IPv6 prefix excludes it.
-    ///
-    /// # Errors
-    /// One sentence that names the entry in the way.
-    pub fn admit(&self, pair: &Pair) -> Result<(), String> {
-        match (self.get_ipv4(pair.ipv4), self.get_ipv6(pair.ipv6)) {
-            (Some(entry), _) if entry.pair == *pair => Err(format!("this entry is there already: {entry}")),
-            (Some(entry), _) => Err(format!("another entry has the IPv4 prefix {}: {entry}", short4(pair.ipv4))),
-            (_, Some(entry)) => Err(format!("another entry has the IPv6 prefix {}: {entry}", short6(pair.ipv6))),
-            (None, None) => Ok(()),
-        }
-    }
-
-    /// Adds an entry.
-    ///
-    /// # Errors
-    /// As [`Self::admit`]; nothing is changed.
-    pub fn insert(&mut self, entry: Entry) -> Result<(), String> {
-        self.admit(&entry.pair)?;
-        let key = key4(entry.pair.ipv4);
-        self.by_ipv6.insert(key6(entry.pair.ipv6), key);
-        self.by_ipv4.insert(key, entry);
-        Ok(())
-    }
-
-    /// Removes the entry with exactly these prefixes.
-    pub fn remove(&mut self, pair: &Pair) -> Option<Entry> {
-        if self.get_ipv4(pair.ipv4)?.pair != *pair {
-            return None;
-        }
-        self.by_ipv6.remove(&key6(pair.ipv6));
-        self.by_ipv4.remove(&key4(pair.ipv4))
-    }
-
-    /// The overlaps with other entries that make a mapping asymmetric (RFC 7757 5), each as one sentence with both
-    /// entries and an address that does not come back as itself. At most `most` sentences.
-    #[must_use]
-    pub fn asymmetries(&self, pair: &Pair, most: usize) -> Vec<String> {
-        let above = self.covering_ipv4(pair.ipv4).chain(self.covering_ipv6(pair.ipv6));
-        let last4 = pair.ipv4.broadcast().to_bits();
-        let last6 = pair.ipv6.broadcast().to_bits();
-        let below4 = self.by_ipv4.range(key4(pair.ipv4)..=(last4, 32)).map(|(_, entry)| entry);
-        let below6 = self.by_ipv6.range(key6(pair.ipv6)..=(last6, 128)).filter_map(|(_, key)| self.by_ipv4.get(key));
-        let mut found: Vec<String> = Vec::new();
-        let wider = above.filter_map(|entry| Some((entry, asymmetry(&entry.pair, pair)?)));
-        let narrower = below4.chain(below6).filter_map(|entry| Some((entry, asymmetry(pair, &entry.pair)?)));
-        for (entry, example) in wider.chain(narrower).filter(|(entry, _)| entry.pair != *pair) {
-            let sentence = format!("{pair} overlaps the entry {entry}: {example} (RFC 7757 section 5)");
-            if !found.contains(&sentence) {
-                found.push(sentence);
-            }
-            if found.len() == most {
-                break;
-            }
-        }
-        found
-    }
-}
-
-/// An address that the pair of the wider prefix translates one way and the pair of the narrower prefix, being the longer
-/// match, translates back to something else.
-fn asymmetry(wide: &Pair, narrow: &Pair) -> Option<String> {
-    if wide.ipv4.contains(&narrow.ipv4) {
-        for through in [narrow.ipv4.network(), narrow.ipv4.broadcast()] {
-            let (from, back) = (wide.to_ipv6(through), narrow.to_ipv6(through));
-            if from != back && !narrow.ipv6.contains(&from) {
-                return Some(format!("{from} becomes {through}, which comes back as {back}"));
-            }
-        }
-    }
-    if wide.ipv6.contains(&narrow.ipv6) {
-        for through in [narrow.ipv6.network(), narrow.ipv6.broadcast()] {
-            let (from, back) = (wide.to_ipv4(through), narrow.to_ipv4(through));
-            if from != back && wide.to_ipv6(from) == through && !narrow.ipv4.contains(&from) {
-                return Some(format!("{from} becomes {through}, which comes back as {back}"));
-            }
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pair(ipv4: &str, ipv6: &str) -> Pair {
-        Pair::new(parse_ipv4(ipv4).unwrap(), parse_ipv6(ipv6).unwrap()).unwrap()
-    }
-
-    fn entry(ipv4: &str, ipv6: &str) -> Entry {
-        Entry { pair: pair(ipv4, ipv6), comment: String::new(), origin: Origin::Dynamic }
-    }
 
     #[test]
     fn says_what_is_wrong_with_a_prefix() {
@@ -491,72 +335,18 @@ mod tests {
         assert!(Pair::new(parse_ipv4("0.0.0.0/0").unwrap(), parse_ipv6("2001:db8:ff00::/40").unwrap()).is_ok());
     }
 
-    #[test]
-    fn refuses_identical_prefixes_and_names_the_entry() {
-        let mut table = Table::default();
-        table.insert(entry("198.51.100.8", "2001:db8::1")).unwrap();
-        assert_eq!(
-            table.insert(entry("198.51.100.8", "2001:db8::1")).unwrap_err(),
-            "this entry is there already: 198.51.100.8 ↔ 2001:db8::1"
-        );
-        assert_eq!(
-            table.insert(entry("198.51.100.9", "2001:db8::1")).unwrap_err(),
-            "another entry has the IPv6 prefix 2001:db8::1: 198.51.100.8 ↔ 2001:db8::1"
-        );
-        assert_eq!(
-            table.insert(entry("198.51.100.8", "2001:db8::2")).unwrap_err(),
-            "another entry has the IPv4 prefix 198.51.100.8: 198.51.100.8 ↔ 2001:db8::1"
-        );
-        assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn warns_of_the_asymmetry_of_rfc_7757_figure_2() {
-        let mut table = Table::default();
-        table.insert(entry("0.0.0.0/0", "2001:db8:ff00::/40")).unwrap();
-        let narrow = pair("198.51.100.64", "2001:db8::abcd");
-        let expected = "198.51.100.64 ↔ 2001:db8::abcd overlaps the entry 0.0.0.0/0 ↔ 2001:db8:ff00::/40: \
-             2001:db8:ffc6:3364:4000:: becomes 198.51.100.64, which comes back as 2001:db8::abcd (RFC 7757 section 5)";
-        assert_eq!(table.asymmetries(&narrow, 10), [expected]);
-
-        let mut table = Table::default();
-        table.insert(entry("198.51.100.64", "2001:db8::abcd")).unwrap();
-        let wide = pair("0.0.0.0/0", "2001:db8:ff00::/40");
-        assert_eq!(table.asymmetries(&wide, 10).len(), 1);
-    }
-
-    #[test]
-    fn warns_of_overlapping_ipv6_prefixes() {
-        let mut table = Table::default();
-        table.insert(entry("192.0.2.0/24", "2001:db8::/120")).unwrap();
-        let warnings = table.asymmetries(&pair("198.51.100.1", "2001:db8::5"), 10);
-        assert_eq!(
-            warnings,
-            ["198.51.100.1 ↔ 2001:db8::5 overlaps the entry 192.0.2.0/24 ↔ 2001:db8::/120: \
-             192.0.2.5 becomes 2001:db8::5, which comes back as 198.51.100.1 (RFC 7757 section 5)"]
-        );
-    }
-
-    #[test]
-    fn is_silent_about_an_overlap_that_changes_nothing() {
-        let mut table = Table::default();
-        table.insert(entry("192.0.2.0/24", "2001:db8::/120")).unwrap();
-        assert!(table.asymmetries(&pair("192.0.2.5", "2001:db8::5"), 10).is_empty());
-        assert!(table.asymmetries(&pair("192.0.2.0/28", "2001:db8::/124"), 10).is_empty());
-    }
-
-    #[test]
-    fn finds_the_longest_match_in_either_family() {
-        let mut table = Table::default();
-        table.insert(entry("192.0.2.0/24", "2001:db8::/120")).unwrap();
-        table.insert(entry("192.0.2.5", "2001:db8:1::5")).unwrap();
-        assert_eq!(table.longest_ipv4("192.0.2.5".parse().unwrap()).unwrap().pair, pair("192.0.2.5", "2001:db8:1::5"));
-        let wide = pair("192.0.2.0/24", "2001:db8::/120");
-        assert_eq!(table.longest_ipv4("192.0.2.6".parse().unwrap()).unwrap().pair, wide);
-        assert_eq!(table.longest_ipv6("2001:db8::6".parse().unwrap()).unwrap().pair, wide);
-        assert!(table.longest_ipv6("2001:db8::1:0".parse().unwrap()).is_none());
-        assert!(table.remove(&pair("192.0.2.5", "2001:db8:1::6")).is_none());
-        assert!(table.remove(&pair("192.0.2.5", "2001:db8:1::5")).is_some());
-        assert_eq!(table.longest_ipv4("192.0.2.5".parse().unwrap()).unwrap().pair, wide);
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_as_a_prefix_is_written_so(text in "[0-9a-f:./x ]{0,24}|[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,3})?|2001:db8:[0-9a-f:]{0,20}(/[0-9]{1,3})?") {
+            if let Ok(net) = parse_ipv4(&text) {
+                proptest::prop_assert_eq!(parse_ipv4(&net.to_string()), Ok(net));
+                proptest::prop_assert_eq!(parse_ipv4(&short4(net)), Ok(net));
+                proptest::prop_assert!(parse_ipv6(&text).is_err());
+            }
+            if let Ok(net) = parse_ipv6(&text) {
+                proptest::prop_assert_eq!(parse_ipv6(&net.to_string()), Ok(net));
+                proptest::prop_assert_eq!(parse_ipv6(&short6(net)), Ok(net));
+            }
+        }
     }
 }

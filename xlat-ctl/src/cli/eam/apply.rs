@@ -1,0 +1,169 @@
+//! `xlat-ctl eam apply | rollback`: changes of the whole table.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use super::{
+    super::{
+        Common, Failed, client,
+        output::{self, count},
+    },
+    Change, history,
+};
+use crate::{
+    api::{self, Applied},
+    eam_file::Format,
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Apply {
+    /// The file; `-`: standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Its format; recognized when it is not given
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    #[command(flatten)]
+    manner: Manner,
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Rollback {
+    /// The table becomes what it was after this change
+    #[arg(value_name = "REVISION")]
+    revision: u64,
+    #[command(flatten)]
+    manner: Manner,
+    #[command(flatten)]
+    change: Change,
+}
+
+/// How a change of the whole table is made.
+#[derive(Debug, Args)]
+struct Manner {
+    /// Show the difference and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Manner {
+    /// Whether a person is there to be asked.
+    fn asks(&self, common: &Common, input_is_free: bool) -> bool {
+        let person = input_is_free && io::stdin().is_terminal() && io::stdout().is_terminal();
+        person && !self.yes && !self.dry_run && !common.json
+    }
+}
+
+pub(super) fn apply(common: &Common, apply: &Apply) -> Result<(), Failed> {
+    let from_input = apply.file == Path::new("-");
+    let bytes = read(&apply.file, from_input)?;
+    let format = apply.format.map_or_else(String::new, |format| format!("&format={format}"));
+    let call = |dry_run: bool, change: &Change| {
+        let path = format!("/v1/eam?dry_run={dry_run}{format}{}", change.query());
+        client::put_file::<Applied>(common, &path, bytes.clone())
+    };
+    run(common, &apply.manner, &apply.change, !from_input, &call)
+}
+
+pub(super) fn roll_back(common: &Common, rollback: &Rollback) -> Result<(), Failed> {
+    let call = |dry_run: bool, change: &Change| {
+        let Change { message, if_revision } = change;
+        let body =
+            api::Rollback { revision: rollback.revision, dry_run, message: message.clone(), if_revision: *if_revision };
+        client::post::<Applied>(common, "/v1/eam/rollback", &body)
+    };
+    run(common, &rollback.manner, &rollback.change, true, &call)
+}
+
+type Call<'run> = dyn Fn(bool, &Change) -> Result<client::Answer<Applied>, Failed> + 'run;
+
+fn run(common: &Common, manner: &Manner, change: &Change, input_is_free: bool, call: &Call<'_>) -> Result<(), Failed> {
+    if !manner.asks(common, input_is_free) {
+        let answer = call(manner.dry_run, change)?;
+        answer.print(common, |applied| format!("{}{}", difference(applied), outcome(applied)));
+        warn(common, &answer.value);
+        return Ok(());
+    }
+    let shown = call(true, change)?.value;
+    output::print(&difference(&shown));
+    warn(common, &shown);
+    if shown.added + shown.removed + shown.changed == 0 {
+        output::print(&outcome(&shown));
+        return Ok(());
+    }
+    if !confirmed(&shown)? {
+        return Err("nothing is changed".to_owned().into());
+    }
+    // What was shown is what is done.
+    let change = Change { message: change.message.clone(), if_revision: Some(shown.revision) };
+    output::print(&outcome(&call(false, &change)?.value));
+    Ok(())
+}
+
+fn read(file: &Path, from_input: bool) -> Result<hyper::body::Bytes, String> {
+    let cannot = |error: &io::Error| format!("cannot read {}: {}", file.display(), crate::plain(error));
+    let mut bytes = Vec::new();
+    // One more byte than allowed tells that it is too long.
+    let most = api::MAX_FILE as u64 + 1;
+    let done = if from_input {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|file| file.take(most).read_to_end(&mut bytes))
+    };
+    done.map_err(|error| cannot(&error))?;
+    if bytes.len() > api::MAX_FILE {
+        return Err(format!("{} is longer than {} MiB", file.display(), api::MAX_FILE >> 20));
+    }
+    Ok(bytes.into())
+}
+
+fn confirmed(shown: &Applied) -> Result<bool, String> {
+    let removed = count(usize::try_from(shown.removed).unwrap_or(usize::MAX), "entry", "entries");
+    output::print(&format!("{}. {removed} will be gone. Go on? [y/N] ", summary(shown)));
+    let mut answer = String::new();
+    io::stdout().flush().and_then(|()| io::stdin().read_line(&mut answer)).map_err(|error| crate::plain(&error))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}
+
+fn difference(applied: &Applied) -> String {
+    let mut text: String = applied.changes.iter().map(history::line).collect();
+    if applied.omitted > 0 {
+        text.push_str(&format!("… and {} more changes\n", applied.omitted));
+    }
+    text
+}
+
+fn summary(applied: &Applied) -> String {
+    let Applied { added, removed, changed, unchanged, static_lines, .. } = applied;
+    let mut text = format!("{added} added, {removed} removed, {changed} with another comment");
+    if unchanged + static_lines > 0 {
+        text.push_str(&format!("; {unchanged} as they were, {static_lines} static"));
+    }
+    text
+}
+
+fn outcome(applied: &Applied) -> String {
+    let Applied { revision, dry_run, added, removed, changed, .. } = applied;
+    let place = match (dry_run, added + removed + changed) {
+        (true, _) => format!("nothing is changed: a dry run at revision {revision}"),
+        (false, 0) => format!("nothing to do at revision {revision}"),
+        (false, _) => format!("revision {revision}"),
+    };
+    format!("{} ({place})\n", summary(applied))
+}
+
+fn warn(common: &Common, applied: &Applied) {
+    for warning in applied.warnings.iter().filter(|_| !common.json) {
+        output::complain(&format!("warning: {warning}"));
+    }
+}

@@ -1,0 +1,43 @@
+//! Who asks for a change.
+
+use std::fmt;
+
+use nix::unistd::{Uid, User};
+use tokio::net::UnixStream;
+
+/// The program at the other end of the control socket, as the kernel vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Author {
+    /// `None`: the kernel does not say.
+    pub(super) uid: Option<u32>,
+    /// The user's name; empty: the number has none.
+    pub(super) user: String,
+    /// Process number, when there is one in this process's namespace.
+    pub(super) pid: Option<i32>,
+}
+
+impl Author {
+    /// The program that connected.
+    pub(super) fn of(stream: &UnixStream) -> Self {
+        let Ok(peer) = stream.peer_cred() else { return Self::default() };
+        Self { uid: Some(peer.uid()), user: String::new(), pid: peer.pid() }
+    }
+
+    /// The same with the user's name, which may take a while to find where users are kept on another machine.
+    pub(super) fn named(mut self) -> Self {
+        let user = self.uid.and_then(|uid| User::from_uid(Uid::from_raw(uid)).ok().flatten());
+        self.user = user.map(|user| user.name).unwrap_or_default();
+        self
+    }
+}
+
+impl fmt::Display for Author {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.uid, self.user.as_str()) {
+            (None, _) => return formatter.write_str("an unknown user"),
+            (Some(uid), "") => write!(formatter, "uid {uid}")?,
+            (Some(_), user) => formatter.write_str(user)?,
+        }
+        self.pid.map_or(Ok(()), |pid| write!(formatter, ", pid {pid}"))
+    }
+}

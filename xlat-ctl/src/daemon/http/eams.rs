@@ -1,0 +1,276 @@
+//! The calls that show and change the table of explicit address mappings.
+
+use std::{convert::Infallible, net::IpAddr, time::Duration};
+
+use axum::{
+    Extension, Json,
+    body::{Body, Bytes, to_bytes},
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{Request, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures::stream;
+use serde::Deserialize;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::spawn_blocking,
+    time::timeout,
+};
+
+use super::read;
+use crate::{
+    api::{self, Code},
+    daemon::{
+        author::Author,
+        owner::{Ask, Owner, Prefix, Refusal, refusal},
+    },
+    eam::{self, Entry, Origin, Pair},
+    eam_file::{self, Format},
+};
+
+/// Whole tables that are sent at a time: each is a copy as long as its client reads.
+static LISTS: Semaphore = Semaphore::const_new(4);
+/// Files that are read at a time: each is in memory until it is parsed.
+static FILES: Semaphore = Semaphore::const_new(2);
+/// A file must be there in this time.
+const FILE_TIME: Duration = Duration::from_secs(55);
+/// Entries of one piece of a list.
+const PIECE: usize = 1000;
+/// Revisions that are shown when nothing else is said, and at most.
+const REVISIONS: (usize, usize) = (50, 10_000);
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    spawn_blocking(work).await.map_err(|_| refusal(Code::Failed, "the daemon's thread for this ended"))
+}
+
+/// Completes who asks: the name of a user may have to come from another machine.
+async fn ask(author: Author, message: String, if_revision: Option<u64>) -> Result<Ask, Refusal> {
+    if message.len() > eam::MAX_COMMENT || message.chars().any(char::is_control) {
+        let text = format!("the message is not one line of at most {} bytes", eam::MAX_COMMENT);
+        return Err(refusal(Code::Invalid, text));
+    }
+    Ok(Ask { author: blocking(|| author.named()).await?, message, if_revision })
+}
+
+pub(super) async fn eam_list(State(owner): State<Owner>) -> Result<Response, Refusal> {
+    let closed = |_| refusal(Code::Failed, "the daemon is stopping");
+    let permit = LISTS.acquire().await.map_err(closed)?;
+    let (revision, entries) = owner.list().await?;
+    let list = List { permit: (entries.len() > PIECE).then_some(permit), revision, entries, next: 0, begun: false };
+    let body = Body::from_stream(stream::iter(list.map(Ok::<_, Infallible>)));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        if self.entries.len() > PIECE {
+            self.entries = Vec::new();
+            give_back_memory();
+        }
+    }
+}
+
+/// A table as the pieces of its JSON text.
+struct List {
+    entries: Vec<Entry>,
+    revision: u64,
+    next: usize,
+    begun: bool,
+    #[expect(dead_code, reason = "held, not used")]
+    permit: Option<SemaphorePermit<'static>>,
+}
+
+impl Iterator for List {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut text = Vec::new();
+        if !self.begun {
+            self.begun = true;
+            text.extend_from_slice(format!("{{\"revision\":{},\"entries\":[", self.revision).as_bytes());
+        } else if self.next > self.entries.len() {
+            return None;
+        }
+        let end = self.entries.len().min(self.next + PIECE);
+        for (index, entry) in self.entries[self.next..end].iter().enumerate() {
+            if self.next + index > 0 {
+                text.push(b',');
+            }
+            serde_json::to_writer(&mut text, &api::Eam::from(entry)).expect("an entry has only string keys");
+        }
+        self.next = end;
+        if end == self.entries.len() {
+            text.extend_from_slice(b"]}");
+            self.next = end + 1;
+        }
+        Some(Bytes::from(text))
+    }
+}
+
+pub(super) async fn eam_add(
+    State(owner): State<Owner>,
+    Extension(author): Extension<Author>,
+    request: Request<Body>,
+) -> Result<(StatusCode, Json<api::EamAdded>), Refusal> {
+    let body = read(request).await?;
+    let add: api::EamAdd = serde_json::from_slice(&body)
+        .map_err(|error| refusal(Code::Invalid, format!("the request's body cannot be read: {error}")))?;
+    let entry =
+        entry_of(&add).map_err(|text| refusal(Code::Invalid, format!("eam add {} {}: {text}", add.ipv4, add.ipv6)))?;
+    let added = owner.add(entry, ask(author, add.message, add.if_revision).await?).await?;
+    Ok((StatusCode::CREATED, Json(added)))
+}
+
+fn entry_of(add: &api::EamAdd) -> Result<Entry, String> {
+    let ipv4 = eam::parse_ipv4(&add.ipv4).map_err(|error| error.to_string())?;
+    let ipv6 = eam::parse_ipv6(&add.ipv6).map_err(|error| error.to_string())?;
+    eam::check_comment(&add.comment)?;
+    Ok(Entry { pair: Pair::new(ipv4, ipv6)?, comment: add.comment.clone(), origin: Origin::Dynamic })
+}
+
+fn parse_prefix(text: &str) -> Result<Prefix, String> {
+    let prefix = if text.contains(':') {
+        eam::parse_ipv6(text).map(Prefix::Ipv6)
+    } else {
+        eam::parse_ipv4(text).map(Prefix::Ipv4)
+    };
+    prefix.map_err(|error| error.to_string())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DelQuery {
+    prefix: String,
+    #[serde(default)]
+    message: String,
+    if_revision: Option<u64>,
+}
+
+pub(super) async fn eam_del(
+    State(owner): State<Owner>,
+    Extension(author): Extension<Author>,
+    query: Result<Query<DelQuery>, QueryRejection>,
+) -> Result<Json<api::EamDeleted>, Refusal> {
+    let Query(query) = query?;
+    let prefix = parse_prefix(&query.prefix).map_err(|text| refusal(Code::Invalid, format!("eam del: {text}")))?;
+    owner.remove(prefix, ask(author, query.message, query.if_revision).await?).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApplyQuery {
+    format: Option<String>,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    message: String,
+    if_revision: Option<u64>,
+}
+
+pub(super) async fn eam_apply(
+    State(owner): State<Owner>,
+    Extension(author): Extension<Author>,
+    query: Result<Query<ApplyQuery>, QueryRejection>,
+    request: Request<Body>,
+) -> Result<Json<api::Applied>, Refusal> {
+    let Query(query) = query?;
+    let invalid = |text: String| refusal(Code::Invalid, format!("eam apply: {text}"));
+    let format: Option<Format> = query.format.map(|text| text.parse().map_err(invalid)).transpose()?;
+    let ask = ask(author, query.message, query.if_revision).await?;
+    let permit = FILES.acquire().await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
+    let file = read_file(request).await?;
+    let lines = blocking(move || eam_file::parse(&file, format)).await?;
+    let lines = lines.map_err(|error| invalid(error.to_string()))?;
+    let applied = owner.apply(lines, query.dry_run, ask).await;
+    give_back_memory();
+    drop(permit);
+    applied.map(Json)
+}
+
+/// Gives the kernel back what a whole table took on its way: the allocator would keep it for the next one.
+fn give_back_memory() {
+    // SAFETY: it takes no pointer and may be called at any time by any thread.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Reads a file, bounded in length and time.
+async fn read_file(request: Request<Body>) -> Result<Bytes, Refusal> {
+    let too_large = || refusal(Code::TooLarge, format!("the file is longer than {} MiB", api::MAX_FILE >> 20));
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > api::MAX_FILE) {
+        return Err(too_large());
+    }
+    match timeout(FILE_TIME, to_bytes(request.into_body(), api::MAX_FILE)).await {
+        Ok(Ok(file)) => Ok(file),
+        Ok(Err(error)) if error.to_string().contains("length limit") => Err(too_large()),
+        Ok(Err(error)) => Err(refusal(Code::Invalid, format!("the file cannot be read: {error}"))),
+        Err(_) => {
+            let text = format!("the file did not arrive in {} seconds", FILE_TIME.as_secs());
+            Err(refusal(Code::Timeout, text))
+        }
+    }
+}
+
+pub(super) async fn eam_rollback(
+    State(owner): State<Owner>,
+    Extension(author): Extension<Author>,
+    request: Request<Body>,
+) -> Result<Json<api::Applied>, Refusal> {
+    let body = read(request).await?;
+    let asked: api::Rollback = serde_json::from_slice(&body)
+        .map_err(|error| refusal(Code::Invalid, format!("the request's body cannot be read: {error}")))?;
+    let ask = ask(author, asked.message, asked.if_revision).await?;
+    owner.roll_back(asked.revision, asked.dry_run, ask).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FindQuery {
+    address: String,
+}
+
+pub(super) async fn eam_find(
+    State(owner): State<Owner>,
+    query: Result<Query<FindQuery>, QueryRejection>,
+) -> Result<Json<api::EamList>, Refusal> {
+    let Query(FindQuery { address }) = query?;
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| refusal(Code::Invalid, format!("eam find {address}: this is not an IPv4 or IPv6 address")))?;
+    owner.find(address).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    entry: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn eam_history(
+    State(owner): State<Owner>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Json<api::History>, Refusal> {
+    let Query(query) = query?;
+    let prefix = query.entry.as_deref().map(parse_prefix).transpose();
+    let prefix = prefix.map_err(|text| refusal(Code::Invalid, format!("eam history: {text}")))?;
+    let reader = owner.history()?;
+    let limit = query.limit.unwrap_or(REVISIONS.0).min(REVISIONS.1);
+    let read = blocking(move || reader.revisions(prefix, limit)).await?;
+    read.map(|revisions| Json(api::History { revisions }))
+        .map_err(|error| refusal(Code::Failed, format!("eam history: {error}")))
+}
+
+pub(super) async fn eam_show(
+    State(owner): State<Owner>,
+    Path(revision): Path<String>,
+) -> Result<Json<api::Revision>, Refusal> {
+    let number: u64 = revision
+        .parse()
+        .map_err(|_| refusal(Code::Invalid, format!("eam show {revision}: this is not a revision's number")))?;
+    let reader = owner.history()?;
+    let read = blocking(move || reader.show(number)).await?;
+    let shown = read.map_err(|error| refusal(Code::Failed, format!("eam show {number}: {error}")))?;
+    let missing = || refusal(Code::NotFound, format!("eam show {number}: the history has no such revision"));
+    shown.map(Json).ok_or_else(missing)
+}

@@ -1,0 +1,205 @@
+//! From a file or an old revision to the difference from the table.
+
+use std::{
+    collections::{HashMap, HashSet},
+    iter::Peekable,
+};
+
+use crate::{
+    api,
+    daemon::store::{Difference, Step},
+    eam::{Entry, Origin, Pair, Table, short4, short6},
+    eam_file::Line,
+};
+
+/// What a file asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) difference: Difference,
+    /// For each added entry its line.
+    pub(super) lines: Vec<usize>,
+    pub(super) unchanged: u64,
+    pub(super) static_lines: u64,
+}
+
+/// A line that is refused, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadLine {
+    pub(super) line: usize,
+    pub(super) text: String,
+}
+
+fn bad(line: &Line, text: String) -> BadLine {
+    BadLine { line: line.number, text: format!("{}: {text}", line.pair) }
+}
+
+fn key4(pair: &Pair) -> (u32, u8) {
+    (pair.ipv4().network().to_bits(), pair.ipv4().prefix_len())
+}
+
+fn key6(pair: &Pair) -> (u128, u8) {
+    (pair.ipv6().network().to_bits(), pair.ipv6().prefix_len())
+}
+
+impl Plan {
+    /// What has to change so that the dynamic entries of the table are the lines.
+    pub(super) fn new(table: &Table, mut lines: Vec<Line>) -> Result<Self, BadLine> {
+        // Stable: of two lines with the same prefix the later is the wrong one.
+        lines.sort_by_key(|line| key4(&line.pair));
+        if let Some([first, second]) = lines.array_windows().find(|[one, two]| key4(&one.pair) == key4(&two.pair)) {
+            let text = format!("line {} has the IPv4 prefix {} already", first.number, short4(second.pair.ipv4()));
+            return Err(bad(second, text));
+        }
+        let mut plan = Self::default();
+        let mut added = Vec::new();
+        let mut entries = table.iter().peekable();
+        for line in lines {
+            plan.remove_before(&mut entries, Some(key4(&line.pair)));
+            match entries.next_if(|entry| key4(&entry.pair) == key4(&line.pair)) {
+                None => added.push(line),
+                Some(entry) if entry.pair == line.pair => plan.keep(entry, line),
+                Some(entry) if entry.origin == Origin::Static => {
+                    let text = format!("the static entry {entry} has the IPv4 prefix {}", short4(entry.pair.ipv4()));
+                    return Err(bad(&line, text));
+                }
+                Some(entry) => {
+                    plan.difference.removed.push(entry.clone());
+                    added.push(line);
+                }
+            }
+        }
+        plan.remove_before(&mut entries, None);
+        plan.check_ipv6(table, &added)?;
+        plan.lines = added.iter().map(|line| line.number).collect();
+        plan.difference.added = added.into_iter().map(entry).collect();
+        Ok(plan)
+    }
+
+    fn remove_before<'table>(
+        &mut self,
+        entries: &mut Peekable<impl Iterator<Item = &'table Entry>>,
+        end: Option<(u32, u8)>,
+    ) {
+        while let Some(entry) = entries.next_if(|entry| end.is_none_or(|end| key4(&entry.pair) < end)) {
+            if entry.origin == Origin::Dynamic {
+                self.difference.removed.push(entry.clone());
+            }
+        }
+    }
+
+    fn keep(&mut self, entry: &Entry, line: Line) {
+        if entry.origin == Origin::Static {
+            self.static_lines += 1;
+        } else if *entry.comment == *line.comment {
+            self.unchanged += 1;
+        } else {
+            self.difference.changed.push((self::entry(line), entry.comment.clone()));
+        }
+    }
+
+    /// No two entries may have the same IPv6 prefix, in the file or with what stays.
+    fn check_ipv6(&self, table: &Table, added: &[Line]) -> Result<(), BadLine> {
+        let removed: HashSet<(u32, u8)> = self.difference.removed.iter().map(|entry| key4(&entry.pair)).collect();
+        let mut seen: HashMap<(u128, u8), usize> = HashMap::with_capacity(added.len());
+        for line in added {
+            let ipv6 = line.pair.ipv6();
+            if let Some(entry) = table.get_ipv6(ipv6).filter(|entry| !removed.contains(&key4(&entry.pair))) {
+                let what = if entry.origin == Origin::Static { "the static entry" } else { "the entry" };
+                return Err(bad(line, format!("{what} {entry} has the IPv6 prefix {}", short6(ipv6))));
+            }
+            if let Some(other) = seen.insert(key6(&line.pair), line.number) {
+                return Err(bad(line, format!("line {other} has the IPv6 prefix {} too", short6(ipv6))));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry(line: Line) -> Entry {
+    Entry { pair: line.pair, comment: line.comment.into(), origin: Origin::Dynamic }
+}
+
+/// What has to change so that the latest changes are undone; `steps`: the latest first.
+///
+/// # Errors
+/// An entry that would come back has a prefix that another one has.
+pub(super) fn undo(table: &Table, steps: Vec<Step>) -> Result<Difference, String> {
+    let mut before: HashMap<Pair, Option<String>> = HashMap::new();
+    for step in steps {
+        let (pair, comment) = step.undone();
+        before.insert(pair, comment);
+    }
+    let mut difference = Difference::default();
+    for (pair, comment) in before {
+        let present = table.get_ipv4(pair.ipv4()).filter(|entry| entry.pair == pair);
+        match (present, comment) {
+            (Some(entry), _) if entry.origin == Origin::Static => {}
+            (Some(entry), None) => difference.removed.push(entry.clone()),
+            (Some(entry), Some(comment)) if entry.comment != comment => {
+                difference.changed.push((Entry { comment, ..entry.clone() }, entry.comment.clone()));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+            (None, Some(comment)) => difference.added.push(Entry { pair, comment, origin: Origin::Dynamic }),
+        }
+    }
+    difference.removed.sort_by_key(|entry| key4(&entry.pair));
+    difference.added.sort_by_key(|entry| key4(&entry.pair));
+    difference.changed.sort_by_key(|(entry, _)| key4(&entry.pair));
+    let removed: HashSet<Pair> = difference.removed.iter().map(|entry| entry.pair).collect();
+    for entry in &difference.added {
+        let in_the_way = [table.get_ipv4(entry.pair.ipv4()), table.get_ipv6(entry.pair.ipv6())];
+        if let Some(other) = in_the_way.into_iter().flatten().find(|other| !removed.contains(&other.pair)) {
+            return Err(format!("{entry} would come back, but the entry {other} has one of its prefixes"));
+        }
+    }
+    Ok(difference)
+}
+
+impl Difference {
+    /// What undoes it.
+    pub(super) fn inverse(&self) -> Self {
+        let back = |(entry, before): &(Entry, String)| {
+            (Entry { comment: before.clone(), ..entry.clone() }, entry.comment.clone())
+        };
+        Self {
+            removed: self.added.clone(),
+            added: self.removed.clone(),
+            changed: self.changed.iter().map(back).collect(),
+        }
+    }
+
+    /// Makes the table what it will be, in this process's memory.
+    pub(super) fn reshape(&self, table: &mut Table) {
+        let mut removed = 0;
+        for entry in &self.removed {
+            removed += usize::from(table.remove(&entry.pair).is_some());
+        }
+        debug_assert_eq!(removed, self.removed.len());
+        for (entry, _) in &self.changed {
+            table.set_comment(&entry.pair, entry.comment.clone());
+        }
+        for entry in &self.added {
+            let inserted = table.insert(entry.clone());
+            debug_assert_eq!(inserted, Ok(()));
+        }
+    }
+
+    /// The changes for people, in the order of their IPv4 prefixes, and how many more there are.
+    pub(super) fn shown(&self) -> (Vec<api::Change>, u64) {
+        let of = |kind, entry: &Entry, before: Option<&String>| api::Change {
+            kind,
+            ipv4: entry.pair.ipv4(),
+            ipv6: entry.pair.ipv6(),
+            comment: entry.comment.clone(),
+            comment_before: before.cloned(),
+        };
+        let removed = self.removed.iter().map(|entry| (entry, api::ChangeKind::Removed, None));
+        let added = self.added.iter().map(|entry| (entry, api::ChangeKind::Added, None));
+        let changed = self.changed.iter().map(|(entry, before)| (entry, api::ChangeKind::Changed, Some(before)));
+        let mut all: Vec<_> = removed.chain(added).chain(changed).collect();
+        all.sort_by_key(|(entry, ..)| key4(&entry.pair));
+        let omitted = all.len().saturating_sub(api::SHOWN_CHANGES) as u64;
+        all.truncate(api::SHOWN_CHANGES);
+        (all.into_iter().map(|(entry, kind, before)| of(kind, entry, before)).collect(), omitted)
+    }
+}

@@ -1,0 +1,222 @@
+//! Reading what was changed when and by whom.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, Row, params};
+
+use super::{Checksum, Doing, Store, StoreError, checksum, entry_of, open::connect, schema::Revision};
+use crate::{
+    api,
+    daemon::{owner::Prefix, time},
+    eam::{Entry, Origin},
+};
+
+/// Changes of one revision that are shown at most.
+const MOST_CHANGES: usize = 100_000;
+
+/// One change of an entry, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::daemon) struct Step {
+    pub(in crate::daemon) kind: api::ChangeKind,
+    /// What was added, removed, or is there after the change.
+    pub(in crate::daemon) entry: Entry,
+    /// The comment before, where that changed.
+    pub(in crate::daemon) before: Option<String>,
+}
+
+/// Reads the history with a connection of its own, so that no change waits for it.
+#[derive(Clone, Debug)]
+pub(in crate::daemon) struct Reader {
+    path: PathBuf,
+}
+
+impl Reader {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The latest revisions, newest first; those only that changed an entry with this prefix, if one is given.
+    pub(in crate::daemon) fn revisions(
+        &self,
+        prefix: Option<Prefix>,
+        limit: usize,
+    ) -> Result<Vec<api::Revision>, StoreError> {
+        let connection = connect(&self.path, false)?;
+        let read = || -> rusqlite::Result<Vec<(Revision, bool)>> {
+            let columns = Revision::COLUMNS;
+            match prefix {
+                None => {
+                    let query = format!("SELECT {columns} FROM revision ORDER BY revision DESC LIMIT ?1");
+                    connection.prepare(&query)?.query_map([limit as u64], Revision::read)?.collect()
+                }
+                Some(prefix) => {
+                    let (column, text) = prefix.column();
+                    let query = format!(
+                        "SELECT {columns} FROM revision WHERE revision IN (SELECT revision FROM change WHERE {column} = ?1) \
+                         ORDER BY revision DESC LIMIT ?2"
+                    );
+                    connection.prepare(&query)?.query_map(params![text, limit as u64], Revision::read)?.collect()
+                }
+            }
+        };
+        let revisions = read().map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))?;
+        let mut shown = Vec::with_capacity(revisions.len());
+        for (revision, right) in revisions {
+            self.expect(right, revision.revision)?;
+            let mut one = public(&revision);
+            if let Some(prefix) = prefix {
+                let (column, text) = prefix.column();
+                let wanted = format!("AND {column} = '{text}'");
+                one.changes = steps(&connection, revision.revision, &wanted, MOST_CHANGES)
+                    .map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))?
+                    .into_iter()
+                    .map(|(step, _)| api::Change::from(step))
+                    .collect();
+            }
+            shown.push(one);
+        }
+        Ok(shown)
+    }
+
+    /// One revision with its changes; `None`: there is none, or none any more.
+    pub(in crate::daemon) fn show(&self, number: u64) -> Result<Option<api::Revision>, StoreError> {
+        let failed = |error: rusqlite::Error| StoreError::sqlite(Doing::Read, &self.path, &error);
+        let connection = connect(&self.path, false)?;
+        let query = format!("SELECT {} FROM revision WHERE revision = ?1", Revision::COLUMNS);
+        let (revision, right) = match connection.query_row(&query, [number], Revision::read) {
+            Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(None),
+            other => other.map_err(failed)?,
+        };
+        self.expect(right, number)?;
+        let steps = steps(&connection, number, "", MOST_CHANGES).map_err(failed)?;
+        let mut sum = Checksum::default();
+        steps.iter().for_each(|(_, one)| sum.add(*one));
+        if steps.len() < MOST_CHANGES {
+            self.expect(sum == revision.changes_sum, number)?;
+        }
+        let mut shown = public(&revision);
+        shown.changes = steps.into_iter().map(|(step, _)| api::Change::from(step)).collect();
+        Ok(Some(shown))
+    }
+
+    fn expect(&self, right: bool, revision: u64) -> Result<(), StoreError> {
+        let wrong =
+            || StoreError::damaged(&self.path, format!("the checksum of revision {revision} in its history is wrong"));
+        right.then_some(()).ok_or_else(wrong)
+    }
+}
+
+impl Store {
+    /// The revisions from which a rollback can start: the oldest that is remembered, and the latest.
+    pub(in crate::daemon) fn remembered(&self) -> Result<(u64, u64), StoreError> {
+        self.connection
+            .query_row("SELECT min(revision), max(revision) FROM revision", (), |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))
+    }
+
+    /// What was changed after a revision, the latest first. Every checksum is right.
+    pub(in crate::daemon) fn since(&self, revision: u64) -> Result<Vec<Step>, StoreError> {
+        let failed = |error: rusqlite::Error| StoreError::sqlite(Doing::Read, &self.path, &error);
+        let mut all = Vec::new();
+        for number in (revision + 1..=self.version.revision).rev() {
+            let query = "SELECT changes_sum FROM revision WHERE revision = ?1";
+            let expected = match self.connection.query_row(query, [number], |row| row.get(0)) {
+                // A restore leaves a gap in the numbers.
+                Err(rusqlite::Error::QueryReturnedNoRows) => continue,
+                other => Checksum::from_i64(other.map_err(failed)?),
+            };
+            let mut sum = Checksum::default();
+            let steps = steps(&self.connection, number, "", usize::MAX >> 1).map_err(failed)?;
+            steps.iter().for_each(|(_, one)| sum.add(*one));
+            if sum != expected {
+                let what = format!("the checksum of revision {number} in its history is wrong");
+                return Err(StoreError::damaged(&self.path, what));
+            }
+            all.extend(steps.into_iter().rev().map(|(step, _)| step));
+        }
+        Ok(all)
+    }
+}
+
+/// Checks every revision and every change that is remembered.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |error: rusqlite::Error| StoreError::sqlite(Doing::Read, path, &error);
+    let query = format!("SELECT {} FROM revision", Revision::COLUMNS);
+    let mut statement = connection.prepare(&query).map_err(failed)?;
+    for row in statement.query_map((), Revision::read).map_err(failed)? {
+        let (revision, right) = row.map_err(failed)?;
+        let mut sum = Checksum::default();
+        let mut steps = connection.prepare_cached(STEPS).map_err(failed)?;
+        let mut rows = steps.query([revision.revision]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            sum.add(sum_of(row).map_err(failed)?);
+        }
+        if !right || sum != revision.changes_sum {
+            let what = format!("the checksum of revision {} in its history is wrong", revision.revision);
+            return Err(StoreError::damaged(path, what));
+        }
+    }
+    Ok(())
+}
+
+const STEPS: &str =
+    "SELECT number, kind, ipv4, ipv6, comment, comment_before FROM change WHERE revision = ?1 ORDER BY number";
+
+fn sum_of(row: &Row<'_>) -> rusqlite::Result<u64> {
+    let text = |index: usize| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+    let before = row.get_ref(5)?.as_str_or_null().map_err(rusqlite::Error::from)?;
+    Ok(checksum::change(row.get(0)?, text(1)?, text(2)?, text(3)?, text(4)?, before))
+}
+
+/// The changes of a revision with their checksums. `wanted`: a further condition.
+fn steps(connection: &Connection, revision: u64, wanted: &str, limit: usize) -> rusqlite::Result<Vec<(Step, u64)>> {
+    let query = format!("{} LIMIT ?2", STEPS.replace("ORDER", &format!("{wanted} ORDER")));
+    let mut statement = connection.prepare_cached(&query)?;
+    let rows = statement.query_map(params![revision, limit as u64], |row| {
+        let text = |index: usize| row.get::<_, String>(index);
+        let kind = match text(1)?.as_str() {
+            "+" => api::ChangeKind::Added,
+            "-" => api::ChangeKind::Removed,
+            _ => api::ChangeKind::Changed,
+        };
+        let entry = entry_of(&text(2)?, &text(3)?, &text(4)?)
+            .map_err(|text| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, text.into()))?;
+        Ok((Step { kind, entry, before: row.get(5)? }, sum_of(row)?))
+    })?;
+    rows.collect()
+}
+
+fn public(revision: &Revision) -> api::Revision {
+    api::Revision {
+        revision: revision.revision,
+        time: time::utc(revision.time),
+        author: api::Author { uid: revision.uid, user: revision.user.clone(), pid: revision.pid },
+        verb: revision.verb.clone(),
+        message: revision.message.clone(),
+        added: revision.added,
+        removed: revision.removed,
+        changed: revision.changed,
+        entries: revision.entries,
+        changes: Vec::new(),
+    }
+}
+
+impl From<Step> for api::Change {
+    fn from(step: Step) -> Self {
+        let Entry { pair, comment, .. } = step.entry;
+        Self { kind: step.kind, ipv4: pair.ipv4(), ipv6: pair.ipv6(), comment, comment_before: step.before }
+    }
+}
+
+impl Step {
+    /// The entry as it was before the change; `None`: it was not there.
+    pub(in crate::daemon) fn undone(self) -> (crate::eam::Pair, Option<String>) {
+        let pair = self.entry.pair;
+        debug_assert_eq!(self.entry.origin, Origin::Dynamic);
+        match self.kind {
+            api::ChangeKind::Added => (pair, None),
+            api::ChangeKind::Removed => (pair, Some(self.entry.comment)),
+            api::ChangeKind::Changed => (pair, self.before),
+        }
+    }
+}

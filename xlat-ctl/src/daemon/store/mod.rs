@@ -1,0 +1,276 @@
+//! Where the dynamic entries and the history of their changes live: one SQLite database, `eam.db`, in the state directory.
+//!
+//! A change is acknowledged when it is in the database's log on the disk and its revision is in the file `acknowledged`
+//! (see [`witness`]). What is read at the start must have the checksum of the last revision, and that revision may not be
+//! older than the acknowledged one: a store that lost something is refused, never used.
+
+mod backup;
+mod checksum;
+pub(super) mod crash;
+mod error;
+mod history;
+mod lock;
+mod open;
+pub(crate) mod restore;
+mod schema;
+mod witness;
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rusqlite::{Connection, params};
+
+pub(crate) use self::error::StoreError;
+use self::{backup::Keeper, checksum::Checksum, error::Doing, lock::Lock, witness::Witness};
+pub(super) use self::{
+    history::{Reader, Step},
+    open::Claim,
+};
+use super::author::Author;
+use crate::eam::{Entry, Pair};
+
+/// Name of the database in the state directory.
+pub(crate) const DATABASE: &str = "eam.db";
+/// Name of its verified copy.
+pub(crate) const BACKUP: &str = "eam.backup.db";
+
+/// How the dynamic entries become others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) removed: Vec<Entry>,
+    pub(super) added: Vec<Entry>,
+    /// Entries as they will be, with the comment they had.
+    pub(super) changed: Vec<(Entry, String)>,
+}
+
+impl Difference {
+    pub(super) fn len(&self) -> usize {
+        self.removed.len() + self.added.len() + self.changed.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One change of the table, to become a revision.
+pub(super) struct Change<'relay> {
+    /// `add`, `del`, `apply` or `rollback`.
+    pub(super) verb: &'static str,
+    pub(super) author: &'relay Author,
+    /// The operator's words about the change.
+    pub(super) message: &'relay str,
+    pub(super) difference: &'relay Difference,
+}
+
+/// What the table is at a revision, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Version {
+    revision: u64,
+    entries: u64,
+    /// The sum of the entries' checksums.
+    sum: Checksum,
+}
+
+/// The open store of a running daemon.
+#[derive(Debug)]
+pub(super) struct Store {
+    path: PathBuf,
+    connection: Connection,
+    /// Device and inode of the database: whether the file at `path` is still the open one.
+    identity: (u64, u64),
+    witness: Witness,
+    version: Version,
+    /// What [`Self::prepare`] wrote and [`Self::commit`] will make true.
+    pending: Option<Version>,
+    /// Changes of single entries that the history remembers at most.
+    history: u64,
+    keeper: Keeper,
+    _lock: Lock,
+}
+
+impl Store {
+    /// The revision of the table.
+    pub(super) fn revision(&self) -> u64 {
+        self.version.revision
+    }
+
+    /// The dynamic entries, as they are kept.
+    ///
+    /// # Errors
+    /// The store cannot be read, or is damaged.
+    pub(super) fn entries(&self) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
+        open::read_table(&self.connection, &self.path, |entry| entries.push(entry))?;
+        Ok(entries)
+    }
+
+    /// A way to read the history beside the daemon's changes.
+    pub(super) fn reader(&self) -> Reader {
+        Reader::new(self.path.clone())
+    }
+
+    /// Writes a change, which [`Self::commit`] makes durable and [`Self::abandon`] forgets.
+    pub(super) fn prepare(&mut self, change: &Change<'_>) -> Result<u64, StoreError> {
+        self.check_place()?;
+        let written = self.write(change);
+        match written {
+            Ok(version) => {
+                self.pending = Some(version);
+                Ok(version.revision)
+            }
+            Err(error) => {
+                let error = StoreError::sqlite(Doing::Write, &self.path, &error);
+                self.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the prepared change durable.
+    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        let Some(version) = self.pending.take() else { return Ok(()) };
+        if let Err(error) = self.connection.execute_batch("COMMIT") {
+            let error = StoreError::sqlite(Doing::Write, &self.path, &error);
+            self.abandon();
+            return Err(error);
+        }
+        crash::point("committed");
+        self.version = version;
+        // The change is durable already. Without the new word in it the file still guards all the changes before.
+        if let Err(error) = self.witness.acknowledge(version.revision) {
+            tracing::error!("{}", StoreError::io(Doing::Write, self.witness.path(), &error));
+        }
+        self.keeper.changed();
+        Ok(())
+    }
+
+    /// Has the keeper copy the database if it is not the copied one.
+    pub(super) fn back_up(&self) {
+        self.keeper.back_up();
+    }
+
+    /// Forgets the prepared change.
+    pub(super) fn abandon(&mut self) {
+        self.pending = None;
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!("{}", StoreError::sqlite(Doing::Write, &self.path, &error));
+        }
+    }
+
+    /// A database whose file somebody removed takes changes that nobody will ever find again.
+    fn check_place(&self) -> Result<(), StoreError> {
+        match fs::metadata(&self.path) {
+            Ok(metadata) if (metadata.dev(), metadata.ino()) == self.identity => Ok(()),
+            Ok(_) => Err(StoreError::new(&self.path, "another file is in its place since the daemon started")),
+            Err(error) => Err(StoreError::io(Doing::Find, &self.path, &error)),
+        }
+    }
+
+    fn write(&self, change: &Change<'_>) -> rusqlite::Result<Version> {
+        let database = &self.connection;
+        database.execute_batch("BEGIN IMMEDIATE")?;
+        let revision = self.version.revision + 1;
+        let mut version = Version { revision, ..self.version };
+        let mut changes = Checksum::default();
+        {
+            let mut remove = database.prepare_cached("DELETE FROM eam WHERE ipv4 = ?1")?;
+            let mut put = database.prepare_cached("INSERT OR REPLACE INTO eam VALUES (?1, ?2, ?3)")?;
+            let mut log = database.prepare_cached("INSERT INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+            let Difference { removed, added, changed } = change.difference;
+            let removed = removed.iter().map(|entry| ("-", entry, None));
+            let added = added.iter().map(|entry| ("+", entry, None));
+            let changed = changed.iter().map(|(entry, before)| ("~", entry, Some(before.as_str())));
+            for (number, (kind, entry, before)) in removed.chain(changed).chain(added).enumerate() {
+                let (ipv4, ipv6, comment) =
+                    (entry.pair.ipv4().to_string(), entry.pair.ipv6().to_string(), &entry.comment);
+                if kind == "-" {
+                    remove.execute([&ipv4])?;
+                } else {
+                    put.execute([&ipv4, &ipv6, comment])?;
+                }
+                let of = |comment: &str| checksum::entry(&ipv4, &ipv6, comment);
+                match kind {
+                    "-" => version.sum.remove(of(comment)),
+                    "+" => version.sum.add(of(comment)),
+                    _ => {
+                        version.sum.remove(of(before.unwrap_or_default()));
+                        version.sum.add(of(comment));
+                    }
+                }
+                changes.add(checksum::change(number, kind, &ipv4, &ipv6, comment, before));
+                log.execute(params![revision, number as u64, kind, ipv4, ipv6, comment, before])?;
+            }
+        }
+        let Difference { removed, added, changed } = change.difference;
+        version.entries = version.entries + added.len() as u64 - removed.len() as u64;
+        let row = schema::Revision {
+            revision,
+            time: now(),
+            uid: change.author.uid,
+            user: change.author.user.clone(),
+            pid: change.author.pid,
+            verb: change.verb.to_owned(),
+            message: change.message.to_owned(),
+            added: added.len() as u64,
+            removed: removed.len() as u64,
+            changed: changed.len() as u64,
+            entries: version.entries,
+            table_sum: version.sum,
+            changes_sum: changes,
+        };
+        row.insert(database)?;
+        self.forget_old(change.difference.len() as u64)?;
+        Ok(version)
+    }
+
+    /// Keeps the history within its bound, and the latest revision in any case.
+    fn forget_old(&self, coming: u64) -> rusqlite::Result<()> {
+        let database = &self.connection;
+        let mut kept: u64 = database
+            .prepare_cached("SELECT kept FROM meta")?
+            .query_row((), |row| row.get(0))
+            .map(|kept: u64| kept + coming)?;
+        while kept > self.history {
+            let oldest: (u64, u64) = database
+                .prepare_cached("SELECT revision, added + removed + changed FROM revision ORDER BY revision LIMIT 1")?
+                .query_row((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            if oldest.0 > self.version.revision {
+                break;
+            }
+            database.prepare_cached("DELETE FROM change WHERE revision = ?1")?.execute([oldest.0])?;
+            database.prepare_cached("DELETE FROM revision WHERE revision = ?1")?.execute([oldest.0])?;
+            kept = kept.saturating_sub(oldest.1);
+        }
+        database.prepare_cached("UPDATE meta SET kept = ?1")?.execute([kept]).map(drop)
+    }
+}
+
+/// Seconds since 1970. Only for people: what is newer is told by revisions.
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// The files of a database: itself and its log.
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// Reads an entry as it is kept.
+fn entry_of(ipv4: &str, ipv6: &str, comment: &str) -> Result<Entry, String> {
+    let ipv4 = crate::eam::parse_ipv4(ipv4).map_err(|error| error.to_string())?;
+    let ipv6 = crate::eam::parse_ipv6(ipv6).map_err(|error| error.to_string())?;
+    let pair = Pair::new(ipv4, ipv6)?;
+    Ok(Entry { pair, comment: comment.to_owned(), origin: crate::eam::Origin::Dynamic })
+}
+
+#[cfg(test)]
+mod tests;

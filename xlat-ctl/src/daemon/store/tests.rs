@@ -1,0 +1,231 @@
+use std::os::unix::fs::FileExt;
+
+use super::*;
+use crate::{
+    api::ChangeKind,
+    daemon::owner::Prefix,
+    eam::{Origin, parse_ipv4, parse_ipv6},
+};
+
+const HISTORY: u64 = 1000;
+
+fn entry(number: u32, comment: &str) -> Entry {
+    let ipv4 = parse_ipv4(&std::net::Ipv4Addr::from_bits(0xc633_6400 + number).to_string()).unwrap();
+    let ipv6 = parse_ipv6(&format!("2001:db8:5e1::{number:x}")).unwrap();
+    Entry { pair: Pair::new(ipv4, ipv6).unwrap(), comment: comment.to_owned(), origin: Origin::Dynamic }
+}
+
+fn change(store: &mut Store, difference: &Difference) -> u64 {
+    let author = Author { uid: Some(0), user: "root".to_owned(), pid: Some(1) };
+    let change = Change { verb: "apply", author: &author, message: "a test", difference };
+    let revision = store.prepare(&change).unwrap();
+    store.commit().unwrap();
+    revision
+}
+
+fn add(store: &mut Store, entries: impl IntoIterator<Item = Entry>) -> u64 {
+    change(store, &Difference { added: entries.into_iter().collect(), ..Difference::default() })
+}
+
+/// A store with 300 entries in three revisions, closed.
+fn filled() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, entries) = open(directory.path(), HISTORY).unwrap();
+    assert!(entries.is_empty());
+    for hundred in 0..3 {
+        add(&mut store, (0..100).map(|number| entry(hundred * 100 + number, "an entry's comment")));
+    }
+    directory
+}
+
+fn open(directory: &Path, history: u64) -> Result<(Store, Vec<Entry>), StoreError> {
+    Store::open(Claim::new(directory)?, history)
+}
+
+fn refused(directory: &Path) -> String {
+    open(directory, HISTORY).map(|_| "it was opened").unwrap_err().to_string()
+}
+
+#[test]
+fn keeps_what_was_committed_and_forgets_what_was_abandoned() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    assert_eq!(add(&mut store, [entry(1, "one"), entry(2, "")]), 1);
+    let removal = Difference { removed: vec![entry(2, "")], ..Difference::default() };
+    assert_eq!(change(&mut store, &removal), 2);
+    let comment = Difference { changed: vec![(entry(1, "uno"), "one".to_owned())], ..Difference::default() };
+    assert_eq!(change(&mut store, &comment), 3);
+    let more = Difference { added: vec![entry(9, "")], ..Difference::default() };
+    let change = Change { verb: "add", author: &Author::default(), message: "", difference: &more };
+    assert_eq!(store.prepare(&change).unwrap(), 4);
+    store.abandon();
+    drop(store);
+    let (store, entries) = open(directory.path(), HISTORY).unwrap();
+    assert_eq!((store.revision(), entries), (3, vec![entry(1, "uno")]));
+}
+
+#[test]
+fn lets_one_daemon_have_a_directory() {
+    let directory = filled();
+    let _open = open(directory.path(), HISTORY).unwrap();
+    let said = refused(directory.path());
+    assert!(said.contains(&format!("belongs to another daemon (pid {})", std::process::id())), "{said}");
+}
+
+#[test]
+fn tells_the_history_newest_first_and_of_one_entry() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    change(&mut store, &Difference { removed: vec![entry(7, "an entry's comment")], ..Difference::default() });
+    let reader = store.reader();
+    let numbers =
+        |limit| -> Vec<u64> { reader.revisions(None, limit).unwrap().iter().map(|one| one.revision).collect() };
+    assert_eq!(numbers(10), [4, 3, 2, 1, 0]);
+    assert_eq!(numbers(2), [4, 3]);
+    let of_one = reader.revisions(Some(Prefix::Ipv6(entry(7, "").pair.ipv6())), 10).unwrap();
+    let kinds: Vec<(u64, ChangeKind)> = of_one.iter().map(|one| (one.revision, one.changes[0].kind)).collect();
+    assert_eq!(kinds, [(4, ChangeKind::Removed), (1, ChangeKind::Added)]);
+    let shown = reader.show(2).unwrap().unwrap();
+    assert_eq!((shown.author.user.as_str(), shown.message.as_str(), shown.changes.len()), ("root", "a test", 100));
+    assert!(reader.show(5).unwrap().is_none());
+    assert_eq!(store.since(2).unwrap().len(), 101);
+}
+
+#[test]
+fn the_history_forgets_the_oldest_changes_first() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), 150).unwrap();
+    add(&mut store, [entry(999, "")]);
+    assert_eq!(store.remembered().unwrap(), (3, 4));
+    add(&mut store, (1000..1500).map(|number| entry(number, "")));
+    assert_eq!(store.remembered().unwrap(), (5, 5));
+    drop(store);
+    let (store, entries) = open(directory.path(), 150).unwrap();
+    assert_eq!((store.revision(), entries.len()), (5, 801));
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let directory = filled();
+    let database = Connection::open(directory.path().join(DATABASE)).unwrap();
+    database.execute_batch("PRAGMA user_version = 2").unwrap();
+    drop(database);
+    let said = refused(directory.path());
+    assert!(said.contains("a newer xlat has written it (version 2 of its tables, this one knows 1)"), "{said}");
+}
+
+#[test]
+fn a_missing_or_empty_store_is_not_taken_for_a_new_one() {
+    for damage in [
+        (|path: &Path| fs::remove_file(path).unwrap()) as fn(&Path),
+        |path| fs::write(path, "").unwrap(),
+        |path| fs::write(path, "what is this?").unwrap(),
+        |path| {
+            let database = Connection::open(path).unwrap();
+            database.execute_batch("DELETE FROM eam").unwrap();
+        },
+    ] {
+        let directory = filled();
+        damage(&directory.path().join(DATABASE));
+        let said = refused(directory.path());
+        assert!(said.contains("eam.db is damaged: ") && said.contains("xlat-ctl state restore"), "{said}");
+    }
+}
+
+#[test]
+fn a_log_that_is_cut_off_is_noticed() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    add(&mut store, [entry(901, "")]);
+    add(&mut store, [entry(902, "")]);
+    // As after `kill -9`: the files as they are at this moment.
+    let copy = tempfile::tempdir().unwrap();
+    for name in [DATABASE, "eam.db-wal", witness::NAME] {
+        fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+    }
+    drop(store);
+    let log = copy.path().join("eam.db-wal");
+    let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 10).unwrap();
+    let said = refused(copy.path());
+    assert!(said.contains("its latest revision is 4, but revision 5 was acknowledged"), "{said}");
+}
+
+#[test]
+fn every_flipped_bit_is_found_or_does_not_matter() {
+    let directory = filled();
+    let path = directory.path().join(DATABASE);
+    let (_, good) = open(directory.path(), HISTORY).map(|(store, entries)| (store.revision(), entries)).unwrap();
+    let len = fs::metadata(&path).unwrap().len();
+    let bytes = fs::read(&path).unwrap();
+    let (mut found, mut harmless) = (0, 0);
+    for offset in (0..len).step_by(127) {
+        let at = usize::try_from(offset).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[bytes[at] ^ (1 << (offset % 8))], offset).unwrap();
+        drop(file);
+        match open(directory.path(), HISTORY) {
+            Err(_) => found += 1,
+            Ok((_, entries)) => {
+                assert_eq!(entries, good, "a flipped bit at {offset} changed the table");
+                harmless += 1;
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+    }
+    assert!(found > harmless / 4, "{found} found, {harmless} harmless");
+}
+
+#[test]
+fn a_truncated_store_is_found_wherever_it_is_cut() {
+    let directory = filled();
+    let path = directory.path().join(DATABASE);
+    let bytes = fs::read(&path).unwrap();
+    for parts in 0..16 {
+        fs::write(&path, &bytes[..bytes.len() * parts / 16]).unwrap();
+        let said = refused(directory.path());
+        assert!(said.contains("is damaged: "), "{parts}/16: {said}");
+    }
+}
+
+#[test]
+fn a_restored_copy_becomes_a_new_revision() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    store.back_up();
+    let backup = directory.path().join(BACKUP);
+    while !backup.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    add(&mut store, [entry(901, "")]);
+    drop(store);
+    fs::write(directory.path().join(DATABASE), "spoilt").unwrap();
+    let said = refused(directory.path());
+    assert!(said.contains("eam.backup.db with revision 3 (300 entries): `xlat-ctl state restore`"), "{said}");
+    let restored = restore::restore(directory.path(), None).unwrap();
+    assert_eq!((restored.of, restored.revision, restored.entries), (3, 5, 300));
+    assert_eq!(fs::read_to_string(&restored.aside[0]).unwrap(), "spoilt");
+    let (mut store, entries) = open(directory.path(), HISTORY).unwrap();
+    assert_eq!((store.revision(), entries.len()), (5, 300));
+    assert_eq!(add(&mut store, [entry(901, "")]), 6);
+    assert_eq!(store.since(2).unwrap().len(), 101);
+}
+
+#[test]
+fn a_store_that_somebody_removed_takes_no_change() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    fs::remove_file(directory.path().join(DATABASE)).unwrap();
+    let difference = Difference { added: vec![entry(901, "")], ..Difference::default() };
+    let change = Change { verb: "add", author: &Author::default(), message: "", difference: &difference };
+    let said = store.prepare(&change).unwrap_err().to_string();
+    assert!(said.contains("cannot find ") && said.contains("eam.db: No such file"), "{said}");
+}
+
+#[test]
+fn directories_above_the_state_directory_are_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = refused(&directory.path().join("not/mounted"));
+    assert!(said.contains("cannot make ") && said.contains("not/mounted: No such file or directory"), "{said}");
+    open(&directory.path().join("new"), HISTORY).unwrap();
+}

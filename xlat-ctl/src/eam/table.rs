@@ -1,0 +1,308 @@
+//! The table in which overlaps show.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::{Entry, Pair, short4, short6};
+
+/// The entries, found by either prefix.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    by_ipv4: BTreeMap<(u32, u8), Entry>,
+    by_ipv6: BTreeMap<(u128, u8), (u32, u8)>,
+    /// How many entries have each prefix length: only lengths that are there are looked for.
+    lens4: Lens<33>,
+    lens6: Lens<129>,
+}
+
+#[derive(Clone, Debug)]
+struct Lens<const COUNT: usize>([u32; COUNT]);
+
+impl<const COUNT: usize> Default for Lens<COUNT> {
+    fn default() -> Self {
+        Self([0; COUNT])
+    }
+}
+
+impl<const COUNT: usize> Lens<COUNT> {
+    /// The lengths up to `most` that are there, longest first.
+    fn up_to(&self, most: u8) -> impl Iterator<Item = u8> {
+        (0..=most).rev().filter(|len| self.0[usize::from(*len)] > 0)
+    }
+
+    fn different(&self) -> usize {
+        self.0.iter().filter(|count| **count > 0).count()
+    }
+}
+
+fn key4(net: Ipv4Net) -> (u32, u8) {
+    (net.network().to_bits(), net.prefix_len())
+}
+
+fn key6(net: Ipv6Net) -> (u128, u8) {
+    (net.network().to_bits(), net.prefix_len())
+}
+
+impl Table {
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_ipv4.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_ipv4.is_empty()
+    }
+
+    /// The entries in the order of their IPv4 prefixes.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.by_ipv4.values()
+    }
+
+    /// The entry with exactly this IPv4 prefix.
+    #[must_use]
+    pub fn get_ipv4(&self, net: Ipv4Net) -> Option<&Entry> {
+        self.by_ipv4.get(&key4(net))
+    }
+
+    /// The entry with exactly this IPv6 prefix.
+    #[must_use]
+    pub fn get_ipv6(&self, net: Ipv6Net) -> Option<&Entry> {
+        self.by_ipv4.get(self.by_ipv6.get(&key6(net))?)
+    }
+
+    /// The entries whose IPv4 prefix holds all of `net`, longest first, `net` itself included.
+    pub fn covering_ipv4(&self, net: Ipv4Net) -> impl Iterator<Item = &Entry> {
+        self.lens4
+            .up_to(net.prefix_len())
+            .filter_map(move |len| self.get_ipv4(Ipv4Net::new(net.addr(), len).expect("a shorter length is valid")))
+    }
+
+    /// The entries whose IPv6 prefix holds all of `net`, longest first, `net` itself included.
+    pub fn covering_ipv6(&self, net: Ipv6Net) -> impl Iterator<Item = &Entry> {
+        self.lens6
+            .up_to(net.prefix_len())
+            .filter_map(move |len| self.get_ipv6(Ipv6Net::new(net.addr(), len).expect("a shorter length is valid")))
+    }
+
+    /// The entry with the longest IPv4 prefix that holds the address.
+    #[must_use]
+    pub fn longest_ipv4(&self, address: Ipv4Addr) -> Option<&Entry> {
+        self.covering_ipv4(address.into()).next()
+    }
+
+    /// The entry with the longest IPv6 prefix that holds the address.
+    #[must_use]
+    pub fn longest_ipv6(&self, address: Ipv6Addr) -> Option<&Entry> {
+        self.covering_ipv6(address.into()).next()
+    }
+
+    /// Whether `pair` may be added: an entry with the same IPv4 or the same IPv6 prefix excludes it.
+    ///
+    /// # Errors
+    /// One sentence that names the entry in the way.
+    pub fn admit(&self, pair: &Pair) -> Result<(), String> {
+        match (self.get_ipv4(pair.ipv4), self.get_ipv6(pair.ipv6)) {
+            (Some(entry), _) if entry.pair == *pair => Err(format!("this entry is there already: {entry}")),
+            (Some(entry), _) => Err(format!("another entry has the IPv4 prefix {}: {entry}", short4(pair.ipv4))),
+            (_, Some(entry)) => Err(format!("another entry has the IPv6 prefix {}: {entry}", short6(pair.ipv6))),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// All entries at once, faster than one by one.
+    ///
+    /// # Errors
+    /// Two have the same prefix: one sentence that names both.
+    pub fn from_entries(mut entries: Vec<Entry>) -> Result<Self, String> {
+        let count = entries.len();
+        entries.sort_unstable_by_key(|entry| key4(entry.pair.ipv4));
+        let mut table = Self::default();
+        for entry in &entries {
+            table.lens4.0[usize::from(entry.pair.ipv4.prefix_len())] += 1;
+            table.lens6.0[usize::from(entry.pair.ipv6.prefix_len())] += 1;
+        }
+        table.by_ipv6 = entries.iter().map(|entry| (key6(entry.pair.ipv6), key4(entry.pair.ipv4))).collect();
+        let twice = entries.windows(2).any(|two| key4(two[0].pair.ipv4) == key4(two[1].pair.ipv4));
+        if table.by_ipv6.len() == count && !twice {
+            table.by_ipv4 = entries.into_iter().map(|entry| (key4(entry.pair.ipv4), entry)).collect();
+            return Ok(table);
+        }
+        // Only to name the two.
+        let mut one_by_one = Self::default();
+        entries.into_iter().try_for_each(|entry| one_by_one.insert(entry))?;
+        Ok(one_by_one)
+    }
+
+    /// Whether one prefix can lie within another: not when all have one length.
+    #[must_use]
+    pub fn can_overlap(&self) -> bool {
+        self.lens4.different() > 1 || self.lens6.different() > 1
+    }
+
+    /// Gives an entry another comment, and the old one back.
+    pub fn set_comment(&mut self, pair: &Pair, comment: String) -> Option<String> {
+        let entry = self.by_ipv4.get_mut(&key4(pair.ipv4)).filter(|entry| entry.pair == *pair)?;
+        Some(std::mem::replace(&mut entry.comment, comment))
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// As [`Self::admit`]; nothing is changed.
+    pub fn insert(&mut self, entry: Entry) -> Result<(), String> {
+        self.admit(&entry.pair)?;
+        let key = key4(entry.pair.ipv4);
+        self.lens4.0[usize::from(entry.pair.ipv4.prefix_len())] += 1;
+        self.lens6.0[usize::from(entry.pair.ipv6.prefix_len())] += 1;
+        self.by_ipv6.insert(key6(entry.pair.ipv6), key);
+        self.by_ipv4.insert(key, entry);
+        Ok(())
+    }
+
+    /// Removes the entry with exactly these prefixes.
+    pub fn remove(&mut self, pair: &Pair) -> Option<Entry> {
+        if self.get_ipv4(pair.ipv4)?.pair != *pair {
+            return None;
+        }
+        self.lens4.0[usize::from(pair.ipv4.prefix_len())] -= 1;
+        self.lens6.0[usize::from(pair.ipv6.prefix_len())] -= 1;
+        self.by_ipv6.remove(&key6(pair.ipv6));
+        self.by_ipv4.remove(&key4(pair.ipv4))
+    }
+
+    /// The overlaps with other entries that make a mapping asymmetric (RFC 7757 5), each as one sentence with both
+    /// entries and an address that does not come back as itself. At most `most` sentences.
+    #[must_use]
+    pub fn asymmetries(&self, pair: &Pair, most: usize) -> Vec<String> {
+        let above = self.covering_ipv4(pair.ipv4).chain(self.covering_ipv6(pair.ipv6));
+        let last4 = pair.ipv4.broadcast().to_bits();
+        let last6 = pair.ipv6.broadcast().to_bits();
+        let below4 = self.by_ipv4.range(key4(pair.ipv4)..=(last4, 32)).map(|(_, entry)| entry);
+        let below6 = self.by_ipv6.range(key6(pair.ipv6)..=(last6, 128)).filter_map(|(_, key)| self.by_ipv4.get(key));
+        let mut found: Vec<String> = Vec::new();
+        let wider = above.filter_map(|entry| Some((entry, asymmetry(&entry.pair, pair)?)));
+        let narrower = below4.chain(below6).filter_map(|entry| Some((entry, asymmetry(pair, &entry.pair)?)));
+        for (entry, example) in wider.chain(narrower).filter(|(entry, _)| entry.pair != *pair) {
+            let sentence = format!("{pair} overlaps the entry {entry}: {example} (RFC 7757 section 5)");
+            if !found.contains(&sentence) {
+                found.push(sentence);
+            }
+            if found.len() == most {
+                break;
+            }
+        }
+        found
+    }
+}
+
+/// An address that the pair of the wider prefix translates one way and the pair of the narrower prefix, being the longer
+/// match, translates back to something else.
+fn asymmetry(wide: &Pair, narrow: &Pair) -> Option<String> {
+    if wide.ipv4.contains(&narrow.ipv4) {
+        for through in [narrow.ipv4.network(), narrow.ipv4.broadcast()] {
+            let (from, back) = (wide.to_ipv6(through), narrow.to_ipv6(through));
+            if from != back && !narrow.ipv6.contains(&from) {
+                return Some(format!("{from} becomes {through}, which comes back as {back}"));
+            }
+        }
+    }
+    if wide.ipv6.contains(&narrow.ipv6) {
+        for through in [narrow.ipv6.network(), narrow.ipv6.broadcast()] {
+            let (from, back) = (wide.to_ipv4(through), narrow.to_ipv4(through));
+            if from != back && wide.to_ipv6(from) == through && !narrow.ipv4.contains(&from) {
+                return Some(format!("{from} becomes {through}, which comes back as {back}"));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eam::{Origin, parse_ipv4, parse_ipv6};
+
+    fn pair(ipv4: &str, ipv6: &str) -> Pair {
+        Pair::new(parse_ipv4(ipv4).unwrap(), parse_ipv6(ipv6).unwrap()).unwrap()
+    }
+
+    fn entry(ipv4: &str, ipv6: &str) -> Entry {
+        Entry { pair: pair(ipv4, ipv6), comment: String::new(), origin: Origin::Dynamic }
+    }
+
+    #[test]
+    fn refuses_identical_prefixes_and_names_the_entry() {
+        let mut table = Table::default();
+        table.insert(entry("198.51.100.8", "2001:db8::1")).unwrap();
+        assert_eq!(
+            table.insert(entry("198.51.100.8", "2001:db8::1")).unwrap_err(),
+            "this entry is there already: 198.51.100.8 ↔ 2001:db8::1"
+        );
+        assert_eq!(
+            table.insert(entry("198.51.100.9", "2001:db8::1")).unwrap_err(),
+            "another entry has the IPv6 prefix 2001:db8::1: 198.51.100.8 ↔ 2001:db8::1"
+        );
+        assert_eq!(
+            table.insert(entry("198.51.100.8", "2001:db8::2")).unwrap_err(),
+            "another entry has the IPv4 prefix 198.51.100.8: 198.51.100.8 ↔ 2001:db8::1"
+        );
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn warns_of_the_asymmetry_of_rfc_7757_figure_2() {
+        let mut table = Table::default();
+        table.insert(entry("0.0.0.0/0", "2001:db8:ff00::/40")).unwrap();
+        let narrow = pair("198.51.100.64", "2001:db8::abcd");
+        let expected = "198.51.100.64 ↔ 2001:db8::abcd overlaps the entry 0.0.0.0/0 ↔ 2001:db8:ff00::/40: \
+             2001:db8:ffc6:3364:4000:: becomes 198.51.100.64, which comes back as 2001:db8::abcd (RFC 7757 section 5)";
+        assert_eq!(table.asymmetries(&narrow, 10), [expected]);
+
+        let mut table = Table::default();
+        table.insert(entry("198.51.100.64", "2001:db8::abcd")).unwrap();
+        let wide = pair("0.0.0.0/0", "2001:db8:ff00::/40");
+        assert_eq!(table.asymmetries(&wide, 10).len(), 1);
+    }
+
+    #[test]
+    fn warns_of_overlapping_ipv6_prefixes() {
+        let mut table = Table::default();
+        table.insert(entry("192.0.2.0/24", "2001:db8::/120")).unwrap();
+        let warnings = table.asymmetries(&pair("198.51.100.1", "2001:db8::5"), 10);
+        assert_eq!(
+            warnings,
+            ["198.51.100.1 ↔ 2001:db8::5 overlaps the entry 192.0.2.0/24 ↔ 2001:db8::/120: \
+             192.0.2.5 becomes 2001:db8::5, which comes back as 198.51.100.1 (RFC 7757 section 5)"]
+        );
+    }
+
+    #[test]
+    fn is_silent_about_an_overlap_that_changes_nothing() {
+        let mut table = Table::default();
+        table.insert(entry("192.0.2.0/24", "2001:db8::/120")).unwrap();
+        assert!(table.asymmetries(&pair("192.0.2.5", "2001:db8::5"), 10).is_empty());
+        assert!(table.asymmetries(&pair("192.0.2.0/28", "2001:db8::/124"), 10).is_empty());
+    }
+
+    #[test]
+    fn finds_the_longest_match_in_either_family() {
+        let mut table = Table::default();
+        table.insert(entry("192.0.2.0/24", "2001:db8::/120")).unwrap();
+        table.insert(entry("192.0.2.5", "2001:db8:1::5")).unwrap();
+        assert_eq!(table.longest_ipv4("192.0.2.5".parse().unwrap()).unwrap().pair, pair("192.0.2.5", "2001:db8:1::5"));
+        let wide = pair("192.0.2.0/24", "2001:db8::/120");
+        assert_eq!(table.longest_ipv4("192.0.2.6".parse().unwrap()).unwrap().pair, wide);
+        assert_eq!(table.longest_ipv6("2001:db8::6".parse().unwrap()).unwrap().pair, wide);
+        assert!(table.longest_ipv6("2001:db8::1:0".parse().unwrap()).is_none());
+        assert!(table.remove(&pair("192.0.2.5", "2001:db8:1::6")).is_none());
+        assert!(table.remove(&pair("192.0.2.5", "2001:db8:1::5")).is_some());
+        assert_eq!(table.longest_ipv4("192.0.2.5".parse().unwrap()).unwrap().pair, wide);
+    }
+}

@@ -1,0 +1,137 @@
+//! Tables of explicit address mappings as files: CSV, JSON and TOML, read by `eam apply` and written by `eam export`.
+//!
+//! ```text
+//! ipv4,ipv6,comment,origin            {"entries": [{"ipv4": "…",       [[eam]]
+//! 198.51.100.10/32,2001:…/128,www,…     "ipv6": "…", "comment": "…"}]}  ipv4 = "198.51.100.10" …
+//! ```
+//!
+//! A file is read as a whole or not at all: the first line that is wrong refuses it.
+
+mod csv;
+mod json;
+mod toml;
+
+use std::fmt;
+
+use crate::eam::{self, Entry, Origin, Pair};
+
+/// How a table is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Lines `ipv4,ipv6[,comment[,origin]]`, with or without a heading.
+    Csv,
+    /// What `eam list --json` prints, or its `entries` alone.
+    Json,
+    /// `[[eam]]`, as in `xlat.toml`.
+    Toml,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Toml => "toml",
+        })
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "csv" => Ok(Self::Csv),
+            "json" => Ok(Self::Json),
+            "toml" => Ok(Self::Toml),
+            _ => Err(format!("`{text}` is not a format: give csv, json or toml")),
+        }
+    }
+}
+
+/// One entry of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its line, from 1; in a JSON file the number of the entry.
+    pub number: usize,
+    /// The two prefixes.
+    pub pair: Pair,
+    /// The comment, or empty.
+    pub comment: Box<str>,
+}
+
+/// Why a file is refused: one sentence that begins with the place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct FileError(String);
+
+impl FileError {
+    fn at(line: usize, text: impl fmt::Display) -> Self {
+        Self(format!("line {line}: {text}"))
+    }
+}
+
+/// Reads a file of a format, or of the one that it seems to have.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn parse(bytes: &[u8], format: Option<Format>) -> Result<Vec<Line>, FileError> {
+    let text = str::from_utf8(bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        FileError::at(line, "this is not UTF-8")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match format.unwrap_or_else(|| recognize(text)) {
+        Format::Csv => csv::parse(text),
+        Format::Json => json::parse(text),
+        Format::Toml => toml::parse(text),
+    }
+}
+
+/// Writes a table so that [`parse`] reads the same entries.
+#[must_use]
+pub fn write<'table>(entries: impl Iterator<Item = &'table Entry>, format: Format) -> String {
+    match format {
+        Format::Csv => csv::write(entries),
+        Format::Json => json::write(entries),
+        Format::Toml => toml::write(entries),
+    }
+}
+
+/// The format that a text seems to have, by what comes after blank lines and comments.
+fn recognize(text: &str) -> Format {
+    let mut telling = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let Some(first) = telling.next() else { return Format::Csv };
+    let is_key = |rest: &str| rest.trim_start().starts_with('=');
+    if first.starts_with("[[") && !first.starts_with("[[{") || first.strip_prefix("eam").is_some_and(is_key) {
+        Format::Toml
+    } else if first.starts_with(['{', '[']) {
+        Format::Json
+    } else {
+        Format::Csv
+    }
+}
+
+/// Judges an entry as it is written.
+fn line(number: usize, ipv4: &str, ipv6: &str, comment: &str) -> Result<Line, String> {
+    let ipv4 = eam::parse_ipv4(ipv4).map_err(|error| error.to_string())?;
+    let ipv6 = eam::parse_ipv6(ipv6).map_err(|error| error.to_string())?;
+    eam::check_comment(comment)?;
+    Ok(Line { number, pair: Pair::new(ipv4, ipv6)?, comment: comment.into() })
+}
+
+/// The word for where an entry comes from.
+fn origin_name(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Static => "static",
+        Origin::Dynamic => "dynamic",
+    }
+}
+
+/// What an empty file would do is said, not guessed.
+fn nothing(what: &str) -> FileError {
+    FileError(format!("the file has no entries: to delete all dynamic entries, give {what}"))
+}
+
+#[cfg(test)]
+mod tests;

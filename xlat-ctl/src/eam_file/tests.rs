@@ -1,0 +1,113 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn lines(text: &str) -> Vec<Line> {
+    parse(text.as_bytes(), None).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn refused(text: &str) -> String {
+    parse(text.as_bytes(), None).expect_err(text).to_string()
+}
+
+#[test]
+fn reads_csv_with_and_without_heading() {
+    let expected = [Line { number: 3, ..line(3, "192.0.2.1", "2001:db8::1", "the, \"old\" one").unwrap() }];
+    for text in [
+        "# services\n\n192.0.2.1, 2001:db8::1 ,\"the, \"\"old\"\" one\"\n",
+        "IPv4,IPv6,comment,origin\r\n\r\n192.0.2.1/32,2001:db8::1/128,\"the, \"\"old\"\" one\",dynamic\r\n",
+        "\u{feff}comment,ipv6,ipv4\n\n\"the, \"\"old\"\" one\",2001:db8::1,192.0.2.1",
+    ] {
+        assert_eq!(lines(text), expected, "{text}");
+    }
+    assert!(lines("ipv4,ipv6\n").is_empty());
+}
+
+#[test]
+fn recognizes_the_format() {
+    for (text, format) in [
+        ("192.0.2.1,2001:db8::1", Format::Csv),
+        ("# x\n[[eam]]\nipv4 = \"192.0.2.1\"", Format::Toml),
+        ("eam = []", Format::Toml),
+        (" [ {\"ipv4\": \"192.0.2.1\"} ]", Format::Json),
+        ("{\"entries\": []}", Format::Json),
+        ("", Format::Csv),
+    ] {
+        assert_eq!(recognize(text), format, "{text}");
+    }
+}
+
+#[test]
+fn tells_the_line_that_is_wrong() {
+    for (text, sentence) in [
+        ("192.0.2.1,2001:db8::1\n192.0.2.2", "line 2: an entry has an IPv4 and an IPv6 prefix, with a comma between"),
+        ("192.0.2.1,2001:db8::1\n\nwww,2001:db8::2", "line 3: `www` is not an IPv4 address or prefix"),
+        ("192.0.2.1,2001:db8::1,a,b", "line 1: `b` is no origin"),
+        ("ipv4,ipv6,comment\n192.0.2.1,2001:db8::1,a,b", "line 2: 4 fields, but 3 columns"),
+        ("192.0.2.1,2001:db8::1,\"a", "line 1: a quotation mark is not closed"),
+        ("ipv4,ip6\n", "line 1: unknown column `ip6`"),
+        ("192.0.2.1,ff02::1", "line 1: ff02::1 is multicast"),
+        ("[\n {\"ipv4\": \"192.0.2.1\"}]", "line 2: missing field `ipv6`"),
+        ("[{\"ipv4\": \"192.0.2.1\", \"ipv6\": \"::1\"}]", "entry 1: ::1 is loopback"),
+        ("{\"entries\": [], \"x\": 1}", "line 1: unknown field `x`"),
+        (
+            "[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"2001:db8::\"\n[[eam]]\nipv4 = \"1\"\nipv6 = \"::\"",
+            "line 4: `1` is not",
+        ),
+        ("[[eam]]\nipv4 = \"192.0.2.1\"\nip6 = \"2001:db8::\"", "line 3: unknown field `ip6`"),
+        ("", "the file has no entries: to delete all dynamic entries, give the heading"),
+        ("# nothing\n", "the file has no entries"),
+    ] {
+        let said = refused(text);
+        assert!(said.contains(sentence), "{text}: {said}");
+    }
+    assert_eq!(parse(b"192.0.2.1,2001:db8::1\n\xff", None).unwrap_err().to_string(), "line 2: this is not UTF-8");
+}
+
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    let entry = (any::<u32>(), any::<u128>(), 0u8..=32, "[ -~äß€,\"#=\\\\]{0,20}", any::<bool>()).prop_filter_map(
+        "no packet may have the address",
+        |(ipv4, ipv6, len, comment, fixed)| {
+            let ipv4 = ipnet::Ipv4Net::new(ipv4.into(), len).ok()?.trunc();
+            let ipv6 = ipnet::Ipv6Net::new(ipv6.into(), 96 + len).ok()?.trunc();
+            let origin = if fixed { Origin::Static } else { Origin::Dynamic };
+            Some(Entry { pair: Pair::new(ipv4, ipv6).ok()?, comment, origin })
+        },
+    );
+    proptest::collection::vec(entry, 0..20)
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_again(entries in entries()) {
+        for format in [Format::Csv, Format::Json, Format::Toml] {
+            let text = write(entries.iter(), format);
+            for named in [Some(format), None] {
+                let read = parse(text.as_bytes(), named).unwrap_or_else(|error| panic!("{text}: {error}"));
+                let read: Vec<(Pair, &str)> = read.iter().map(|line| (line.pair, &*line.comment)).collect();
+                let expected: Vec<(Pair, &str)> = entries.iter().map(|entry| (entry.pair, &*entry.comment)).collect();
+                prop_assert_eq!(&read, &expected, "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_readers_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        for format in [None, Some(Format::Csv), Some(Format::Json), Some(Format::Toml)] {
+            let _ = parse(&bytes, format);
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_can_be_written(
+        text in r#"([0-9./]{0,12}|[0-9a-f:/]{0,12}|192\.0\.2\.1|2001:db8::1|[,"\n# \t]|comment|ipv4|ipv6|[\[\]{}=:]){0,12}"#,
+    ) {
+        for format in [None, Some(Format::Csv), Some(Format::Json), Some(Format::Toml)] {
+            let Ok(read) = parse(text.as_bytes(), format) else { continue };
+            let entry = |line: &Line| Entry { pair: line.pair, comment: line.comment.to_string(), origin: Origin::Dynamic };
+            let entries: Vec<Entry> = read.iter().map(entry).collect();
+            let again = parse(write(entries.iter(), Format::Csv).as_bytes(), Some(Format::Csv)).unwrap();
+            prop_assert_eq!(again.iter().map(entry).collect::<Vec<_>>(), entries);
+        }
+    }
+}

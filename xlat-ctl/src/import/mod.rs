@@ -1,0 +1,212 @@
+//! From what other translators are configured with to a configuration and a table of this one.
+//!
+//! What has no equivalent is never dropped silently: it becomes a [`Note`].
+
+mod jool;
+mod tayga;
+
+use std::{collections::BTreeSet, fmt};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+pub use self::{jool::jool, tayga::tayga};
+use crate::{
+    config,
+    eam::{self, Entry, Origin, Pair, Table},
+    eam_file::{self, Format},
+};
+
+/// A file to be read: its name and what is in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'file> {
+    /// For people.
+    pub name: &'file str,
+    /// Its text.
+    pub text: &'file str,
+}
+
+/// A setting that has no equivalent, or not quite, and why.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Note {
+    /// The setting, as the other translator calls it.
+    pub setting: String,
+    /// Why, and what to do.
+    pub why: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.setting, self.why)
+    }
+}
+
+/// What has been read.
+#[derive(Clone, Debug, Default)]
+pub struct Imported {
+    /// Where it comes from, for the configuration's heading.
+    from: &'static str,
+    prefixes: Vec<Ipv6Net>,
+    /// Lines of `[translation]`, each with its key.
+    translation: Vec<(String, String)>,
+    ipv4_pool: Option<Ipv4Net>,
+    ipv6_pool: Option<Ipv6Net>,
+    deny4: BTreeSet<Ipv4Net>,
+    entries: Vec<Entry>,
+    /// What has no equivalent.
+    pub notes: Vec<Note>,
+}
+
+impl Imported {
+    fn note(&mut self, setting: impl Into<String>, why: impl Into<String>) {
+        let note = Note { setting: setting.into(), why: why.into() };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Sets a line of `[translation]`.
+    fn set(&mut self, key: &str, value: impl fmt::Display) {
+        let line = format!("{key} = {value}");
+        match self.translation.iter_mut().find(|(other, _)| other == key) {
+            Some((_, present)) if *present != line => {
+                *present = line;
+                self.note(key, "it is given twice; the last stands");
+            }
+            Some(_) => {}
+            None => self.translation.push((key.to_owned(), line)),
+        }
+    }
+
+    fn prefix(&mut self, setting: &str, text: &str) -> Result<(), String> {
+        let prefix = eam::parse_ipv6(text).map_err(|error| format!("{setting}: {error}"))?;
+        if !self.prefixes.contains(&prefix) {
+            self.prefixes.push(prefix);
+        }
+        if prefix == config::well_known_prefix() {
+            self.note(
+                setting,
+                "xlat keeps non-global IPv4 addresses out of the well-known prefix (RFC 6052 section 3.1); where you \
+                 depend on them, set well_known_prefix_strict = false",
+            );
+        }
+        Ok(())
+    }
+
+    /// Adds a mapping. Prefixes with host bits are taken without them.
+    fn map(&mut self, place: &str, ipv4: &str, ipv6: &str, comment: &str) -> Result<(), String> {
+        let named = |text: String| format!("{place}: {text}");
+        let (ipv4, bits4) = without_host_bits(ipv4, eam::parse_ipv4(ipv4)).map_err(named)?;
+        let (ipv6, bits6) = without_host_bits(ipv6, eam::parse_ipv6(ipv6)).map_err(named)?;
+        if bits4 || bits6 {
+            self.note(place, format!("host bits are set; read as {ipv4} ↔ {ipv6}"));
+        }
+        let pair = match Pair::new(ipv4, ipv6) {
+            Ok(pair) => pair,
+            Err(text) => {
+                self.note(place, format!("left out: {text}"));
+                return Ok(());
+            }
+        };
+        let comment = if eam::check_comment(comment).is_ok() {
+            comment.to_owned()
+        } else {
+            self.note(place, "its comment is left out: xlat keeps one line of at most 256 bytes");
+            String::new()
+        };
+        self.entries.push(Entry { pair, comment, origin: Origin::Dynamic });
+        Ok(())
+    }
+
+    /// Leaves out what `eam apply` would refuse, and says so.
+    fn finish(mut self) -> Self {
+        let mut table = Table::default();
+        for entry in std::mem::take(&mut self.entries) {
+            let inside = self.prefixes.iter().find(|prefix| prefix.contains(&entry.pair.ipv6())).copied();
+            let denied = self.deny4.iter().find(|net| net.contains(&entry.pair.ipv4())).copied();
+            let refused = match (inside, denied) {
+                (Some(prefix), _) => Err(format!("it lies inside the translation prefix {prefix}")),
+                (None, Some(net)) => Err(format!("{net} is in the deny list, so that it is never used")),
+                (None, None) => table.insert(entry.clone()),
+            };
+            if let Err(text) = refused {
+                self.note(entry.pair.to_string(), format!("left out: {text}"));
+            }
+        }
+        let doubts: Vec<String> = if table.can_overlap() {
+            table.iter().flat_map(|entry| table.asymmetries(&entry.pair, 3)).take(100).collect()
+        } else {
+            Vec::new()
+        };
+        for doubt in doubts {
+            self.note("overlap", doubt);
+        }
+        self.entries = table.iter().cloned().collect();
+        self
+    }
+
+    /// The number of mappings.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The mappings, as a file for `eam apply`.
+    #[must_use]
+    pub fn table(&self) -> String {
+        eam_file::write(self.entries.iter(), Format::Csv)
+    }
+
+    /// The configuration, valid as it is.
+    #[must_use]
+    pub fn configuration(&self, interfaces: &[String]) -> String {
+        let list = |values: Vec<String>| format!("[{}]", values.join(", "));
+        let quoted = |text: &dyn fmt::Display| toml::Value::String(text.to_string()).to_string();
+        let mut text = format!("# Made from the configuration of {}.\n", self.from);
+        for note in &self.notes {
+            // A comment is one line, whatever the note quotes.
+            let line: String =
+                note.to_string().chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+            text.push_str(&format!("# {line}\n"));
+        }
+        let names = list(interfaces.iter().map(|name| quoted(name)).collect());
+        text.push_str(&format!("\n[dataplane]\ninterfaces = {names}\n"));
+        const USUAL: usize = 65_536;
+        if self.entries.len() > USUAL / 2 {
+            text.push_str(&format!("max_eams = {}\n", (2 * self.entries.len()).min(4_194_304)));
+        }
+        let prefixes = list(self.prefixes.iter().map(|prefix| quoted(prefix)).collect());
+        text.push_str(&format!("\n[translation]\nprefixes = {prefixes}\n"));
+        self.translation.iter().for_each(|(_, line)| text.push_str(&format!("{line}\n")));
+        if self.ipv4_pool.is_some() || self.ipv6_pool.is_some() {
+            text.push_str("\n[icmp]\n");
+        }
+        if let Some(pool) = &self.ipv4_pool {
+            text.push_str(&format!("ipv4_pool = [{}]\n", quoted(pool)));
+        }
+        if let Some(pool) = &self.ipv6_pool {
+            text.push_str(&format!("ipv6_pool = [{}]\n", quoted(pool)));
+        }
+        if !self.deny4.is_empty() {
+            let nets = list(self.deny4.iter().map(|net| quoted(net)).collect());
+            text.push_str(&format!("\n[deny]\nipv4 = {nets}\n"));
+        }
+        text
+    }
+}
+
+/// A prefix, and whether bits had to be cleared.
+fn without_host_bits<Net: std::str::FromStr>(
+    text: &str,
+    read: Result<Net, eam::PrefixError>,
+) -> Result<(Net, bool), String> {
+    match read {
+        Ok(net) => Ok((net, false)),
+        Err(eam::PrefixError::HostBits { prefix, .. }) => {
+            prefix.parse().map(|net| (net, true)).map_err(|_| format!("`{text}` cannot be read"))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! TAYGA: `tayga.conf` and its map-file.
+
+use super::{Imported, Source};
+use crate::eam;
+
+/// Reads files of TAYGA; a map-file has only lines `map`.
+///
+/// # Errors
+/// One sentence with file and line: a value cannot be read.
+pub fn tayga(sources: &[Source<'_>]) -> Result<Imported, String> {
+    let mut imported = Imported { from: "TAYGA", ..Imported::default() };
+    for source in sources {
+        for (index, line) in source.text.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let Some((directive, values)) = words.split_first() {
+                let place = format!("{}:{}", source.name, index + 1);
+                read(&mut imported, &place, directive, values, sources)?;
+            }
+        }
+    }
+    if !imported.prefixes.is_empty() {
+        imported.set("scope", "\"all\"");
+        imported.note(
+            "prefix",
+            "TAYGA translates whatever is routed to it: hence scope = \"all\"; \"eam\" is enough where only the services of \
+             the map lines are translated",
+        );
+    }
+    Ok(imported.finish())
+}
+
+fn read(
+    imported: &mut Imported,
+    place: &str,
+    directive: &str,
+    values: &[&str],
+    sources: &[Source<'_>],
+) -> Result<(), String> {
+    let one = || values.first().copied().ok_or_else(|| format!("{place}: `{directive}` has no value"));
+    match directive {
+        "map" => match values {
+            [ipv4, ipv6] => return imported.map(place, ipv4, ipv6, ""),
+            _ => return Err(format!("{place}: `map` takes an IPv4 and an IPv6 address or prefix")),
+        },
+        "prefix" => return imported.prefix(directive, one()?),
+        "wkpf-strict" => match one()? {
+            "no" => imported.set("well_known_prefix_strict", false),
+            _ => imported.set("well_known_prefix_strict", true),
+        },
+        "udp-cksum-mode" => match one()? {
+            "calc" => imported.set("udp_zero_checksum", "\"compute\""),
+            "fwd" => imported.note(
+                "udp-cksum-mode fwd",
+                "IPv6 does not allow UDP without a checksum: such packets are dropped; udp_zero_checksum = \"compute\" lets \
+                 them pass with one",
+            ),
+            _ => imported.set("udp_zero_checksum", "\"drop\""),
+        },
+        "offlink-mtu" => match one()?.parse::<u32>() {
+            Ok(mtu @ 1280..=65535) => imported.set("lowest_ipv6_mtu", mtu),
+            _ => imported.note(directive, "it is not from 1280 to 65535: the default 1280 stands"),
+        },
+        "ipv4-addr" => {
+            imported.ipv4_pool = Some(eam::parse_ipv4(one()?).map_err(|error| format!("{place}: {error}"))?);
+            imported.note(
+                directive,
+                "it stands for routers without an IPv4 address ([icmp] ipv4_pool); ICMP errors of the relay's own come from \
+                 its interface's address, and it answers pings there",
+            );
+        }
+        "ipv6-addr" => imported.note(
+            directive,
+            "xlat has no address of its own: ICMPv6 errors come from the interface's address, and the relay answers pings there",
+        ),
+        "map-file" => {
+            let file = one()?;
+            let base = |path: &str| path.rsplit('/').next().map(str::to_owned);
+            if !sources.iter().any(|source| base(source.name) == base(file)) {
+                imported.note(directive, format!("give {file} on the command line too, or its mappings are missing"));
+            }
+        }
+        "dynamic-pool" => imported.note(
+            directive,
+            "xlat is stateless: an IPv6 host that is to reach IPv4 needs a mapping of its own, or a stateful NAT64",
+        ),
+        "data-dir" => imported.note(directive, "xlat keeps its table in [state] directory"),
+        "tun-device" | "tun-up" | "tun-ip" | "tun-route" => imported.note(
+            directive,
+            "xlat has no tunnel interface: it is attached to [dataplane] interfaces, and services are routed to the machine",
+        ),
+        "log" => imported.note(directive, "drops are counted by reason: `xlat-ctl stats` and the metrics page"),
+        other => imported.note(other, "xlat does not know this directive"),
+    }
+    Ok(())
+}

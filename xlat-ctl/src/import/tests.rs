@@ -1,0 +1,161 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn source(text: &str) -> Source<'_> {
+    Source { name: "file", text }
+}
+
+/// What was written has to be taken by this program.
+fn judged(imported: &Imported) -> config::Checked {
+    let text = imported.configuration(&["eth0".to_owned()]);
+    let checked = config::parse(&text).unwrap_or_else(|problems| panic!("{text}\n{problems:?}"));
+    let lines = eam_file::parse(imported.table().as_bytes(), None).unwrap();
+    assert_eq!(lines.len(), imported.count());
+    assert!(lines.iter().all(|line| checked.config.forbids(&line.pair).is_none()));
+    checked
+}
+
+fn settings(imported: &Imported) -> Vec<&str> {
+    imported.notes.iter().map(|note| note.setting.as_str()).collect()
+}
+
+#[test]
+fn reads_jools_configuration() {
+    let text = r#"{
+        "comment": {"any": ["thing"]},
+        "instance": "border", "framework": "netfilter",
+        "global": {
+            "pool6": "2001:db8:6464::/96", "manually-enabled": true, "lowest-ipv6-mtu": 1400, "logging-debug": true,
+            "zeroize-traffic-class": true, "override-tos": true, "tos": 184, "mtu-plateaus": [1500, 10, 9000],
+            "amend-udp-checksum-zero": true, "eam-hairpin-mode": "simple", "randomize-rfc6791-addresses": true,
+            "rfc6791v4-prefix": "192.0.2.192/27", "rfc6791v6-prefix": null, "udp-timeout": "5:00"
+        },
+        "eamt": [
+            {"ipv4 prefix": "198.51.100.1", "ipv6 prefix": "2001:db8:1::1/128", "comment": "www"},
+            {"ipv4 prefix": "198.51.100.17/28", "ipv6 prefix": "2001:db8:2::/124"},
+            {"ipv4 prefix": "198.51.100.99", "ipv6 prefix": "2001:db8:6464::1"},
+            {"ipv4 prefix": "203.0.113.9", "ipv6 prefix": "2001:db8:3::9"}
+        ],
+        "denylist4": ["203.0.113.0/24"]
+    }"#;
+    let imported = jool(&[source(text)]).unwrap();
+    let config = judged(&imported).config;
+    assert_eq!(config.translation.prefixes[0].to_string(), "2001:db8:6464::/96");
+    assert_eq!(config.translation.lowest_ipv6_mtu, 1400);
+    assert_eq!(
+        (config.translation.traffic_class, config.translation.tos),
+        (config::Dscp::Fixed(0), config::Dscp::Fixed(184))
+    );
+    assert_eq!(config.translation.mtu_plateaus, [9000, 1500]);
+    assert_eq!(config.translation.hairpin, config::Hairpin::Simple);
+    assert_eq!(config.translation.udp_zero_checksum, config::UdpZeroChecksum::Compute);
+    assert_eq!(config.translation.scope, config::Scope::All);
+    assert_eq!(config.icmp.ipv4_pool[0].to_string(), "192.0.2.192/27");
+    assert_eq!(config.deny.ipv4[0].to_string(), "203.0.113.0/24");
+    assert_eq!(
+        imported.table(),
+        "ipv4,ipv6,comment,origin\n198.51.100.1/32,2001:db8:1::1/128,www,dynamic\n\
+         198.51.100.16/28,2001:db8:2::/124,,dynamic\n"
+    );
+    let noted = settings(&imported);
+    for setting in [
+        "instance",
+        "framework",
+        "logging-debug",
+        "mtu-plateaus",
+        "randomize-rfc6791-addresses",
+        "udp-timeout",
+        "eamt entry 2",
+        "198.51.100.99 ↔ 2001:db8:6464::1",
+        "203.0.113.9 ↔ 2001:db8:3::9",
+        "pool6",
+    ] {
+        assert!(noted.contains(&setting), "{setting} is not in {noted:?}");
+    }
+}
+
+#[test]
+fn reads_jools_csv_in_either_order() {
+    let text = "IPv6 Prefix,IPv4 Prefix\n64:ff9b::/127,192.0.2.192/31\n192.0.2.1/32,2001:db8:aaaa::/128\n";
+    let imported = jool(&[source(text)]).unwrap();
+    judged(&imported);
+    assert!(
+        imported
+            .table()
+            .ends_with("192.0.2.1/32,2001:db8:aaaa::/128,,dynamic\n192.0.2.192/31,64:ff9b::/127,,dynamic\n")
+    );
+    assert_eq!(
+        jool(&[source("a,b\n")]).unwrap_err(),
+        "file: line 1: an IPv6 and an IPv4 prefix belong here, with a comma between"
+    );
+}
+
+#[test]
+fn refuses_the_stateful_kind() {
+    let said = jool(&[source(r#"{"pool4": [], "instance": "x"}"#)]).unwrap_err();
+    assert!(said.contains("stateful NAT64"), "{said}");
+}
+
+#[test]
+fn reads_taygas_configuration_and_map_file() {
+    let main = "tun-device nat64\nipv4-addr 192.51.0.0 # own\nipv6-addr 2001:db8:beef:6464::1\nprefix 64:ff9b::/96\n\
+        wkpf-strict no\ndynamic-pool 192.168.255.0/24\ndata-dir /var/db/tayga\nmap 192.51.0.1  2001:db8:beef::6b97\n\
+        map 192.51.0.64/29 \t2001:db8:beef::420/125\nudp-cksum-mode calc\nofflink-mtu 1480\nmap-file /etc/tayga/map\nfrob 1\n";
+    let more = "map 192.51.0.2 2001:db8:beef::29d2\n";
+    let imported = tayga(&[source(main), Source { name: "/tmp/map", text: more }]).unwrap();
+    let config = judged(&imported).config;
+    assert!(!config.translation.well_known_prefix_strict);
+    assert_eq!(config.translation.lowest_ipv6_mtu, 1480);
+    assert_eq!(config.translation.udp_zero_checksum, config::UdpZeroChecksum::Compute);
+    assert_eq!(imported.count(), 3);
+    let noted = settings(&imported);
+    for setting in ["tun-device", "ipv4-addr", "ipv6-addr", "dynamic-pool", "data-dir", "prefix", "frob"] {
+        assert!(noted.contains(&setting), "{setting} is not in {noted:?}");
+    }
+    assert!(!noted.contains(&"map-file"), "the map-file was given");
+    assert_eq!(
+        tayga(&[source("\nmap 192.0.2.1 www\n")]).unwrap_err(),
+        "file:2: `www` is not an IPv6 address or prefix (examples: 2001:db8::1, 2001:db8::/64)"
+    );
+}
+
+#[test]
+fn a_directive_that_is_there_twice_gives_a_valid_configuration() {
+    let imported =
+        tayga(&[source("wkpf-strict yes\nwkpf-strict no\nprefix 2001:db8::/96\nprefix 2001:db8::/96\n")]).unwrap();
+    assert!(!judged(&imported).config.translation.well_known_prefix_strict);
+    assert!(settings(&imported).contains(&"well_known_prefix_strict"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_importers_panic_or_write_nonsense(
+        words in proptest::collection::vec(
+            "(map|prefix|ipv4-addr|wkpf-strict|map-file|log|offlink-mtu|udp-cksum-mode|# x|192\\.0\\.2\\.[0-9]{1,3}(/[0-9]{1,2})?|2001:db8::[0-9a-f]{0,4}(/[0-9]{1,3})?|[ -~\\t]{0,6}| |\n){0,3}", 0..40),
+    ) {
+        let text = words.join(" ");
+        for read in [jool, tayga] {
+            if let Ok(imported) = read(&[source(&text)]) {
+                let lines = eam_file::parse(imported.table().as_bytes(), None).unwrap();
+                prop_assert_eq!(lines.len(), imported.count());
+                let configuration = imported.configuration(&["eth0".to_owned()]);
+                if let Err(problems) = config::parse(&configuration) {
+                    // Values that this relay does not allow are told with their line; the file is TOML in any case.
+                    prop_assert!(problems.iter().all(|problem| problem.line.is_some()), "{configuration}\n{problems:?}");
+                    prop_assert!(configuration.parse::<toml::Table>().is_ok(), "{}", configuration);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_json_makes_the_jool_importer_panic(
+        key in "pool6|eamt|global|denylist4|comment|tos|mtu-plateaus|eam-hairpin-mode|rfc6791v4-prefix|lowest-ipv6-mtu",
+        value in r#"null|true|-1|1e9|""|"192\.0\.2\.1/24"|"2001:db8::/96"|\[\]|\[1,"x"\]|\[\{"ipv4 prefix":"192\.0\.2\.1"\}\]|\{\}"#,
+    ) {
+        for text in [format!("{{\"{key}\": {value}}}"), format!("{{\"global\": {{\"{key}\": {value}}}}}")] {
+            let _ = jool(&[source(&text)]);
+        }
+    }
+}
