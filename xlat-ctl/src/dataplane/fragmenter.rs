@@ -44,6 +44,8 @@ use crate::{
     plain,
 };
 
+/// Name of the near end.
+pub(super) const NAME: &str = "xlat0";
 /// Name of the far end, in a namespace where no other interface is.
 const FAR: &str = "far";
 /// The IPv6 header and the Fragment Header over the IPv4 header: what a fragment grows by.
@@ -259,7 +261,12 @@ impl Drop for Fragmenter {
 pub(super) fn remove_kept(pin_directory: &Path) {
     let kept = namespaces::place(pin_directory);
     if kept.exists() {
-        namespaces::forget(&kept);
+        // Where this cannot be done, the pair goes with its namespace, a moment later.
+        if let Ok(fragmenter) = Fragmenter::take_over(NAME, 1280, &kept) {
+            fragmenter.remove();
+        } else {
+            namespaces::forget(&kept);
+        }
     }
     let remove_rules = || -> Result<(), NetlinkError> {
         let mut links = Links::open()?;

@@ -112,7 +112,7 @@ impl Default for LoadOptions {
         Self {
             max_eams: 65_536,
             fragmenter: true,
-            fragmenter_name: "xlat0".to_owned(),
+            fragmenter_name: fragmenter::NAME.to_owned(),
             single_buffer: false,
             pins: None,
             ways: None,
