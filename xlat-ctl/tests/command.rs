@@ -46,6 +46,10 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["eam", "del", "www"], "is not an IPv4 address or prefix"),
         (&["eam", "list", "--csv", "--json"], "cannot be used with"),
         (&["lookup", "198.51.100.0/24"], "without a length"),
+        (&["eam", "apply", "-", "--dry-run", "--yes"], "cannot be used with"),
+        (&["eam", "apply", "-", "--format", "xml"], "possible values: csv, json, toml"),
+        (&["eam", "rollback", "first"], "invalid digit"),
+        (&["import", "jool"], "required arguments were not provided"),
         (&["stats", "--watch=0"], "is not in 1..=3600"),
     ] {
         let output = xlat_ctl(arguments);
@@ -57,7 +61,24 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 
 #[test]
 fn every_verb_has_help_with_an_example_where_it_takes_arguments() {
-    for verb in [&["run"][..], &["check"], &["status"], &["lookup"], &["stats"], &["eam", "add"], &["eam", "del"]] {
+    for verb in [
+        &["run"][..],
+        &["check"],
+        &["status"],
+        &["lookup"],
+        &["stats"],
+        &["eam", "add"],
+        &["eam", "del"],
+        &["eam", "find"],
+        &["eam", "apply"],
+        &["eam", "export"],
+        &["eam", "history"],
+        &["eam", "show"],
+        &["eam", "rollback"],
+        &["import", "jool"],
+        &["import", "tayga"],
+        &["state", "restore"],
+    ] {
         let output = xlat_ctl(&[verb, &["--help"]].concat());
         assert_eq!(code(&output), 0, "{verb:?}");
         assert!(stdout(&output).contains("Example"), "{verb:?}: {}", stdout(&output));
@@ -81,6 +102,12 @@ fn without_a_daemon_every_call_fails_with_one_sentence() {
             &["eam", "list"],
             &["eam", "add", "192.0.2.1", "2001:db8::1"],
             &["eam", "del", "192.0.2.1"],
+            &["eam", "find", "192.0.2.1"],
+            &["eam", "apply", "/dev/null"],
+            &["eam", "export"],
+            &["eam", "history"],
+            &["eam", "show", "1"],
+            &["eam", "rollback", "1"],
         ] {
             let output = xlat_ctl(&[call, &["--socket", socket]].concat());
             assert_eq!(code(&output), 1, "{call:?}");
@@ -187,4 +214,36 @@ fn the_journal_gets_priorities_and_no_times() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn import_writes_files_that_this_program_takes_and_tells_what_it_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tayga.conf");
+    fs::write(&file, "prefix 2001:db8:6464::/96\ndynamic-pool 192.168.255.0/24\nmap 192.0.2.1 2001:db8::1\n").unwrap();
+    let arguments = ["import", "tayga", file.to_str().unwrap(), "--interfaces", "v4,v6", "--output"];
+    let run = || xlat_ctl(&[&arguments[..], &[directory.path().to_str().unwrap()]].concat());
+    let output = run();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stderr(&output).contains("note: dynamic-pool: xlat is stateless"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("eam.csv (1 entry)"), "{}", stdout(&output));
+    assert_eq!(code(&check(&directory.path().join("xlat.toml"), &[])), 0);
+    let table = fs::read_to_string(directory.path().join("eam.csv")).unwrap();
+    assert!(table.contains("192.0.2.1/32,2001:db8::1/128,,dynamic"), "{table}");
+    let output = run();
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("cannot make") && stderr(&output).contains("File exists"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_restore_without_a_copy_says_so_and_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let file = directory.path().join("xlat.toml");
+    fs::write(&file, format!("{VALID}[state]\ndirectory = \"{}\"\n", state.display())).unwrap();
+    let output = xlat_ctl(&["state", "restore", "--config", file.to_str().unwrap()]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).starts_with("xlat-ctl: state restore: cannot open the store "), "{}", stderr(&output));
+    assert!(!state.join("eam.db").exists());
 }

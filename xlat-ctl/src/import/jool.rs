@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{Imported, Source};
-use crate::eam;
+use crate::{config, eam};
 
 /// Settings of the stateful NAT64 that Jool is too.
 const STATEFUL: [&str; 2] = ["pool4", "bib"];
@@ -23,6 +23,13 @@ pub fn jool(sources: &[Source<'_>]) -> Result<Imported, String> {
         } else {
             csv(&mut imported, source.text).map_err(named)?;
         }
+    }
+    if imported.prefixes.contains(&config::well_known_prefix()) {
+        imported.note(
+            "pool6",
+            "xlat keeps non-global IPv4 addresses out of the well-known prefix (RFC 6052 section 3.1); where you depend on \
+             them, set well_known_prefix_strict = false",
+        );
     }
     if !imported.prefixes.is_empty() {
         imported.set("scope", "\"all\"");

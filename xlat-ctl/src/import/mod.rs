@@ -11,7 +11,6 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 pub use self::{jool::jool, tayga::tayga};
 use crate::{
-    config,
     eam::{self, Entry, Origin, Pair, Table},
     eam_file::{self, Format},
 };
@@ -81,13 +80,6 @@ impl Imported {
         let prefix = eam::parse_ipv6(text).map_err(|error| format!("{setting}: {error}"))?;
         if !self.prefixes.contains(&prefix) {
             self.prefixes.push(prefix);
-        }
-        if prefix == config::well_known_prefix() {
-            self.note(
-                setting,
-                "xlat keeps non-global IPv4 addresses out of the well-known prefix (RFC 6052 section 3.1); where you \
-                 depend on them, set well_known_prefix_strict = false",
-            );
         }
         Ok(())
     }

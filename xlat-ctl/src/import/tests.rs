@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config;
 
 fn source(text: &str) -> Source<'_> {
     Source { name: "file", text }

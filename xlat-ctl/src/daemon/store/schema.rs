@@ -30,6 +30,7 @@ pub(super) const MANNERS: &str = "
     PRAGMA cell_size_check = ON;
     PRAGMA temp_store = MEMORY;
     PRAGMA wal_autocheckpoint = 0;
+    PRAGMA journal_size_limit = 2097152;
     PRAGMA busy_timeout = 10000;
     PRAGMA cache_size = -8192;
 ";
