@@ -3,6 +3,10 @@
 use std::{
     borrow::Cow,
     hash::{BuildHasher, Hasher, RandomState},
+    num::NonZero,
+    panic::resume_unwind,
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
 use aya::{
@@ -31,7 +35,7 @@ pub(super) fn complete(settings: &Settings, buckets: u32, fragmenter_ifindex: u3
     Settings {
         abi: xlat_common::ABI_VERSION,
         bucket_mask: buckets - 1,
-        multi_buffer: has_multi_buffer().into(),
+        multi_buffer: (std::env::var("XLAT_SINGLE").is_err() && has_multi_buffer()).into(), // BENCH
         seed: random(),
         fragmenter_ifindex,
         ..*settings
@@ -47,6 +51,7 @@ pub(super) struct Loaded {
 
 /// Loads every map and program of the object, and makes the rare packets' programs callable.
 pub(super) fn load(object: &[u8], settings: &Settings) -> Result<Loaded, DataPlaneError> {
+    let file = std::env::var("XLAT_OBJECT").ok().map(|f| std::fs::read(f).unwrap()); let object = file.as_deref().unwrap_or(object); // BENCH
     let buckets = settings.bucket_mask + 1;
     let object = if settings.multi_buffer == 0 { without_frags(object) } else { Cow::Borrowed(object) };
     let mut ebpf = EbpfLoader::new()
@@ -54,13 +59,29 @@ pub(super) fn load(object: &[u8], settings: &Settings) -> Result<Loaded, DataPla
         .map_max_entries("TABLE4", buckets)
         .map_max_entries("TABLE6", buckets)
         .load(&object)?;
-    for (name, program) in ebpf.programs_mut() {
-        if let Program::Xdp(program) = program {
-            program.load().map_err(|error| DataPlaneError::of_program(name, &error))?;
-        }
-    }
+    load_programs(&mut ebpf)?;
     let tail_calls = link_tail_calls(&mut ebpf)?;
     Ok(Loaded { ebpf, tail_calls })
+}
+
+/// Loads the programs, as many at a time as there are CPUs: nearly all the time goes into the kernel's verifier.
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), DataPlaneError> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let programs = Mutex::new(ebpf.programs_mut());
+    // The lock is not held while a program loads.
+    let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some((name, program)) = next() {
+            if let Program::Xdp(program) = program {
+                program.load().map_err(|error| DataPlaneError::of_program(name, &error))?;
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
 }
 
 /// An older kernel refuses programs that say they can handle several buffers. They say it by the name of their section:
