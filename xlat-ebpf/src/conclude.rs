@@ -8,8 +8,9 @@ use xlat_common::{
 };
 
 use crate::{
+    context::Context,
     maps::{Answer, COUNTERS, PROGRAMS, SCRATCH, Scratch},
-    verifier::forget,
+    verifier::reload,
 };
 
 /// A packet that is translated and sent: the XDP action, and the verdict it is counted under.
@@ -48,6 +49,8 @@ const KIND: u32 = 0xff_0000;
 impl Stop {
     /// Not in scope: the kernel gets it as it came.
     pub const PASS: Self = Self(PASS);
+    /// A fault of the program.
+    pub const INTERNAL: Self = Self::drop(DropReason::Internal);
 
     /// Dropped in silence.
     #[inline(always)]
@@ -95,15 +98,22 @@ impl Stop {
     }
 }
 
-/// What a packet is counted as.
+/// What a packet is counted as: in the scratch record, so that the verifier does not tell packets apart by it.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Tally {
-    /// Which way it is translated.
-    pub direction: Direction,
-    /// Its protocol.
-    pub protocol: Protocol,
+    /// The first of the cells of its direction and protocol, one for each verdict.
+    cell: u32,
     /// Bytes of the IP packet.
-    pub bytes: u64,
+    bytes: u32,
+}
+
+impl Tally {
+    /// `bytes` is the length of the IP packet.
+    #[inline(always)]
+    pub const fn new(direction: Direction, protocol: Protocol, bytes: usize) -> Self {
+        Self { cell: (direction as u32) << 5 | (protocol as u32) << 3, bytes: bytes as u32 }
+    }
 }
 
 /// This CPU's counters.
@@ -124,12 +134,9 @@ pub fn scratch() -> Option<&'static mut Scratch> {
 #[inline(always)]
 fn count(tally: &Tally, verdict: u32) {
     if let Some(counters) = counters() {
-        let cell = (tally.direction as u32) << 5 | (tally.protocol as u32) << 3 | verdict;
-        // The compiler knows the enumerations' bounds and would leave out the mask that tells the verifier.
-        let cell = forget(cell, tally.bytes as u32) as usize & (TRAFFIC_CELLS - 1);
-        let cell = &mut counters.traffic[cell];
+        let cell = &mut counters.traffic[(tally.cell | verdict) as usize & (TRAFFIC_CELLS - 1)];
         cell.packets += 1;
-        cell.bytes += tally.bytes;
+        cell.bytes += u64::from(tally.bytes);
     }
 }
 
@@ -138,7 +145,7 @@ fn count(tally: &Tally, verdict: u32) {
 fn count_drop(tally: &Tally, reason: u32) {
     count(tally, Verdict::Dropped as u32);
     if let Some(counters) = counters() {
-        counters.drops[forget(reason, tally.bytes as u32) as usize & 31] += 1;
+        counters.drops[reason as usize & 31] += 1;
     }
 }
 
@@ -151,17 +158,21 @@ pub fn pass_other() -> u32 {
     xdp_action::XDP_PASS
 }
 
-/// Gives the XDP action for a packet's result, and counts it.
+/// Gives the XDP action for a packet's result, and counts it as the scratch record's [`Tally`].
 #[inline(always)]
-pub fn conclude(ctx: &XdpContext, tally: &Tally, result: Result<Sent, Stop>) -> u32 {
-    let result = match result {
+pub fn conclude(ctx: &Context, direction: Direction, result: Result<Sent, Stop>) -> u32 {
+    let scratch = ctx.scratch();
+    scratch.result = match result {
         Ok(Sent(sent)) => SENT | sent,
         Err(Stop(stop)) => stop,
     };
+    // However it came about, from here on it is one.
+    reload();
+    let (tally, result) = (&scratch.tally, scratch.result);
     let value = result & 0xff;
     match result & KIND {
         SENT => {
-            count_sent(tally, result);
+            count(tally, result >> 8 & 0xff);
             value
         }
         PASS => {
@@ -181,22 +192,17 @@ pub fn conclude(ctx: &XdpContext, tally: &Tally, result: Result<Sent, Stop>) -> 
         kind => {
             count_drop(tally, value);
             if kind == REFUSE {
-                refuse(ctx, tally);
+                refuse(ctx, direction);
             }
             xdp_action::XDP_DROP
         }
     }
 }
 
-#[inline(always)]
-fn count_sent(tally: &Tally, sent: u32) {
-    count(tally, sent >> 8 & 0xff);
-}
-
 /// Goes on in the program that answers the sender; comes back only if that is not there.
 #[inline(always)]
-fn refuse(ctx: &XdpContext, tally: &Tally) {
-    let program = match tally.direction {
+fn refuse(ctx: &XdpContext, direction: Direction) {
+    let program = match direction {
         Direction::FourToSix => index::REPLY4,
         Direction::SixToFour => index::REPLY6,
     };

@@ -5,7 +5,7 @@ use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup,
         bpf_fib_lookup__bindgen_ty_1, bpf_fib_lookup__bindgen_ty_2, bpf_fib_lookup__bindgen_ty_3,
-        bpf_fib_lookup__bindgen_ty_4, bpf_fib_lookup__bindgen_ty_5, xdp_action,
+        bpf_fib_lookup__bindgen_ty_4, bpf_fib_lookup__bindgen_ty_5, xdp_action, xdp_md,
     },
     helpers::generated::{bpf_fib_lookup, bpf_redirect},
     programs::XdpContext,
@@ -14,9 +14,10 @@ use xlat_common::{address::Ipv6, counters::Verdict, interface::Interface};
 
 use crate::{
     conclude::{Sent, scratch},
+    context::Context,
     link::{self, Arrival, Link},
     setting,
-    verifier::forget,
+    verifier::reload,
 };
 
 /// Linux' address family numbers.
@@ -24,6 +25,7 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
 /// The way out of a packet.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Way {
     /// `XDP_TX`: by the interface it came in by; `XDP_REDIRECT`: by another; `XDP_PASS`: to the kernel, which forwards it.
@@ -70,36 +72,41 @@ impl Way {
 
     /// Nowhere yet: the link-layer header as it came, for a second pass over the same frame.
     #[inline(always)]
-    pub const fn back(arrival: &Arrival) -> Self {
-        Self { action: xdp_action::XDP_PASS, ifindex: 0, mtu: u32::MAX, link: arrival.link }
+    pub fn back(ctx: &Context, arrival: &Arrival) -> &'static Self {
+        Self { action: xdp_action::XDP_PASS, ifindex: 0, mtu: u32::MAX, link: arrival.link }.keep(ctx)
     }
 
-    /// To the kernel, by the interface it came in by.
+    /// The same, in the scratch record.
     #[inline(always)]
-    pub fn kernel(arrival: &Arrival, mtu: u32) -> Self {
-        let link = match link::interface(arrival.ifindex) {
+    pub fn keep(self, ctx: &Context) -> &'static Self {
+        let place = &mut ctx.scratch().way;
+        *place = self;
+        place
+    }
+
+    /// Becomes the way to the kernel, by the interface it came in by.
+    #[inline(always)]
+    fn lead_to_kernel(&mut self, arrival: &Arrival) {
+        self.action = xdp_action::XDP_PASS;
+        self.ifindex = 0;
+        self.link = match link::interface(arrival.ifindex) {
             // The fragmenter does not resolve addresses: what it sends is addressed to nobody.
             Some(interface) if arrival.slow_path => arrival.link.to(&interface.mac),
             _ => arrival.link,
         };
-        Self { action: xdp_action::XDP_PASS, ifindex: 0, mtu, link }
     }
 
     /// Where the kernel would have to take an IPv6 packet from an interface that it takes none from: by the fragmenter, which sends
     /// it back as it is.
     #[inline(always)]
-    fn for_ipv6(self, arrival: &Arrival) -> Self {
+    fn lead_ipv6(&mut self, arrival: &Arrival) {
         if !self.is_kernel() || arrival.ipv6_ifindex == arrival.logical_ifindex {
-            return self;
+            return;
         }
-        match link::interface(arrival.ipv6_ifindex) {
-            Some(near) => Self {
-                action: xdp_action::XDP_REDIRECT,
-                ifindex: arrival.ipv6_ifindex,
-                link: Link::untagged(&near.peer_mac, &near.mac),
-                ..self
-            },
-            None => self,
+        if let Some(near) = link::interface(arrival.ipv6_ifindex) {
+            self.action = xdp_action::XDP_REDIRECT;
+            self.ifindex = arrival.ipv6_ifindex;
+            self.link = Link::untagged(&near.peer_mac, &near.mac);
         }
     }
 
@@ -114,40 +121,72 @@ impl Way {
     pub const fn is_kernel(&self) -> bool {
         self.action == xdp_action::XDP_PASS
     }
+}
 
-    /// The same way; the verifier takes all ways for one from here on.
-    #[inline(always)]
-    fn forgotten(mut self, unknown: u32) -> Self {
-        self.action = forget(self.action, unknown);
-        self.link.tag_count = (forget(self.link.tag_count as u32, unknown) & 3) as usize;
-        self
-    }
+/// Whether the routing table is asked on the spot or by a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// On the spot: for the packets that are many.
+    Here,
+    /// By a call: for rare packets, whose many paths the verifier need not follow through all the answers.
+    ByCall,
 }
 
 /// The way of an IPv6 packet of `total_len` bytes.
 #[inline(always)]
-pub fn six(ctx: &XdpContext, arrival: &Arrival, header: &Flow6, total_len: u32) -> Way {
-    let Some(scratch) = scratch() else { return Way::kernel(arrival, u32::MAX) };
+pub fn six(ctx: &Context, arrival: &Arrival, header: &Flow6, total_len: u32, ask: Ask) -> &'static Way {
+    let scratch = ctx.scratch();
     let fib = &mut scratch.fib;
     begin(fib, AF_INET6, header.next_header, arrival, total_len);
     fib.__bindgen_anon_2 = bpf_fib_lookup__bindgen_ty_2 { flowinfo: (u32::from(header.traffic_class) << 20).to_be() };
     fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv6_src: words(header.source) };
     fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv6_dst: words(header.destination) };
     fib.ifindex = arrival.ipv6_ifindex;
-    ask(ctx, arrival, fib).for_ipv6(arrival).forgotten(arrival.ifindex)
+    match ask {
+        Ask::Here => find(ctx, true),
+        Ask::ByCall => _ = find_way(ctx.ctx, 1),
+    }
+    &scratch.way
 }
 
 /// The way of an IPv4 packet of `total_len` bytes.
 #[inline(always)]
-pub fn four(ctx: &XdpContext, arrival: &Arrival, header: &Flow4, total_len: u32) -> Way {
-    let Some(scratch) = scratch() else { return Way::kernel(arrival, u32::MAX) };
+pub fn four(ctx: &Context, arrival: &Arrival, header: &Flow4, total_len: u32, ask: Ask) -> &'static Way {
+    let scratch = ctx.scratch();
     let fib = &mut scratch.fib;
     begin(fib, AF_INET, header.protocol, arrival, total_len);
     fib.__bindgen_anon_2 = bpf_fib_lookup__bindgen_ty_2 { flowinfo: 0 };
     fib.__bindgen_anon_2.tos = header.tos & 0xfc;
     fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv4_src: header.source.to_be() };
     fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv4_dst: header.destination.to_be() };
-    ask(ctx, arrival, fib).forgotten(arrival.ifindex)
+    match ask {
+        Ask::Here => find(ctx, false),
+        Ask::ByCall => _ = find_way(ctx.ctx, 0),
+    }
+    &scratch.way
+}
+
+/// [`find`] as a global function (see `lookup::shorter_length4`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_way(ctx: *mut xdp_md, ipv6: u32) -> u32 {
+    if let Some(ctx) = Context::new(ctx) {
+        find(&ctx, ipv6 != 0);
+    }
+    0
+}
+
+/// Asks the question in the scratch record and leaves the way there.
+#[inline(always)]
+fn find(ctx: &Context, ipv6: bool) {
+    // Everything is written where it stays: a copy would read in words what has just been written in bytes.
+    let scratch = ctx.scratch();
+    let (arrival, way) = (&scratch.arrival, &mut scratch.way);
+    ask(ctx, arrival, &mut scratch.fib, way);
+    if ipv6 {
+        way.lead_ipv6(arrival);
+    }
+    reload();
 }
 
 /// The interface that the last answer of the routing table was for.
@@ -203,50 +242,48 @@ fn begin(fib: &mut FibLookup, family: u8, protocol: u8, arrival: &Arrival, total
 }
 
 #[inline(always)]
-fn ask(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup) -> Way {
+fn ask(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup, way: &mut Way) {
     // SAFETY: `fib` is a whole bpf_fib_lookup, its length is given.
     let result = unsafe { bpf_fib_lookup(ctx.as_ptr(), fib, size_of::<FibLookup>() as i32, 0) };
     // SAFETY: the helper has replaced tot_len by the MTU (since Linux 5.12) wherever it looked at it.
     let mtu = u32::from(unsafe { fib.__bindgen_anon_1.mtu_result });
-    if result == i64::from(BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-        return Way::kernel(arrival, mtu);
-    }
-    if result == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) {
+    let found = result == i64::from(BPF_FIB_LKUP_RET_SUCCESS);
+    let mtu = if found || result == i64::from(BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+        mtu
+    } else if result == i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) {
         // It fits, but the helper has not said into what.
-        let mtu = link::interface(fib.ifindex).map_or(u32::MAX, |interface| interface.mtu);
-        return Way::kernel(arrival, mtu);
-    }
-    if result != i64::from(BPF_FIB_LKUP_RET_SUCCESS) {
-        return Way::kernel(arrival, u32::MAX);
-    }
-    let link = Link::untagged(&fib.dmac, &fib.smac);
-    match device(arrival, fib.ifindex, link) {
-        Some((action, ifindex, link)) => Way { action, ifindex, mtu, link },
-        None => Way::kernel(arrival, mtu),
+        link::interface(fib.ifindex).map_or(u32::MAX, |interface| interface.mtu)
+    } else {
+        u32::MAX
+    };
+    way.mtu = mtu;
+    way.link = Link::untagged(&fib.dmac, &fib.smac);
+    if !found || lead_to_device(arrival, fib.ifindex, way).is_none() {
+        way.lead_to_kernel(arrival);
     }
 }
 
-/// The device that carries the frames of an interface, and the frame's header with its VLAN tags. `None`: it cannot
-/// take frames from XDP.
+/// Leads to the device that carries the frames of an interface, with its VLAN tags. `None`: it cannot take frames from XDP.
 #[inline(always)]
-fn device(arrival: &Arrival, ifindex: u32, link: Link) -> Option<(u32, u32, Link)> {
+fn lead_to_device(arrival: &Arrival, mut ifindex: u32, way: &mut Way) -> Option<()> {
     let mut interface = link::interface(ifindex)?;
-    let (mut ifindex, mut link) = (ifindex, link);
     if interface.flags & Interface::VLAN != 0 {
-        link = link.push(interface.vlan_protocol, interface.vlan_id);
+        way.link = way.link.push(interface.vlan_protocol, interface.vlan_id);
         ifindex = interface.parent;
         interface = link::interface(ifindex)?;
         if interface.flags & Interface::VLAN != 0 {
-            link = link.push(interface.vlan_protocol, interface.vlan_id);
+            way.link = way.link.push(interface.vlan_protocol, interface.vlan_id);
             ifindex = interface.parent;
             interface = link::interface(ifindex)?;
         }
     }
-    if ifindex == arrival.ifindex && interface.flags & Interface::CAN_TX != 0 {
-        return Some((xdp_action::XDP_TX, ifindex, link));
-    }
-    if interface.flags & Interface::CAN_REDIRECT != 0 {
-        return Some((xdp_action::XDP_REDIRECT, ifindex, link));
-    }
-    None
+    way.ifindex = ifindex;
+    way.action = if ifindex == arrival.ifindex && interface.flags & Interface::CAN_TX != 0 {
+        xdp_action::XDP_TX
+    } else if interface.flags & Interface::CAN_REDIRECT != 0 {
+        xdp_action::XDP_REDIRECT
+    } else {
+        return None;
+    };
+    Some(())
 }

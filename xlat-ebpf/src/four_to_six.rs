@@ -3,7 +3,6 @@
 //! One source, two programs: the entry has what nearly every packet needs, `FULL` the rest: options, fragments, UDP without
 //! checksum. A packet that needs the rest starts there from the beginning.
 
-use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::warn;
 use xlat_common::{
     address::Ipv6,
@@ -20,12 +19,13 @@ use xlat_common::{
 
 use crate::{
     conclude::{Sent, Stop, Tally, conclude, pass_other},
-    forward::{self, Flow6, Way},
+    context::Context,
+    forward::{self, Ask, Flow6, Way},
     fragmenter,
     header4::{Header4, Options},
     limits,
     link::{self, Arrival},
-    lookup::{EAM, Mapped6, OWN, REFUSED, known4, known4_called, map4, prefix_for},
+    lookup::{EAM, Mapped6, OWN, REFUSED, SOURCE_WITHOUT_EAM, map_both4},
     maps::Answer,
     packet, setting,
     transport::{Piece, Transport},
@@ -43,25 +43,22 @@ pub struct Pass {
 
 /// Translates one packet, or says why not.
 #[inline(always)]
-pub fn run(ctx: &XdpContext, arrival: &Arrival, pass: Pass) -> u32 {
+pub fn run(ctx: &Context, arrival: &Arrival, pass: Pass) -> u32 {
     let Some(header) = Header4::load(ctx, arrival.link.len()) else { return pass_other() };
-    let tally = Tally {
-        direction: Direction::FourToSix,
-        protocol: Protocol::of(header.protocol()),
-        bytes: header.total_len() as u64,
-    };
+    let tally = Tally::new(Direction::FourToSix, Protocol::of(header.protocol()), header.total_len());
+    ctx.scratch().tally = tally;
     let result = match translate(ctx, arrival, &header, pass) {
         // Half-way through a hairpin there is no way back.
-        Err(stop) if pass.second && stop.is_pass() => Err(Stop::drop(DropReason::Internal)),
+        Err(stop) if pass.second && stop.is_pass() => Err(Stop::INTERNAL),
         // The fragmenter sends back what this program gave it: passing it again would be a circle.
         Err(stop) if arrival.slow_path && stop.is_pass() => Err(Stop::drop(DropReason::Reflected)),
         other => other,
     };
-    conclude(ctx, &tally, result)
+    conclude(ctx, Direction::FourToSix, result)
 }
 
 #[inline(always)]
-fn translate(ctx: &XdpContext, arrival: &Arrival, header: &Header4, pass: Pass) -> Result<Sent, Stop> {
+fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, pass: Pass) -> Result<Sent, Stop> {
     let offset = arrival.link.len();
     let addresses = map_addresses(ctx, header, arrival, pass)?;
     if !pass.full && (header.header_len() != 20 || header.is_fragment()) {
@@ -77,16 +74,15 @@ fn translate(ctx: &XdpContext, arrival: &Arrival, header: &Header4, pass: Pass) 
     if pass.full {
         refuse_source_route(ctx, options)?;
     }
-    let taken = arrival.slow_path || pass.second;
-    if !taken && header.ttl() <= 1 {
+    if !(arrival.slow_path || pass.second) && header.ttl() <= 1 {
         return Err(Stop::refuse(DropReason::HopLimitExceeded, answer(icmp::v4::TIME_EXCEEDED, 0, 0)));
     }
     let (transport, fill) = transport(ctx, offset, header, pass)?;
     let transport = transport.forgotten(arrival.ifindex);
     let fill = pass.full && forget(u32::from(fill), arrival.ifindex) & 1 != 0;
     let packet = Packet6::new(header, &addresses, ports(ctx, &transport, header));
-    let way = forward::six(ctx, arrival, &packet.flow(), packet.total_len());
-    let fits = fit(header, &packet, &way, arrival.slow_path, pass.second)?;
+    let way = forward::six(ctx, arrival, &packet.flow(), packet.total_len(), Ask::Here);
+    let fits = fit(header, &packet, way, arrival.slow_path, pass.second)?;
     if fill {
         fill_udp_checksum(ctx, header, &transport)?;
     }
@@ -94,7 +90,8 @@ fn translate(ctx: &XdpContext, arrival: &Arrival, header: &Header4, pass: Pass) 
         return Err(fragmenter::send(ctx, arrival));
     }
     adjust(ctx, &transport, &addresses)?;
-    packet.write(ctx, arrival, header, &way, taken).ok_or(Stop::drop(DropReason::Internal))?;
+    let taken = arrival.slow_path || pass.second;
+    packet.write(ctx, arrival, header, way, taken).ok_or(Stop::INTERNAL)?;
     Ok(way.send())
 }
 
@@ -105,34 +102,28 @@ pub struct Addresses {
     /// IPv4 destination, host order.
     pub destination4: u32,
     /// The source in IPv6.
-    pub source6: Mapped6,
+    pub source6: &'static Mapped6,
     /// The destination in IPv6.
-    pub destination6: Mapped6,
+    pub destination6: &'static Mapped6,
 }
 
 /// Maps both addresses (docs/translation.md 3). In the second pass RFC 7757 4.2.1 rule 1 holds whatever the setting.
 #[inline(always)]
-fn map_addresses(ctx: &XdpContext, header: &Header4, arrival: &Arrival, pass: Pass) -> Result<Addresses, Stop> {
-    let known = |address| if pass.full { known4_called(address) } else { known4(address) };
-    let destination = known(header.destination());
-    let mut source = known(header.source());
-    if destination.flags & OWN != 0 {
+fn map_addresses(ctx: &Context, header: &Header4, arrival: &Arrival, pass: Pass) -> Result<Addresses, Stop> {
+    let offset = arrival.link.len();
+    let simple = (pass.second || setting!(hairpin) == hairpin::SIMPLE) && !is_error(ctx, offset, header);
+    let rules = if simple { SOURCE_WITHOUT_EAM } else { 0 };
+    let both = map_both4(ctx, header.source(), header.destination(), rules, arrival.prefix);
+    if both.known_destination & OWN != 0 {
         return Err(Stop::PASS);
     }
-    if source.flags & OWN != 0 {
+    if both.known_source & OWN != 0 {
         return Err(out_of_scope4(header));
     }
-    if (pass.second || setting!(hairpin) == hairpin::SIMPLE) && !is_error(ctx, arrival.link.len(), header) {
-        source = source.without_eam();
-    }
-    if (destination.flags | source.flags) & EAM == 0 && setting!(scope_all) == 0 {
+    if (both.known_destination | both.known_source) & EAM == 0 && setting!(scope_all) == 0 {
         return Err(out_of_scope4(header));
     }
-    let mut destination6 = map4(header.destination(), &destination, prefix_for(&source, arrival.prefix));
-    let mut source6 = map4(header.source(), &source, prefix_for(&destination, arrival.prefix));
-    destination6.flags = forget(destination6.flags, arrival.ifindex);
-    source6.flags = forget(source6.flags, arrival.ifindex);
-    let offset = arrival.link.len();
+    let (source6, destination6) = (both.source, both.destination);
     if !destination6.is_mapped() || (!source6.is_mapped() && !is_error(ctx, offset, header)) {
         return Err(out_of_scope4(header));
     }
@@ -201,7 +192,7 @@ pub fn answer(kind: u8, code: u8, rest: u32) -> Answer {
 
 /// RFC 7915 4.1: an unexpired source route is refused, all other options are ignored.
 #[inline(always)]
-pub fn refuse_source_route(ctx: &XdpContext, options: Options) -> Result<(), Stop> {
+pub fn refuse_source_route(ctx: &Context, options: Options) -> Result<(), Stop> {
     match options.has_unexpired_source_route(ctx) {
         Ok(false) => Ok(()),
         Ok(true) => Err(Stop::refuse(
@@ -214,7 +205,7 @@ pub fn refuse_source_route(ctx: &XdpContext, options: Options) -> Result<(), Sto
 
 /// Whether the packet is an ICMP error, for which the rules of simple hairpinning are others.
 #[inline(always)]
-fn is_error(ctx: &XdpContext, offset: usize, header: &Header4) -> bool {
+fn is_error(ctx: &Context, offset: usize, header: &Header4) -> bool {
     header.protocol() == protocol::ICMP
         && !header.is_later_fragment()
         && header.total_len() > header.header_len()
@@ -224,7 +215,7 @@ fn is_error(ctx: &XdpContext, offset: usize, header: &Header4) -> bool {
 /// Whether the packet is one for the program of ICMP errors: an error, be it a fragment or cut short, or a whole message that
 /// is no echo.
 #[inline(always)]
-fn is_for_errors(ctx: &XdpContext, offset: usize, header: &Header4) -> bool {
+fn is_for_errors(ctx: &Context, offset: usize, header: &Header4) -> bool {
     if header.protocol() != protocol::ICMP {
         return false;
     }
@@ -238,7 +229,7 @@ fn is_for_errors(ctx: &XdpContext, offset: usize, header: &Header4) -> bool {
 
 /// Finds the transport header; refuses what the protocol rules refuse (docs/translation.md 6).
 #[inline(always)]
-fn transport(ctx: &XdpContext, offset: usize, header: &Header4, pass: Pass) -> Result<(Transport, bool), Stop> {
+fn transport(ctx: &Context, offset: usize, header: &Header4, pass: Pass) -> Result<(Transport, bool), Stop> {
     let at = offset + header.header_len();
     let len = header.total_len() - header.header_len();
     if header.protocol() == protocol::IGMP {
@@ -267,7 +258,7 @@ fn transport(ctx: &XdpContext, offset: usize, header: &Header4, pass: Pass) -> R
 
 /// RFC 7915 4.5: what becomes of a UDP packet without checksum.
 #[inline(always)]
-fn may_fill(ctx: &XdpContext, header: &Header4, transport: &Transport) -> Result<bool, Stop> {
+fn may_fill(ctx: &Context, header: &Header4, transport: &Transport) -> Result<bool, Stop> {
     let reason = if header.is_fragment() {
         DropReason::UdpChecksumZeroFragment
     } else if setting!(udp_zero_checksum_compute) == 0 {
@@ -276,47 +267,49 @@ fn may_fill(ctx: &XdpContext, header: &Header4, transport: &Transport) -> Result
         return Ok(true);
     };
     if limits::event() {
-        log_udp_checksum_zero(ctx, header.source(), header.destination(), transport.ports(ctx));
+        log_udp_checksum_zero(header.source(), header.destination(), transport.ports(ctx));
     }
     Err(Stop::drop(reason))
 }
 
-/// The system management event of RFC 7915 4.5. A function of its own for its stack.
+/// The system management event of RFC 7915 4.5. A global function (see `lookup::shorter_length4`) for its stack.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn log_udp_checksum_zero(ctx: &XdpContext, source: u32, destination: u32, ports: u32) {
+extern "C" fn log_udp_checksum_zero(source: u32, destination: u32, ports: u32) -> u32 {
     warn!(
-        ctx,
+        (),
         "dropped a UDP packet without checksum: {:i} port {} to {:i} port {}",
         source,
         ports >> 16,
         destination,
         ports & 0xffff
     );
+    0
 }
 
 /// Gives a UDP packet without checksum the IPv4 checksum it could have had, so that all that follows (translation, or the
 /// fragmenter and then translation) is as for any other.
 #[inline(always)]
-fn fill_udp_checksum(ctx: &XdpContext, header: &Header4, transport: &Transport) -> Result<(), Stop> {
-    let length = u16::from_be(packet::load(ctx, transport.offset + 4).ok_or(Stop::drop(DropReason::Internal))?);
+fn fill_udp_checksum(ctx: &Context, header: &Header4, transport: &Transport) -> Result<(), Stop> {
+    let length = u16::from_be(packet::load(ctx, transport.offset + 4).ok_or(Stop::INTERNAL)?);
     // A length that cannot be true is not this program's to judge: all there is counts.
     let length = if length < 8 || usize::from(length) > transport.len { transport.len as u16 } else { length };
-    let data = packet::sum(ctx, transport.offset, usize::from(length)).ok_or(Stop::drop(DropReason::Internal))?;
+    let data = packet::sum(ctx, transport.offset, usize::from(length)).ok_or(Stop::INTERNAL)?;
     let pseudo_header =
         Sum::ZERO.add32(header.source()).add32(header.destination()).add16(u16::from(protocol::UDP)).add16(length);
     let checksum = match data.add(pseudo_header).checksum() {
         0 => 0xffff,
         checksum => checksum,
     };
-    packet::store(ctx, transport.checksum_at, checksum.to_be()).ok_or(Stop::drop(DropReason::Internal))
+    packet::store(ctx, transport.checksum_at, checksum.to_be()).ok_or(Stop::INTERNAL)
 }
 
 /// Adjusts the transport checksum, and an ICMP echo's type (RFC 7915 4.2, 4.5).
 #[inline(always)]
-fn adjust(ctx: &XdpContext, transport: &Transport, addresses: &Addresses) -> Result<(), Stop> {
+fn adjust(ctx: &Context, transport: &Transport, addresses: &Addresses) -> Result<(), Stop> {
     let (source6, destination6) = (addresses.source6.address, addresses.destination6.address);
     if transport.protocol == protocol::ICMP {
-        let kind: u8 = packet::load(ctx, transport.offset).ok_or(Stop::drop(DropReason::Internal))?;
+        let kind: u8 = packet::load(ctx, transport.offset).ok_or(Stop::INTERNAL)?;
         let kind = icmp::echo_to_six(kind).ok_or(Stop::drop(DropReason::IcmpType))?;
         let pseudo_header = pseudo_header6(source6, destination6, transport.len as u32, protocol::ICMPV6);
         return transport.adjust_echo(ctx, kind, pseudo_header);
@@ -326,7 +319,7 @@ fn adjust(ctx: &XdpContext, transport: &Transport, addresses: &Addresses) -> Res
 
 /// The ports, for the flow label's hash; 0 where there are none or they are not needed.
 #[inline(always)]
-fn ports(ctx: &XdpContext, transport: &Transport, header: &Header4) -> u32 {
+fn ports(ctx: &Context, transport: &Transport, header: &Header4) -> u32 {
     if setting!(flow_label_hash) == 0 || header.is_fragment() || transport.protocol == protocol::ICMP {
         0
     } else {
@@ -393,7 +386,7 @@ impl Packet6 {
 
     /// Puts the headers in the place of the IPv4 header.
     #[inline(always)]
-    fn write(&self, ctx: &XdpContext, arrival: &Arrival, header: &Header4, way: &Way, taken: bool) -> Option<()> {
+    fn write(&self, ctx: &Context, arrival: &Arrival, header: &Header4, way: &Way, taken: bool) -> Option<()> {
         let old = arrival.link.len();
         packet::trim_to(ctx, old + header.total_len())?;
         let new = way.link.len();

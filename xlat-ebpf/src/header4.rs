@@ -4,7 +4,7 @@ use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use xlat_common::{checksum::Sum, ipv4, ipv6::is_fragment4, reason::DropReason};
 
 use crate::{
-    conclude::Stop,
+    conclude::{Stop, scratch},
     packet::{self, frame_len},
     transport::Piece,
     verifier::forget,
@@ -16,11 +16,28 @@ pub struct Header4 {
     words: [u32; 5],
 }
 
+/// Where [`Header4::keep`] puts a header.
+#[derive(Clone, Copy)]
+pub enum Place {
+    /// That of the packet.
+    Outer,
+    /// That of the packet in error, in an ICMP error.
+    Inner,
+}
+
 impl Header4 {
     /// Reads the 20 bytes at `offset`.
     #[inline(always)]
     pub fn load(ctx: &XdpContext, offset: usize) -> Option<Self> {
         packet::load(ctx, offset).map(|words| Self { words })
+    }
+
+    /// The same, in the scratch record, where it can be read again and takes no stack.
+    #[inline(always)]
+    pub fn keep(self, place: Place) -> Option<&'static Self> {
+        let place = &mut scratch()?.headers[place as usize];
+        *place = self;
+        Some(place)
     }
 
     #[inline(always)]

@@ -4,10 +4,10 @@ use aya_ebpf::programs::XdpContext;
 use xlat_common::interface::{Interface, MacKey, VlanKey};
 
 use crate::{
-    conclude::scratch,
+    context::Context,
     maps::{INTERFACES, MACS, VLANS},
     packet,
-    verifier::forget,
+    verifier::reload,
 };
 
 /// EtherType of IPv4.
@@ -19,13 +19,32 @@ pub const ETHERNET_LEN: usize = 14;
 /// Bytes of one VLAN tag.
 pub const TAG_LEN: usize = 4;
 
-/// The two link-layer addresses of a frame, as they stand on the wire.
+/// The two link-layer addresses of a frame, as they stand on the wire: the first four bytes of both, the last two of both.
+/// Without padding, which the compiler would copy from where the verifier sees nothing.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Macs {
-    /// First four bytes of the destination, then its last two, and so on.
-    destination: (u32, u16),
-    source: (u32, u16),
+    destination: u32,
+    source: u32,
+    destination_end: u16,
+    source_end: u16,
+}
+
+impl Macs {
+    #[inline(always)]
+    const fn new(destination: (u32, u16), source: (u32, u16)) -> Self {
+        Self { destination: destination.0, source: source.0, destination_end: destination.1, source_end: source.1 }
+    }
+
+    #[inline(always)]
+    const fn destination(self) -> (u32, u16) {
+        (self.destination, self.destination_end)
+    }
+
+    #[inline(always)]
+    const fn source(self) -> (u32, u16) {
+        (self.source, self.source_end)
+    }
 }
 
 /// The bytes of a link-layer address as two numbers.
@@ -37,6 +56,7 @@ fn split(mac: &[u8; 6]) -> (u32, u16) {
 }
 
 /// An Ethernet header up to its EtherType, as it stands on the wire.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Link {
     /// Destination and source address.
@@ -44,20 +64,21 @@ pub struct Link {
     /// VLAN tags: tag protocol and tag control, as they stand on the wire.
     pub tags: [u32; 2],
     /// How many of `tags` there are: 0, 1 or 2.
-    pub tag_count: usize,
+    pub tag_count: u32,
 }
 
 impl Link {
     /// Bytes of the header, EtherType included.
     #[inline(always)]
     pub const fn len(&self) -> usize {
-        ETHERNET_LEN + TAG_LEN * self.tag_count
+        // It may have been in memory, where the verifier forgets its bound.
+        ETHERNET_LEN + TAG_LEN * (self.tag_count & 3) as usize
     }
 
     /// From the addresses alone.
     #[inline(always)]
     pub fn untagged(destination: &[u8; 6], source: &[u8; 6]) -> Self {
-        Self { macs: Macs { destination: split(destination), source: split(source) }, tags: [0; 2], tag_count: 0 }
+        Self { macs: Macs::new(split(destination), split(source)), tags: [0; 2], tag_count: 0 }
     }
 
     /// With one VLAN tag more, outside of the others. At most two: a third is not made.
@@ -75,13 +96,13 @@ impl Link {
     /// Back to where it came from: destination and source address change places.
     #[inline(always)]
     pub const fn reversed(self) -> Self {
-        Self { macs: Macs { destination: self.macs.source, source: self.macs.destination }, ..self }
+        Self { macs: Macs::new(self.macs.source(), self.macs.destination()), ..self }
     }
 
     /// To another destination address.
     #[inline(always)]
     pub fn to(self, destination: &[u8; 6]) -> Self {
-        Self { macs: Macs { destination: split(destination), ..self.macs }, ..self }
+        Self { macs: Macs::new(split(destination), self.macs.source()), ..self }
     }
 
     /// Writes the header at the start of the frame.
@@ -90,10 +111,10 @@ impl Link {
         let place = packet::at::<[u16; 6]>(ctx, 0)?.cast::<u8>();
         // SAFETY: `at` has checked twelve bytes.
         unsafe {
-            *place.cast::<u32>() = self.macs.destination.0;
-            *place.add(4).cast::<u16>() = self.macs.destination.1;
-            *place.add(6).cast::<u32>() = self.macs.source.0;
-            *place.add(10).cast::<u16>() = self.macs.source.1;
+            *place.cast::<u32>() = self.macs.destination;
+            *place.add(4).cast::<u16>() = self.macs.destination_end;
+            *place.add(6).cast::<u32>() = self.macs.source;
+            *place.add(10).cast::<u16>() = self.macs.source_end;
         }
         if self.tag_count == 0 {
             return packet::store(ctx, 12, ether_type.to_be());
@@ -137,18 +158,26 @@ pub fn interface(ifindex: u32) -> Option<&'static Interface> {
     }
 }
 
-/// Reads the link layer. `None`: not for this program, the kernel gets the frame as it is (docs/translation.md 1).
+/// Reads the link layer into the scratch record. `None`: not for this program, the kernel gets the frame as it is (docs/translation.md 1).
 #[inline(always)]
-pub fn arrival(ctx: &XdpContext) -> Option<Arrival> {
+pub fn arrival(ctx: &Context) -> Option<&'static Arrival> {
+    let arrival = &mut ctx.scratch().arrival;
+    read(ctx, arrival)?;
+    reload();
+    Some(arrival)
+}
+
+#[inline(always)]
+fn read(ctx: &XdpContext, arrival: &mut Arrival) -> Option<()> {
     let ifindex = ctx.ingress_ifindex() as u32;
     let place = packet::at::<[u16; 7]>(ctx, 0)?.cast::<u8>();
     // SAFETY: `at` has checked fourteen bytes.
     let (macs, first) = unsafe {
         let destination = (*place.cast::<u32>(), *place.add(4).cast::<u16>());
         let source = (*place.add(6).cast::<u32>(), *place.add(10).cast::<u16>());
-        (Macs { destination, source }, u16::from_be(*place.add(12).cast::<u16>()))
+        (Macs::new(destination, source), u16::from_be(*place.add(12).cast::<u16>()))
     };
-    let mut arrival = Arrival {
+    *arrival = Arrival {
         ifindex,
         logical_ifindex: ifindex,
         link: Link { macs, tags: [0; 2], tag_count: 0 },
@@ -168,20 +197,9 @@ pub fn arrival(ctx: &XdpContext) -> Option<Arrival> {
         }
     }
     if is_tag(first) {
-        arrival.ether_type = tags(ctx, &mut arrival)?;
+        arrival.ether_type = tags(ctx, arrival)?;
     }
-    arrival.link.tag_count = (forget(arrival.link.tag_count as u32, ifindex) & 3) as usize;
-    arrival.slow_path = forget(u32::from(arrival.slow_path), ifindex) & 1 != 0;
-    Some(arrival)
-}
-
-/// As [`arrival`], kept in the scratch record: for the programs of rare packets.
-#[inline(always)]
-pub fn arrival_kept(ctx: &XdpContext) -> Option<&'static Arrival> {
-    let arrival = arrival(ctx)?;
-    let place = &mut scratch()?.arrival;
-    *place = arrival;
-    Some(place)
+    Some(())
 }
 
 #[inline(always)]
@@ -192,10 +210,10 @@ const fn is_tag(ether_type: u16) -> bool {
 /// Unicast to the interface's address, or to another of the machine's (VRRP, a VLAN or macvlan sub-interface).
 #[inline(always)]
 fn is_for_this_machine(macs: Macs, own: &[u8; 6]) -> bool {
-    if macs.destination == split(own) {
+    if macs.destination() == split(own) {
         return true;
     }
-    let (a, b) = (macs.destination.0.to_ne_bytes(), macs.destination.1.to_ne_bytes());
+    let (a, b) = (macs.destination.to_ne_bytes(), macs.destination_end.to_ne_bytes());
     if a[0] & 1 != 0 {
         return false;
     }

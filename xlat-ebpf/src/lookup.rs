@@ -9,8 +9,10 @@ use xlat_common::{
 
 use crate::{
     conclude::scratch,
+    context::Context,
     maps::{HEADER, TABLE4, TABLE6},
     setting,
+    verifier::forget,
 };
 
 /// The tables as the program sees them.
@@ -87,8 +89,8 @@ const NO_LENGTH: u32 = 255;
 
 /// The longest length under 32 at which there is an entry, or [`NO_LENGTH`].
 ///
-/// A global function (Linux 5.6): the verifier goes through its loop once, and not once for each place that calls it.
-/// Such a function takes and gives numbers only.
+/// A global function (Linux 5.6): the verifier goes through it once, and not once for each place that calls it and each way to
+/// come there. Such a function takes and gives numbers only.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn shorter_length4(address: u32) -> u32 {
@@ -99,7 +101,7 @@ extern "C" fn shorter_length4(address: u32) -> u32 {
             break;
         }
         let len = u32::from(lengths.ipv4[index]);
-        if at_length4(address, len).is_some() {
+        if has_length4(address, len) != 0 {
             return len;
         }
     }
@@ -117,11 +119,25 @@ extern "C" fn shorter_length6(hi: u64, lo: u64) -> u32 {
             break;
         }
         let len = u32::from(lengths.ipv6[index]);
-        if at_length6(Ipv6 { hi, lo }, len).is_some() {
+        if has_length6(hi, lo, len) != 0 {
             return len;
         }
     }
     NO_LENGTH
+}
+
+/// 1: there is an entry of this length. A global function, so that the loop above is short.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn has_length4(address: u32, len: u32) -> u32 {
+    u32::from(at_length4(address, len).is_some())
+}
+
+/// As [`has_length4`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn has_length6(hi: u64, lo: u64, len: u32) -> u32 {
+    u32::from(at_length6(Ipv6 { hi, lo }, len).is_some())
 }
 
 /// The translation prefix at `index`.
@@ -159,54 +175,48 @@ pub const HAIRPIN: u32 = 0x200;
 
 /// An IPv4 address and what is known of it.
 #[derive(Clone, Copy)]
-pub struct Known4 {
+struct Known4 {
     /// Flags of [`Entry`], without the prefix index.
-    pub flags: u32,
+    flags: u32,
     /// Index of the translation prefix that the address's EAM asks for, or [`Entry::PREFIX_DEFAULT`].
-    pub prefix: u8,
+    prefix: u8,
     /// The IPv6 address by EAM; valid if `flags` has [`Entry::EAM`].
-    pub eam: Ipv6,
+    eam: Ipv6,
 }
 
 impl Known4 {
     /// RFC 7757 4.2.1: "as if they did not match any EAM".
     #[inline(always)]
-    pub const fn without_eam(self) -> Self {
+    const fn without_eam(self) -> Self {
         Self { flags: self.flags & !EAM, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED }
     }
 }
 
 /// Everything the IPv4 table says of an address.
 #[inline(always)]
-pub fn known4(address: u32) -> Known4 {
-    match find4(address) {
+fn known4(address: u32) -> Known4 {
+    let known = match find4(address) {
         Some(entry) => Known4 {
             flags: flags_of(entry),
             prefix: entry.flags >> Entry::PREFIX_SHIFT,
             eam: eam_to_ipv6(entry, address),
         },
         None => Known4 { flags: 0, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED },
-    }
+    };
+    Known4 { flags: forget(known.flags, address), prefix: forget(u32::from(known.prefix), address) as u8, ..known }
 }
 
-/// As [`known4`], by a call: for the programs of rare packets, where short code and stack are worth more than a few cycles.
+/// Whether an EAM covers an IPv4 address.
 #[inline(always)]
-pub fn known4_called(address: u32) -> Known4 {
-    let packed = known4_packed(address);
-    let eam = scratch().map_or(Ipv6::UNSPECIFIED, |scratch| scratch.known);
-    Known4 { flags: packed & 0xff, prefix: (packed >> 8) as u8, eam }
+pub fn has_eam4(address: u32) -> bool {
+    known4_flags(address) & EAM != 0
 }
 
-/// [`known4`] as a global function (see [`shorter_length4`]): flags, then the prefix; the IPv6 address goes into the scratch
-/// record.
+/// The flags of [`known4`]. A global function (see [`shorter_length4`]).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn known4_packed(address: u32) -> u32 {
-    let known = known4(address);
-    if let Some(scratch) = scratch() {
-        scratch.known = known.eam;
-    }
-    known.flags | u32::from(known.prefix) << 8
+extern "C" fn known4_flags(address: u32) -> u32 {
+    find4(address).map_or(0, flags_of)
 }
 
 /// An IPv4 address mapped to IPv6.
@@ -237,9 +247,60 @@ const NON_GLOBAL: u32 = Entry::NON_GLOBAL as u32;
 /// The flags that make a packet refused.
 pub const REFUSED: u32 = (Entry::DENIED | Entry::ILLEGAL | Entry::NON_GLOBAL) as u32;
 
+/// The addresses of an IPv4 packet, mapped to IPv6; in the scratch record, so until the next two are mapped.
+#[derive(Clone, Copy)]
+pub struct Both6 {
+    /// Flags of [`Entry`] that hold for the IPv4 source.
+    pub known_source: u32,
+    /// Flags of [`Entry`] that hold for the IPv4 destination.
+    pub known_destination: u32,
+    /// The source.
+    pub source: &'static Mapped6,
+    /// The destination.
+    pub destination: &'static Mapped6,
+}
+
+/// In the `rules` of [`map_both4`]: the source is mapped as if it did not match any EAM (RFC 7757 4.2.1).
+pub const SOURCE_WITHOUT_EAM: u32 = 1;
+/// In the `rules` of [`map_both4`]: so is the destination.
+pub const DESTINATION_WITHOUT_EAM: u32 = 2;
+/// In the `rules` of [`map_both4`]: the source is taken for none of the relay's own.
+pub const SOURCE_NOT_OWN: u32 = 4;
+
+/// Maps both addresses of an IPv4 packet. `prefix` is the translation prefix of the interface that it came by: where an
+/// address has an EAM that asks for a prefix, that one stands for the other.
+#[inline(always)]
+pub fn map_both4(ctx: &Context, source: u32, destination: u32, rules: u32, prefix: u8) -> Both6 {
+    let known = map_both4_packed(source, destination, rules, u32::from(prefix));
+    let [source, destination] = &ctx.scratch().mapped;
+    Both6 { known_source: known & 0xff, known_destination: known >> 8, source, destination }
+}
+
+/// [`map_both4`] as a global function (see [`shorter_length4`]): the source's flags, then the destination's; the mapped
+/// addresses go into the scratch record.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn map_both4_packed(source: u32, destination: u32, rules: u32, prefix: u32) -> u32 {
+    let (mut known_source, mut known_destination) = (known4(source), known4(destination));
+    if rules & SOURCE_WITHOUT_EAM != 0 {
+        known_source = known_source.without_eam();
+    }
+    if rules & DESTINATION_WITHOUT_EAM != 0 {
+        known_destination = known_destination.without_eam();
+    }
+    if rules & SOURCE_NOT_OWN != 0 {
+        known_source.flags &= !OWN;
+    }
+    if let Some(scratch) = scratch() {
+        scratch.mapped[0] = map4(source, &known_source, prefix_for(&known_destination, prefix as u8));
+        scratch.mapped[1] = map4(destination, &known_destination, prefix_for(&known_source, prefix as u8));
+    }
+    known_source.flags | known_destination.flags << 8
+}
+
 /// Maps an IPv4 address. `known` is of the address; `prefix_index` is the translation prefix's.
 #[inline(always)]
-pub fn map4(address: u32, known: &Known4, prefix_index: u8) -> Mapped6 {
+fn map4(address: u32, known: &Known4, prefix_index: u8) -> Mapped6 {
     let flags = known.flags & OWN_FLAGS;
     if known.flags & EAM != 0 {
         let refused = if may_be_refused(TableHeader::REFUSED6) { refused6(known.eam.hi, known.eam.lo) } else { 0 };
@@ -279,7 +340,7 @@ extern "C" fn refused6(hi: u64, lo: u64) -> u32 {
 
 /// Which translation prefix stands for the other end of a packet with an address known as `service`.
 #[inline(always)]
-pub fn prefix_for(service: &Known4, arrival: u8) -> u8 {
+fn prefix_for(service: &Known4, arrival: u8) -> u8 {
     if service.prefix == Entry::PREFIX_DEFAULT { arrival } else { service.prefix }
 }
 

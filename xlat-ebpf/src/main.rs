@@ -13,6 +13,7 @@
 #![expect(missing_docs, reason = "the xdp macro drops the doc comments of the functions it wraps")]
 
 mod conclude;
+mod context;
 mod forward;
 mod four_to_six;
 mod fragmenter;
@@ -31,16 +32,17 @@ mod verifier;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 
-use crate::{conclude::pass_other, four_to_six::Pass};
+use crate::{conclude::pass_other, context::Context, four_to_six::Pass};
 
 /// The entry: every frame of an interface.
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat(ctx: XdpContext) -> u32 {
+    let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
     let Some(arrival) = link::arrival(&ctx) else { return pass_other() };
     match arrival.ether_type {
-        link::IPV4 => four_to_six::run(&ctx, &arrival, Pass { second: false, full: false }),
-        link::IPV6 => six_to_four::run(&ctx, &arrival, false),
+        link::IPV4 => four_to_six::run(&ctx, arrival, Pass { second: false, full: false }),
+        link::IPV6 => six_to_four::run(&ctx, arrival, false),
         _ => pass_other(),
     }
 }
@@ -49,7 +51,8 @@ pub fn xlat(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_four_to_six(ctx: XdpContext) -> u32 {
-    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
+    let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
     four_to_six::run(&ctx, arrival, Pass { second: false, full: true })
 }
 
@@ -57,7 +60,8 @@ pub fn xlat_four_to_six(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_six_to_four(ctx: XdpContext) -> u32 {
-    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
+    let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
     six_to_four::run(&ctx, arrival, true)
 }
 
@@ -65,7 +69,8 @@ pub fn xlat_six_to_four(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_hairpin(ctx: XdpContext) -> u32 {
-    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
+    let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
     four_to_six::run(&ctx, arrival, Pass { second: true, full: true })
 }
 
@@ -73,7 +78,8 @@ pub fn xlat_hairpin(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_icmp4_error(ctx: XdpContext) -> u32 {
-    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
+    let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
     icmp_error::to_six::run(&ctx, arrival, false)
 }
 
@@ -81,7 +87,8 @@ pub fn xlat_icmp4_error(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_hairpin_icmp_error(ctx: XdpContext) -> u32 {
-    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
+    let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
     icmp_error::to_six::run(&ctx, arrival, true)
 }
 
@@ -89,7 +96,8 @@ pub fn xlat_hairpin_icmp_error(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_icmp6_error(ctx: XdpContext) -> u32 {
-    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
+    let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
     icmp_error::to_four::run(&ctx, arrival)
 }
 
@@ -97,7 +105,8 @@ pub fn xlat_icmp6_error(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_reply4(ctx: XdpContext) -> u32 {
-    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
+    let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
     reply::four(&ctx, arrival)
 }
 
@@ -105,7 +114,8 @@ pub fn xlat_reply4(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_reply6(ctx: XdpContext) -> u32 {
-    let Some(arrival) = link::arrival_kept(&ctx) else { return xdp_action::XDP_DROP };
+    let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
+    let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
     reply::six(&ctx, arrival)
 }
 

@@ -6,7 +6,6 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, ProgramArray},
 };
 use xlat_common::{
-    address::Ipv6,
     counters::Counters,
     interface::{Interface, MAX_IFINDEX, MacKey, VlanKey},
     programs,
@@ -48,7 +47,7 @@ pub static LIMITS: Array<u64> = Array::with_max_entries(2, 0);
 #[map]
 pub static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(programs::index::COUNT, 0);
 
-use crate::link::Arrival;
+use crate::{conclude::Tally, forward::Way, header4::Header4, link::Arrival, lookup::Mapped6};
 
 /// Places in [`LIMITS`].
 pub mod limit {
@@ -68,12 +67,22 @@ pub struct Scratch {
     pub answer: Answer,
     /// Zero; keeps what follows aligned.
     pub reserved: u32,
-    /// How the frame arrived: in the programs of rare packets, whose stack has no room for it.
+    /// What the packet is counted as.
+    pub tally: Tally,
+    /// What has become of it, as `conclude` has it.
+    pub result: u32,
+    /// Zero; keeps what follows aligned.
+    pub reserved2: u32,
+    /// How the frame arrived.
     pub arrival: Arrival,
-    /// What `lookup::known4_called` has found.
-    pub known: Ipv6,
+    /// Source and destination as `lookup::map_both4` has mapped them.
+    pub mapped: [Mapped6; 2],
     /// The question to the routing table; here because it is an eighth of the stack.
     pub fib: bpf_fib_lookup,
+    /// The answer: the way out.
+    pub way: Way,
+    /// The IPv4 headers of an ICMP error, as received, by `header4::Place`.
+    pub headers: [Header4; 2],
     /// How an ICMP error is to be rewritten. Here, as the headers, because the stack has no room for four addresses in two
     /// families and all that follows from them.
     pub plan: Plan,

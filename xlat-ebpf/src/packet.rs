@@ -4,7 +4,8 @@ use aya_ebpf::{
     EbpfContext,
     bindings::xdp_md,
     helpers::generated::{
-        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+        bpf_csum_diff, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+        bpf_xdp_store_bytes,
     },
     programs::XdpContext,
 };
@@ -14,14 +15,15 @@ use crate::{
     conclude::scratch,
     maps::{BUFFER_LEN, Scratch},
     setting,
+    verifier::forget,
 };
 
 /// Largest offset that is ever computed; tells the verifier the bound of a variable offset.
 pub const MAX_OFFSET: usize = 0x3fff;
 /// Bytes that are summed by one helper call.
-const CHUNK: usize = 512;
+const CHUNK: u32 = 512;
 /// Most chunks of one packet: 18 × 512 = 9216 bytes.
-const MAX_CHUNKS: usize = 18;
+const MAX_CHUNKS: u32 = 18;
 
 /// A pointer to a `T` at `offset` of the frame, if it lies within the linear part.
 ///
@@ -31,13 +33,14 @@ const MAX_CHUNKS: usize = 18;
 pub fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
     let start = ctx.data();
     let end = ctx.data_end();
-    let mut after = start + offset + size_of::<T>();
     if size_of::<T>() == 1 {
-        // `p + 1 > end` must not become `p >= end`, from which the verifier learns nothing.
-        // SAFETY: an addition of nothing.
-        unsafe { core::arch::asm!("{0} += 0", inout(reg) after, options(nomem, nostack)) };
+        // `p + 1 > end` must not become `p >= end`, nor an even offset's `+ 1` an `| 1`: the verifier learns nothing from them.
+        let mut after = start + offset;
+        // SAFETY: an addition.
+        unsafe { core::arch::asm!("{0} += 1", inout(reg) after, options(nomem, nostack)) };
         return if after > end { None } else { Some((after - 1) as *mut T) };
     }
+    let after = start + offset + size_of::<T>();
     if after > end { None } else { Some((start + offset) as *mut T) }
 }
 
@@ -121,7 +124,7 @@ extern "C" fn move_up(ctx: *mut xdp_md, from: u32, to: u32, len: u32) -> u32 {
     if load_bytes(ctx, from, scratch, len).is_none() {
         return 1;
     }
-    u32::from(store_bytes(ctx, to, &scratch.buffer, len).is_none())
+    u32::from(store_bytes(ctx, to, scratch, len).is_none())
 }
 
 /// Copies `len` (at most [`BUFFER_LEN`]) bytes at `offset` into the scratch buffer, from any buffer of the frame.
@@ -131,44 +134,125 @@ pub fn load_bytes(ctx: &XdpContext, offset: usize, scratch: &mut Scratch, len: u
         return Some(());
     }
     let len = bounded(len)?;
-    if setting!(multi_buffer) != 0 {
+    let result = if setting!(multi_buffer) != 0 {
         // SAFETY: the buffer is BUFFER_LEN bytes; the helper checks the frame's bounds. Since Linux 5.18.
-        let result =
-            unsafe { bpf_xdp_load_bytes(raw(ctx), offset as u32, scratch.buffer.as_mut_ptr().cast(), len as u32) };
-        return if result == 0 { Some(()) } else { None };
-    }
-    for index in 0..BUFFER_LEN {
-        if index >= len {
-            break;
-        }
-        scratch.buffer[index] = load::<u8>(ctx, offset + index)?;
-    }
-    Some(())
+        unsafe { bpf_xdp_load_bytes(raw(ctx), offset as u32, scratch.buffer.as_mut_ptr().cast(), len as u32) }
+    } else {
+        i64::from(load_words(ctx.ctx, offset as u32, len as u32))
+    };
+    if result == 0 { Some(()) } else { None }
 }
 
-/// Copies `len` bytes of `source`, which has at least that many and at most [`BUFFER_LEN`], to `offset` of the frame.
+/// Copies the first `len` (at most [`BUFFER_LEN`]) bytes of the scratch buffer to `offset` of the frame.
 #[inline(always)]
-pub fn store_bytes(ctx: &XdpContext, offset: usize, source: &[u8], len: usize) -> Option<()> {
+pub fn store_bytes(ctx: &XdpContext, offset: usize, scratch: &mut Scratch, len: usize) -> Option<()> {
     if len == 0 {
         return Some(());
     }
     let len = bounded(len)?;
-    if len > source.len() {
-        return None;
+    let result = if setting!(multi_buffer) != 0 {
+        // SAFETY: the buffer is BUFFER_LEN bytes; the helper checks the frame's bounds. Since Linux 5.18.
+        unsafe { bpf_xdp_store_bytes(raw(ctx), offset as u32, scratch.buffer.as_mut_ptr().cast(), len as u32) }
+    } else {
+        i64::from(store_words(ctx.ctx, offset as u32, len as u32))
+    };
+    if result == 0 { Some(()) } else { None }
+}
+
+/// Most zeros that [`store_zeros`] writes.
+const MAX_ZEROS: usize = 127;
+static ZEROS: [u8; MAX_ZEROS + 1] = [0; MAX_ZEROS + 1];
+
+/// Writes `len` (at most [`MAX_ZEROS`]) zero bytes at `offset` of the frame.
+#[inline(always)]
+pub fn store_zeros(ctx: &XdpContext, offset: usize, len: usize) -> Option<()> {
+    // The verifier has to see both bounds.
+    let len = core::hint::black_box(len) & MAX_ZEROS;
+    if len == 0 {
+        return Some(());
     }
-    if setting!(multi_buffer) != 0 {
-        // SAFETY: `source` has `len` bytes; the helper checks the frame's bounds. Since Linux 5.18.
-        let result =
-            unsafe { bpf_xdp_store_bytes(raw(ctx), offset as u32, source.as_ptr().cast_mut().cast(), len as u32) };
-        return if result == 0 { Some(()) } else { None };
-    }
-    for (index, byte) in source.iter().enumerate() {
-        if index >= len {
+    let result = if setting!(multi_buffer) != 0 {
+        // SAFETY: there are as many zeros; the helper checks the frame's bounds. Since Linux 5.18.
+        unsafe { bpf_xdp_store_bytes(raw(ctx), offset as u32, ZEROS.as_ptr().cast_mut().cast(), len as u32) }
+    } else {
+        i64::from(store_zero_bytes(ctx.ctx, offset as u32, len as u32))
+    };
+    if result == 0 { Some(()) } else { None }
+}
+
+/// What the functions below give where the frame is shorter.
+const SHORTER: i32 = -1;
+
+/// [`load_bytes`] without the helper: word by word, then byte by byte. A global function (see `lookup::shorter_length4`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn load_words(ctx: *mut xdp_md, offset: u32, len: u32) -> i32 {
+    let (ctx, offset) = (&XdpContext::new(ctx), offset as usize);
+    let Some(scratch) = scratch() else { return SHORTER };
+    for at in (0..BUFFER_LEN).step_by(8) {
+        if at + 8 > len as usize {
             break;
         }
-        store::<u8>(ctx, offset + index, *byte)?;
+        let Some(word) = load::<u64>(ctx, offset + at) else { return SHORTER };
+        // SAFETY: the buffer is 8-byte aligned, and `at` a multiple of 8 below its length.
+        unsafe { *scratch.buffer.as_mut_ptr().add(at).cast::<u64>() = word };
     }
-    Some(())
+    // Wherever the loop has ended, what follows is one path to the verifier.
+    let len = forget(len, offset as u32) as usize & (2 * BUFFER_LEN - 1);
+    for index in 0..7 {
+        let at = (len & !7) + index;
+        if at >= len {
+            break;
+        }
+        let Some(byte) = load::<u8>(ctx, offset + at) else { return SHORTER };
+        scratch.buffer[at & (BUFFER_LEN - 1)] = byte;
+    }
+    0
+}
+
+/// [`store_bytes`] without the helper, as [`load_words`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn store_words(ctx: *mut xdp_md, offset: u32, len: u32) -> i32 {
+    let (ctx, offset) = (&XdpContext::new(ctx), offset as usize);
+    let Some(scratch) = scratch() else { return SHORTER };
+    for at in (0..BUFFER_LEN).step_by(8) {
+        if at + 8 > len as usize {
+            break;
+        }
+        // SAFETY: the buffer is 8-byte aligned, and `at` a multiple of 8 below its length.
+        let word = unsafe { *scratch.buffer.as_ptr().add(at).cast::<u64>() };
+        if store(ctx, offset + at, word).is_none() {
+            return SHORTER;
+        }
+    }
+    let len = forget(len, offset as u32) as usize & (2 * BUFFER_LEN - 1);
+    for index in 0..7 {
+        let at = (len & !7) + index;
+        if at >= len {
+            break;
+        }
+        if store(ctx, offset + at, scratch.buffer[at & (BUFFER_LEN - 1)]).is_none() {
+            return SHORTER;
+        }
+    }
+    0
+}
+
+/// [`store_zeros`] without the helper, as [`load_words`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn store_zero_bytes(ctx: *mut xdp_md, offset: u32, len: u32) -> i32 {
+    let (ctx, offset) = (&XdpContext::new(ctx), offset as usize);
+    for at in 0..MAX_ZEROS {
+        if at >= len as usize {
+            break;
+        }
+        if store(ctx, offset + at, 0u8).is_none() {
+            return SHORTER;
+        }
+    }
+    0
 }
 
 /// `len` if it is 1 to [`BUFFER_LEN`], in a form whose bounds the verifier keeps.
@@ -194,49 +278,44 @@ const NO_SUM: u32 = u32::MAX;
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sum_of(ctx: *mut xdp_md, offset: u32, len: u32) -> u32 {
-    let ctx = &XdpContext::new(ctx);
-    let (offset, len) = (offset as usize & MAX_OFFSET, len as usize & 0xffff);
-    let Some(scratch) = scratch() else { return NO_SUM };
+    let len = len & 0xffff;
     let mut total = Sum::ZERO;
-    let mut done = 0usize;
+    let mut done = 0;
     for _ in 0..MAX_CHUNKS {
         if done >= len {
             break;
         }
         let rest = len - done;
         let now = if rest < CHUNK { rest } else { CHUNK };
-        clear(scratch);
-        if load_bytes(ctx, offset + done, scratch, now).is_none() {
+        let sum = sum_chunk(ctx, offset + done, now);
+        if sum == NO_SUM {
             return NO_SUM;
         }
-        total = total.add(sum_chunk(scratch));
+        total = total.add(Sum(u64::from(sum)));
         done += CHUNK;
     }
     if done >= len { u32::from(total.fold()) } else { NO_SUM }
 }
 
-/// Zeroes the first chunk of the buffer.
-#[inline(always)]
-fn clear(scratch: &mut Scratch) {
-    let words: *mut u64 = scratch.buffer.as_mut_ptr().cast();
-    for index in 0..CHUNK / 8 {
-        // SAFETY: the buffer is 8-byte aligned and longer than a chunk. Volatile, so that no `memset` is called for.
-        unsafe { words.add(index).write_volatile(0) };
+/// As [`sum_of`], one chunk at most.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn sum_chunk(ctx: *mut xdp_md, offset: u32, len: u32) -> u32 {
+    let ctx = &XdpContext::new(ctx);
+    let (offset, len) = (offset as usize & MAX_OFFSET, len as usize & (2 * CHUNK as usize - 1));
+    let Some(scratch) = scratch() else { return NO_SUM };
+    // The helper sums whole words: zeros follow the last byte.
+    let last = len & !3;
+    // SAFETY: four bytes at a multiple of four below two chunks, which the buffer has.
+    unsafe { scratch.buffer.as_mut_ptr().add(last).cast::<u32>().write_volatile(0) };
+    if load_bytes(ctx, offset, scratch, len).is_none() {
+        return NO_SUM;
     }
-}
-
-/// The sum of the first chunk of the buffer.
-#[inline(always)]
-fn sum_chunk(scratch: &Scratch) -> Sum {
-    let words: *const u64 = scratch.buffer.as_ptr().cast();
-    let mut total = 0u64;
-    for index in 0..CHUNK / 8 {
-        // SAFETY: the buffer is 8-byte aligned and longer than a chunk.
-        let word = unsafe { words.add(index).read_volatile() };
-        total += (word >> 32) + (word & 0xffff_ffff);
-    }
+    let words = (len + 3) & !3;
+    // SAFETY: the buffer has these bytes, the helper reads them.
+    let sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, scratch.buffer.as_mut_ptr().cast(), words as u32, 0) };
     // The sum does not depend on byte order but for the order of its own two bytes (RFC 1071 2 (B)).
-    Sum(u64::from(Sum(total).fold().swap_bytes()))
+    u32::from(Sum(u64::from(sum as u32)).fold().swap_bytes())
 }
 
 #[inline(always)]

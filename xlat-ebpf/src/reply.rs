@@ -1,6 +1,6 @@
 //! ICMP errors of the relay's own: the packet becomes the answer to its sender (docs/translation.md 10).
 
-use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
+use aya_ebpf::bindings::xdp_action;
 use xlat_common::{
     address::Ipv6,
     checksum::{Sum, pseudo_header6},
@@ -11,8 +11,8 @@ use xlat_common::{
 };
 
 use crate::{
-    conclude::scratch,
-    forward::{self, Flow4, Flow6, Way},
+    context::Context,
+    forward::{self, Ask, Flow4, Flow6, Way},
     header4::Header4,
     header6::{Chain, Header6},
     limits,
@@ -28,23 +28,23 @@ const HOP_LIMIT: u8 = 64;
 
 /// Answers an IPv4 packet; or drops it, if it may not be answered.
 #[inline(always)]
-pub fn four(ctx: &XdpContext, arrival: &Arrival) -> u32 {
+pub fn four(ctx: &Context, arrival: &Arrival) -> u32 {
     answer4(ctx, arrival).unwrap_or(xdp_action::XDP_DROP)
 }
 
 /// Answers an IPv6 packet; or drops it, if it may not be answered.
 #[inline(always)]
-pub fn six(ctx: &XdpContext, arrival: &Arrival) -> u32 {
+pub fn six(ctx: &Context, arrival: &Arrival) -> u32 {
     answer6(ctx, arrival).unwrap_or(xdp_action::XDP_DROP)
 }
 
-fn answer4(ctx: &XdpContext, arrival: &Arrival) -> Option<u32> {
+fn answer4(ctx: &Context, arrival: &Arrival) -> Option<u32> {
     let offset = arrival.link.len();
     let original = Header4::load(ctx, offset)?;
     if !may_answer4(ctx, offset, &original) || !limits::icmp_error() {
         return None;
     }
-    let answer = scratch()?.answer;
+    let answer = ctx.scratch().answer;
     let most = (LARGEST_ICMP_ERROR - ipv4::HEADER_LEN - icmp::HEADER_LEN) as usize;
     let quoted = if original.total_len() < most { original.total_len() } else { most };
     let source = own_ipv4(arrival.logical_ifindex);
@@ -64,7 +64,7 @@ fn answer4(ctx: &XdpContext, arrival: &Arrival) -> Option<u32> {
     };
     let flow =
         Flow4 { source: header.source, destination: header.destination, tos: header.tos, protocol: protocol::ICMP };
-    let way = back(arrival, forward::four(ctx, arrival, &flow, u32::from(header.total_len)))?;
+    let way = back(ctx, arrival, forward::four(ctx, arrival, &flow, u32::from(header.total_len), Ask::Here))?;
     let new = way.link.len();
     packet::adjust_head(ctx, offset as i32 - (new + 28) as i32)?;
     way.link.write(ctx, link::IPV4)?;
@@ -73,10 +73,10 @@ fn answer4(ctx: &XdpContext, arrival: &Arrival) -> Option<u32> {
     Some(way.send().action())
 }
 
-fn answer6(ctx: &XdpContext, arrival: &Arrival) -> Option<u32> {
+fn answer6(ctx: &Context, arrival: &Arrival) -> Option<u32> {
     let offset = arrival.link.len();
     let original = Header6::load(ctx, offset)?;
-    let answer = scratch()?.answer;
+    let answer = ctx.scratch().answer;
     if !may_answer6(ctx, offset, &original, answer) || !limits::icmp_error() {
         return None;
     }
@@ -104,7 +104,7 @@ fn answer6(ctx: &XdpContext, arrival: &Arrival) -> Option<u32> {
         traffic_class: 0,
         next_header: protocol::ICMPV6,
     };
-    let way = back(arrival, forward::six(ctx, arrival, &flow, HEADER_LEN + payload_len))?;
+    let way = back(ctx, arrival, forward::six(ctx, arrival, &flow, HEADER_LEN + payload_len, Ask::Here))?;
     let new = way.link.len();
     packet::adjust_head(ctx, offset as i32 - (new + 48) as i32)?;
     way.link.write(ctx, link::IPV6)?;
@@ -116,7 +116,7 @@ fn answer6(ctx: &XdpContext, arrival: &Arrival) -> Option<u32> {
 
 /// RFC 1812 4.3.2.7: no error about an ICMP error, a later fragment, or a packet not from and to one host.
 #[inline(always)]
-fn may_answer4(ctx: &XdpContext, offset: usize, header: &Header4) -> bool {
+fn may_answer4(ctx: &Context, offset: usize, header: &Header4) -> bool {
     let about_error = header.protocol() == protocol::ICMP
         && header.total_len() > header.header_len()
         && packet::load::<u8>(ctx, offset + header.header_len()).is_none_or(icmp::is_error4);
@@ -137,7 +137,7 @@ const fn is_one_host(address: u32) -> bool {
 /// RFC 4443 2.4 (e): no error about an ICMPv6 error or redirect, or a packet not from and to one node. RFC 7915 5.4: the
 /// answer of last resort is about no ICMPv6 message at all.
 #[inline(always)]
-fn may_answer6(ctx: &XdpContext, offset: usize, header: &Header6, answer: Answer) -> bool {
+fn may_answer6(ctx: &Context, offset: usize, header: &Header6, answer: Answer) -> bool {
     let (source, destination) = (header.source(), header.destination());
     if source.is_unspecified_or_loopback()
         || source.is_multicast()
@@ -167,7 +167,7 @@ fn may_answer6(ctx: &XdpContext, offset: usize, header: &Header6, answer: Answer
 
 /// Cuts the frame after the first `len` bytes of the packet at `offset`, and gives their sum.
 #[inline(always)]
-fn quote(ctx: &XdpContext, offset: usize, len: usize) -> Option<Sum> {
+fn quote(ctx: &Context, offset: usize, len: usize) -> Option<Sum> {
     packet::trim_to(ctx, offset + len)?;
     packet::sum(ctx, offset, len)
 }
@@ -183,7 +183,7 @@ fn icmp_words(answer: Answer, rest: Sum) -> [u32; 2] {
 /// An answer cannot go up to the kernel, which takes no packet from its own address off the wire: without a neighbour it
 /// goes back to where the packet came from.
 #[inline(always)]
-fn back(arrival: &Arrival, way: Way) -> Option<Way> {
+fn back(ctx: &Context, arrival: &Arrival, way: &'static Way) -> Option<&'static Way> {
     if !way.is_kernel() {
         return Some(way);
     }
@@ -199,7 +199,7 @@ fn back(arrival: &Arrival, way: Way) -> Option<Way> {
     } else {
         return None;
     };
-    Some(Way { action, ifindex: arrival.ifindex, mtu: way.mtu, link: arrival.link.reversed() })
+    Some(Way { action, ifindex: arrival.ifindex, mtu: way.mtu, link: arrival.link.reversed() }.keep(ctx))
 }
 
 /// The address a router would use on an interface: its own, else any of the machine's; 0: it has none.

@@ -1,6 +1,6 @@
 //! IPv6 to IPv4 (RFC 7915 section 5), all but ICMPv6 errors. The steps are those of docs/translation.md, in its order.
 
-use aya_ebpf::{helpers::bpf_get_smp_processor_id, programs::XdpContext};
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_log_ebpf::warn;
 use xlat_common::{
     address::Ipv6,
@@ -16,39 +16,35 @@ use xlat_common::{
 
 use crate::{
     conclude::{Sent, Stop, Tally, conclude, counters, pass_other},
-    forward::{self, Flow4, Flow6, Way},
+    context::Context,
+    forward::{self, Ask, Flow4, Flow6, Way},
     four_to_six::{answer, out_of_scope, refusal},
     header6::{Chain, Header6},
     limits,
     link::{self, Arrival},
-    lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, known4_called, map4, map6, prefix_for},
+    lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, SOURCE_WITHOUT_EAM, map_both4, map6},
     maps::Answer,
     packet, setting,
     transport::{Piece, Transport},
-    verifier::forget,
 };
 
 /// Translates one packet, or says why not. `full`: extension headers are followed here, not handed on.
 #[inline(always)]
-pub fn run(ctx: &XdpContext, arrival: &Arrival, full: bool) -> u32 {
+pub fn run(ctx: &Context, arrival: &Arrival, full: bool) -> u32 {
     let Some(header) = Header6::load(ctx, arrival.link.len()) else { return pass_other() };
-    let mut tally = Tally {
-        direction: Direction::SixToFour,
-        protocol: Protocol::of(header.next_header()),
-        bytes: u64::from(HEADER_LEN) + header.payload_len() as u64,
-    };
-    let result = translate(ctx, arrival, &header, &mut tally, full);
-    conclude(ctx, &tally, result)
+    ctx.scratch().tally = tally(&header, header.next_header());
+    let result = translate(ctx, arrival, &header, full);
+    conclude(ctx, Direction::SixToFour, result)
 }
 
 #[inline(always)]
-fn translate(
-    ctx: &XdpContext,
-    arrival: &Arrival,
-    header: &Header6,
-    tally: &mut Tally,
-    full: bool,
-) -> Result<Sent, Stop> {
+fn tally(header: &Header6, upper_layer: u8) -> Tally {
+    let bytes = HEADER_LEN as usize + header.payload_len();
+    Tally::new(Direction::SixToFour, Protocol::of(upper_layer), bytes)
+}
+
+#[inline(always)]
+fn translate(ctx: &Context, arrival: &Arrival, header: &Header6, full: bool) -> Result<Sent, Stop> {
     let offset = arrival.link.len();
     if arrival.slow_path && map6(header.source()).flags & OWN == 0 {
         // The fragmenter gives the kernel what is IPv6 already (`forward::Way`); only what the kernel itself says is translated.
@@ -75,7 +71,7 @@ fn translate(
         Chain::none(header.next_header(), offset + HEADER_LEN as usize)
     };
     if full {
-        tally.protocol = Protocol::of(chain.upper_layer);
+        ctx.scratch().tally = tally(header, chain.upper_layer);
     }
     if full && !source.is_mapped() {
         let through = Chain::follow_through(ctx, offset, header.next_header(), end);
@@ -88,7 +84,7 @@ fn translate(
     }
     refuse_addresses(&source, &destination)?;
     if full {
-        chain.check().map_err(|stop| refuse_chain(ctx, header, stop))?;
+        chain.check().map_err(|stop| refuse_chain(header, stop))?;
     }
     if !arrival.slow_path && header.hop_limit() <= 1 {
         return Err(Stop::refuse(DropReason::HopLimitExceeded, answer(icmp::v6::TIME_EXCEEDED, 0, 0)));
@@ -105,10 +101,11 @@ fn translate(
     if hairpinned && full {
         return hairpin_it(ctx, arrival, header, &chain, &transport, &packet);
     }
-    let way = forward::four(ctx, arrival, &packet.flow(), u32::from(packet.header.total_len));
-    fit(&packet, &way)?;
+    let ask = Ask::Here;
+    let way = forward::four(ctx, arrival, &packet.flow(), u32::from(packet.header.total_len), ask);
+    fit(&packet, way)?;
     adjust(ctx, &transport, header, &packet)?;
-    packet.write(ctx, arrival, header, &chain, &way, way.hop_limit(header.hop_limit(), arrival.slow_path))?;
+    packet.write(ctx, arrival, header, &chain, way, way.hop_limit(header.hop_limit(), arrival.slow_path))?;
     Ok(way.send())
 }
 
@@ -158,23 +155,25 @@ fn refuse_addresses(source: &Mapped4, destination: &Mapped4) -> Result<(), Stop>
 
 /// RFC 7915 5.1.1: a Fragment Header before another extension header is logged.
 #[inline(always)]
-fn refuse_chain(ctx: &XdpContext, header: &Header6, stop: Stop) -> Stop {
+fn refuse_chain(header: &Header6, stop: Stop) -> Stop {
     if stop == Stop::drop(DropReason::FragmentExtension) && limits::event() {
-        log_fragment_extension(ctx, header);
+        let (source, destination) = (header.source(), header.destination());
+        log_fragment_extension(source.hi, source.lo, destination.hi, destination.lo);
     }
     stop
 }
 
-/// A function of its own for its stack.
+/// A global function (see `lookup::shorter_length4`) for its stack; the addresses in halves.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn log_fragment_extension(ctx: &XdpContext, header: &Header6) {
-    let (source, destination) = (header.source(), header.destination());
+extern "C" fn log_fragment_extension(s_hi: u64, s_lo: u64, d_hi: u64, d_lo: u64) -> u32 {
     warn!(
-        ctx,
+        (),
         "dropped an IPv6 packet with an extension header after its Fragment Header: {:i} to {:i}",
-        octets(source),
-        octets(destination)
+        octets(Ipv6 { hi: s_hi, lo: s_lo }),
+        octets(Ipv6 { hi: d_hi, lo: d_lo })
     );
+    0
 }
 
 #[inline(always)]
@@ -185,12 +184,12 @@ fn octets(address: Ipv6) -> [u8; 16] {
 
 /// Whether a whole ICMPv6 packet is an echo request or reply.
 #[inline(always)]
-fn is_echo(ctx: &XdpContext, chain: &Chain, end: usize) -> Result<bool, Stop> {
+fn is_echo(ctx: &Context, chain: &Chain, end: usize) -> Result<bool, Stop> {
     if end < chain.offset + icmp::HEADER_LEN as usize {
         // Not to be read; refused in its turn.
         return Ok(true);
     }
-    let kind: u8 = packet::load(ctx, chain.offset).ok_or(Stop::drop(DropReason::Internal))?;
+    let kind: u8 = packet::load(ctx, chain.offset).ok_or(Stop::INTERNAL)?;
     Ok(icmp::echo_to_four(kind).is_some())
 }
 
@@ -212,10 +211,10 @@ fn transport(chain: &Chain, end: usize) -> Result<Transport, Stop> {
 
 /// Adjusts the transport checksum, and an ICMPv6 echo's type (RFC 7915 5.2, 5.5).
 #[inline(always)]
-fn adjust(ctx: &XdpContext, transport: &Transport, header: &Header6, packet: &Packet4) -> Result<(), Stop> {
+fn adjust(ctx: &Context, transport: &Transport, header: &Header6, packet: &Packet4) -> Result<(), Stop> {
     let (source6, destination6) = (header.source(), header.destination());
     if transport.protocol == protocol::ICMPV6 {
-        let kind: u8 = packet::load(ctx, transport.offset).ok_or(Stop::drop(DropReason::Internal))?;
+        let kind: u8 = packet::load(ctx, transport.offset).ok_or(Stop::INTERNAL)?;
         let kind = icmp::echo_to_four(kind).ok_or(Stop::drop(DropReason::IcmpType))?;
         let gone = pseudo_header6(source6, destination6, transport.len as u32, protocol::ICMPV6);
         return transport.adjust_echo(ctx, kind, Sum::ZERO.sub(gone));
@@ -270,7 +269,7 @@ impl Packet4 {
     #[inline(always)]
     fn write(
         &self,
-        ctx: &XdpContext,
+        ctx: &Context,
         arrival: &Arrival,
         header: &Header6,
         chain: &Chain,
@@ -284,7 +283,7 @@ impl Packet4 {
             .and_then(|()| packet::adjust_head(ctx, chain.offset as i32 - (new + ipv4::HEADER_LEN as usize) as i32))
             .and_then(|()| way.link.write(ctx, link::IPV4))
             .and_then(|()| packet::store(ctx, new, words.map(u32::to_be)))
-            .ok_or(Stop::drop(DropReason::Internal))
+            .ok_or(Stop::INTERNAL)
     }
 }
 
@@ -323,22 +322,19 @@ fn too_big(mtu: u32) -> Stop {
 /// RFC 7757 4.2.2: the packet is written as IPv4 and translated back at once by the program of the second pass.
 #[inline(always)]
 fn hairpin_it(
-    ctx: &XdpContext,
+    ctx: &Context,
     arrival: &Arrival,
     header: &Header6,
     chain: &Chain,
     transport: &Transport,
     packet: &Packet4,
 ) -> Result<Sent, Stop> {
-    let destination = known4_called(packet.header.destination);
-    let source = known4_called(packet.header.source).without_eam();
-    let source = map4(packet.header.source, &source, prefix_for(&destination, arrival.prefix));
-    let destination = map4(packet.header.destination, &destination, arrival.prefix);
+    let Packet4 { header: ipv4::Header { source, destination, .. } } = *packet;
+    let both = map_both4(ctx, source, destination, SOURCE_WITHOUT_EAM, arrival.prefix);
+    let (source, destination) = (both.source, both.destination);
     // The second pass could answer an IPv4 sender only: what is to be refused is refused here, in the sender's family.
-    let (source_flags, destination_flags) =
-        (forget(source.flags, arrival.ifindex), forget(destination.flags, arrival.ifindex));
-    if (source_flags | destination_flags) & REFUSED != 0 {
-        return Err(refusal(source_flags, destination_flags, prohibited()));
+    if (source.flags | destination.flags) & REFUSED != 0 {
+        return Err(refusal(source.flags, destination.flags, prohibited()));
     }
     let flow = Flow6 {
         source: source.address,
@@ -348,7 +344,7 @@ fn hairpin_it(
     };
     let larger = if chain.piece() != Piece::Whole { 28 } else { 20 };
     let total_len = u32::from(packet.header.total_len) + larger;
-    let way = forward::six(ctx, arrival, &flow, total_len);
+    let way = forward::six(ctx, arrival, &flow, total_len, Ask::Here);
     let keeps_no_checksum = setting!(udp_zero_checksum_compute) == 0 || chain.piece() != Piece::Whole;
     let dies_there = transport.protocol == protocol::UDP && keeps_no_checksum && transport.checksum(ctx) == Some(0)
         || transport.protocol == protocol::IGMP;
@@ -357,7 +353,7 @@ fn hairpin_it(
     }
     adjust(ctx, transport, header, packet)?;
     let ttl = header.hop_limit() - u8::from(!arrival.slow_path);
-    packet.write(ctx, arrival, header, chain, &Way::back(arrival), ttl)?;
+    packet.write(ctx, arrival, header, chain, Way::back(ctx, arrival), ttl)?;
     if let Some(counters) = counters() {
         counters.hairpinned += 1;
     }

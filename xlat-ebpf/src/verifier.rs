@@ -21,3 +21,11 @@ pub fn forget(number: u32, unknown: u32) -> u32 {
 pub fn forget_offset(offset: usize, unknown: u32) -> usize {
     forget(offset as u32, unknown) as usize & crate::packet::MAX_OFFSET
 }
+
+/// What is in memory is read from there again, not kept in registers. Of what it reads from a map the verifier knows nothing: so
+/// all paths that have written something there are one. No instruction.
+#[inline(always)]
+pub fn reload() {
+    // SAFETY: nothing.
+    unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
+}

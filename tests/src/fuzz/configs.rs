@@ -234,6 +234,10 @@ impl Named {
         let Config { prefixes, eams, .. } = &self.config;
         let mut text = String::new();
         write_toml(&mut text, &self.config).expect("writing to a string");
+        if self.single_buffer {
+            // Drivers refuse such a program where a packet may take several buffers.
+            text = text.replace("\"v?-*\"", "\"v?-1*\"");
+        }
         for (index, prefix) in prefixes.iter().enumerate() {
             let nets: Vec<Ipv4Net> = eams.iter().filter(|eam| eam.prefix == Some(index)).map(|eam| eam.ipv4).collect();
             let of_arrival = self.config.arrival4.prefix == Some(index);

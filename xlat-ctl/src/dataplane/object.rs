@@ -3,6 +3,10 @@
 use std::{
     borrow::Cow,
     hash::{BuildHasher, Hasher, RandomState},
+    num::NonZero,
+    panic::resume_unwind,
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
 use aya::{
@@ -58,14 +62,30 @@ pub(super) fn load(object: &[u8], settings: &Settings, pins: Option<&Pins>) -> R
         .map_max_entries("TABLE4", buckets)
         .map_max_entries("TABLE6", buckets)
         .load(&object)?;
-    for (name, program) in ebpf.programs_mut() {
-        if let Program::Xdp(program) = program {
-            program.load().map_err(|error| DataPlaneError::of_program(name, &error))?;
-        }
-    }
+    load_programs(&mut ebpf)?;
     let instance = pins.map(|pins| pins.pin_instance(&ebpf)).transpose()?;
     let tail_calls = link_tail_calls(&mut ebpf)?;
     Ok(Loaded { ebpf, tail_calls, instance })
+}
+
+/// Loads the programs, as many at a time as there are CPUs: nearly all the time goes into the kernel's verifier.
+fn load_programs(ebpf: &mut Ebpf) -> Result<(), DataPlaneError> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let programs = Mutex::new(ebpf.programs_mut());
+    // The lock is not held while a program loads.
+    let next = || programs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some((name, program)) = next() {
+            if let Program::Xdp(program) = program {
+                program.load().map_err(|error| DataPlaneError::of_program(name, &error))?;
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
 }
 
 /// An older kernel refuses programs that say they can handle several buffers. They say it by the name of their section:

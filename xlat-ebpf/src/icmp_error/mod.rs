@@ -30,7 +30,7 @@ use crate::{
 /// What is wrong with an inner packet that cannot be translated.
 const INNER: Stop = Stop::drop(DropReason::InnerPacket);
 /// A fault of the program.
-const INTERNAL: Stop = Stop::drop(DropReason::Internal);
+const INTERNAL: Stop = Stop::INTERNAL;
 
 /// An inner protocol of which nothing is adjusted (IANA: reserved).
 const NONE: u8 = 255;
@@ -151,8 +151,6 @@ fn placed(sum: Sum, offset: u32) -> Sum {
     if offset & 1 == 0 { sum } else { Sum(u64::from(sum.fold().swap_bytes())) }
 }
 
-static ZEROS: [u8; 128] = [0; 128];
-
 /// The sum of the bytes that are cut.
 #[inline(always)]
 fn cut_sum(ctx: &XdpContext, plan: &Plan) -> Result<Sum, Stop> {
@@ -187,9 +185,9 @@ fn reshape(ctx: &XdpContext, plan: &Plan) -> Option<usize> {
         packet::load_bytes(ctx, extension_at, scratch()?, plan.extension as usize)?;
     }
     packet::set_len(ctx, new_end)?;
-    packet::store_bytes(ctx, rest_end, &ZEROS, plan.padding as usize)?;
+    packet::store_zeros(ctx, rest_end, plan.padding as usize)?;
     if moved {
-        packet::store_bytes(ctx, field_end, &scratch()?.buffer, plan.extension as usize)?;
+        packet::store_bytes(ctx, field_end, scratch()?, plan.extension as usize)?;
     }
     Some(field_end)
 }

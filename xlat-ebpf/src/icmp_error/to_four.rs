@@ -1,6 +1,5 @@
 //! ICMPv6 errors to ICMPv4 (RFC 7915 5.2, 5.3), with sources from a pool where they map to nothing (RFC 6791).
 
-use aya_ebpf::programs::XdpContext;
 use xlat_common::{
     address::Ipv6,
     checksum::{self, Sum, pseudo_header6, update},
@@ -20,7 +19,8 @@ use super::{
 };
 use crate::{
     conclude::{Sent, Stop, Tally, conclude, counters, pass_other, scratch},
-    forward::{self, Flow4, Way},
+    context::Context,
+    forward::{self, Ask, Flow4, Way},
     four_to_six::{answer, out_of_scope, refusal},
     header6::{Chain, Header6},
     link::{self, Arrival},
@@ -36,20 +36,17 @@ const LIMIT: u32 = LARGEST_ICMP_ERROR - ipv4::HEADER_LEN - icmp::HEADER_LEN;
 
 /// Translates one ICMPv6 message that is no echo, or says why not.
 #[inline(always)]
-pub fn run(ctx: &XdpContext, arrival: &Arrival) -> u32 {
+pub fn run(ctx: &Context, arrival: &Arrival) -> u32 {
     let Some(header) = Header6::load(ctx, arrival.link.len()) else { return pass_other() };
-    let tally = Tally {
-        direction: Direction::SixToFour,
-        protocol: Protocol::Icmp,
-        bytes: u64::from(HEADER_LEN) + header.payload_len() as u64,
-    };
+    let bytes = HEADER_LEN as usize + header.payload_len();
+    ctx.scratch().tally = Tally::new(Direction::SixToFour, Protocol::Icmp, bytes);
     // What comes from the fragmenter and is no error is passed, too: the kernel forwards it as it would have sent it.
     let result = translate(ctx, arrival, &header);
-    conclude(ctx, &tally, result)
+    conclude(ctx, Direction::SixToFour, result)
 }
 
 #[inline(always)]
-fn translate(ctx: &XdpContext, arrival: &Arrival, header: &Header6) -> Result<Sent, Stop> {
+fn translate(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<Sent, Stop> {
     read(ctx, arrival, header)?;
     let Some(header) = Header6::load(ctx, arrival.link.len()) else { return Err(INTERNAL) };
     write(ctx, arrival, &header)
@@ -57,7 +54,7 @@ fn translate(ctx: &XdpContext, arrival: &Arrival, header: &Header6) -> Result<Se
 
 /// Reads the message into the plan; refuses what is to be refused.
 #[inline(always)]
-fn read(ctx: &XdpContext, arrival: &Arrival, header: &Header6) -> Result<(), Stop> {
+fn read(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<(), Stop> {
     let offset = arrival.link.len();
     let end = offset + HEADER_LEN as usize + header.payload_len();
     let chain = Chain::follow_through(ctx, offset, header.next_header(), end);
@@ -117,7 +114,7 @@ struct InnerAddresses {
 }
 
 #[inline(always)]
-fn inner_addresses(ctx: &XdpContext, inner_at: usize, end: usize) -> InnerAddresses {
+fn inner_addresses(ctx: &Context, inner_at: usize, end: usize) -> InnerAddresses {
     let nothing = Mapped4 { address: 0, flags: 0 };
     match Header6::load(ctx, inner_at) {
         Some(inner) if inner_at + HEADER_LEN as usize <= end => {
@@ -185,7 +182,7 @@ fn from_pool(source: Ipv6) -> Result<u32, Stop> {
 /// Reads the packet in error into the plan and the scratch record.
 #[inline(always)]
 fn read_inner(
-    ctx: &XdpContext,
+    ctx: &Context,
     plan: &mut Plan,
     inner_at: usize,
     attribute: u32,
@@ -272,7 +269,7 @@ fn stage_inner(inner: &Header6, chain: &Chain, upper_len: u32, addresses: &Inner
 /// docs/translation.md 8.7: bytes to be appended for the Interface Information Object (RFC 5837), 0 where there is no room for it.
 /// `extension_at`: where an extension structure of `extension` bytes begins.
 #[inline(always)]
-fn information_len(ctx: &XdpContext, extension_at: usize, extension: u32) -> u32 {
+fn information_len(ctx: &Context, extension_at: usize, extension: u32) -> u32 {
     if extension == 0 {
         return object::STRUCTURE_HEADER_LEN + object::OBJECT_LEN;
     }
@@ -293,7 +290,7 @@ fn object_sum(source: Ipv6) -> Sum {
 
 /// The extension structure's checksum after the object is appended, and what the outer checksum changes by.
 #[inline(always)]
-fn information_checksum(ctx: &XdpContext, plan: &Plan, source: Ipv6) -> (u16, Sum) {
+fn information_checksum(ctx: &Context, plan: &Plan, source: Ipv6) -> (u16, Sum) {
     let sum = object_sum(source);
     if plan.extension == 0 {
         // A whole structure with its checksum sums up to nothing.
@@ -310,7 +307,7 @@ fn information_checksum(ctx: &XdpContext, plan: &Plan, source: Ipv6) -> (u16, Su
 
 /// Appends the object; `at` is where the extension structure begins.
 #[inline(always)]
-fn append_information(ctx: &XdpContext, plan: &Plan, at: usize, checksum: u16, source: Ipv6) -> Option<()> {
+fn append_information(ctx: &Context, plan: &Plan, at: usize, checksum: u16, source: Ipv6) -> Option<()> {
     if plan.extension == 0 {
         packet::store(ctx, at, [object::VERSION, 0])?;
     }
@@ -322,14 +319,15 @@ fn append_information(ctx: &XdpContext, plan: &Plan, at: usize, checksum: u16, s
 
 /// Writes the message by the plan.
 #[inline(always)]
-fn write(ctx: &XdpContext, arrival: &Arrival, header: &Header6) -> Result<Sent, Stop> {
+fn write(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<Sent, Stop> {
     let plan = Plan::get()?;
     let total_len = ipv4::HEADER_LEN + plan.new_len();
     let outer = &scratch().ok_or(INTERNAL)?.outer;
     let (source, destination) = (outer[0] as u32, outer[1] as u32);
     let hairpinned = plan.hairpinned != 0;
     let flow = Flow4 { source, destination, tos: tos(header.traffic_class()), protocol: protocol::ICMP };
-    let way = if hairpinned { Way::back(arrival) } else { forward::four(ctx, arrival, &flow, total_len) };
+    let way =
+        if hairpinned { Way::back(ctx, arrival) } else { forward::four(ctx, arrival, &flow, total_len, Ask::Here) };
     let source = match source {
         0 if hairpinned => reply::own_ipv4(arrival.logical_ifindex),
         0 => reply::own_ipv4(forward::asked_ifindex()),

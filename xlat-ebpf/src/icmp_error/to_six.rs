@@ -1,12 +1,11 @@
 //! ICMPv4 errors to ICMPv6 (RFC 7915 4.2, 4.3).
 
-use aya_ebpf::programs::XdpContext;
 use xlat_common::{
     address::Ipv6,
     checksum::{self, Sum, pseudo_header6, update},
     counters::{Direction, Protocol},
     extension::{self, Layout, Parts, UNIT4, UNIT6},
-    icmp::{self, Rest},
+    icmp,
     ipv4::protocol,
     ipv6::{self, FRAGMENT_HEADER_LEN, HEADER_LEN, MINIMUM_MTU, fragment_header, next_header_of},
     reason::DropReason,
@@ -14,14 +13,17 @@ use xlat_common::{
     table::Entry,
 };
 
-use super::{INNER, INTERNAL, NONE, POINTER, UNUSED, adjust_inner, cut_sum, inner_icmp_type, message, reshape};
+use super::{INNER, INTERNAL, MTU, NONE, POINTER, UNUSED, adjust_inner, cut_sum, inner_icmp_type, message, reshape};
 use crate::{
     conclude::{Sent, Stop, Tally, conclude, pass_other, scratch},
-    forward::{self, Flow6},
+    context::Context,
+    forward::{self, Ask, Flow6},
     four_to_six::{answer, flow_label, out_of_scope4, prohibited, refusal, refuse_source_route, traffic_class},
-    header4::{Header4, Options},
+    header4::{Header4, Options, Place},
     link::{self, Arrival},
-    lookup::{EAM, Mapped6, OWN, REFUSED, known4_called, map4, prefix_for},
+    lookup::{
+        DESTINATION_WITHOUT_EAM, EAM, Mapped6, OWN, REFUSED, SOURCE_NOT_OWN, SOURCE_WITHOUT_EAM, has_eam4, map_both4,
+    },
     maps::Plan,
     packet, setting,
     transport::Piece,
@@ -30,35 +32,37 @@ use crate::{
 
 /// Translates one ICMPv4 message that is no echo, or says why not. `second`: the second pass of a hairpinned one.
 #[inline(always)]
-pub fn run(ctx: &XdpContext, arrival: &Arrival, second: bool) -> u32 {
-    let Some(header) = Header4::load(ctx, arrival.link.len()) else { return pass_other() };
-    let tally = Tally { direction: Direction::FourToSix, protocol: Protocol::Icmp, bytes: header.total_len() as u64 };
-    let result = match translate(ctx, arrival, &header, second) {
+pub fn run(ctx: &Context, arrival: &Arrival, second: bool) -> u32 {
+    let header = Header4::load(ctx, arrival.link.len()).and_then(|header| header.keep(Place::Outer));
+    let Some(header) = header else { return pass_other() };
+    ctx.scratch().tally = Tally::new(Direction::FourToSix, Protocol::Icmp, header.total_len());
+    let result = match translate(ctx, arrival, header, second) {
         Err(stop) if second && stop.is_pass() => Err(INTERNAL),
         Err(stop) if arrival.slow_path && stop.is_pass() => Err(Stop::drop(DropReason::Reflected)),
         other => other,
     };
-    conclude(ctx, &tally, result)
+    conclude(ctx, Direction::FourToSix, result)
 }
 
 #[inline(always)]
-fn translate(ctx: &XdpContext, arrival: &Arrival, header: &Header4, second: bool) -> Result<Sent, Stop> {
+fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -> Result<Sent, Stop> {
     read(ctx, arrival, header, second)?;
     write(ctx, arrival, header.ttl(), second)
 }
 
 /// Reads the message into the plan; refuses what is to be refused.
 #[inline(always)]
-fn read(ctx: &XdpContext, arrival: &Arrival, header: &Header4, second: bool) -> Result<(), Stop> {
+fn read(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -> Result<(), Stop> {
     let offset = arrival.link.len();
     let at = forget_offset(offset + header.header_len(), arrival.ifindex);
     let inner_at = at + icmp::HEADER_LEN as usize;
     let kind = u32::from(packet::load::<u8>(ctx, at).unwrap_or(0));
     let simple = second || setting!(hairpin) == hairpin::SIMPLE;
     let inner = if inner_at + 20 <= offset + header.total_len() { Header4::load(ctx, inner_at) } else { None };
-    let (source, destination) = map_outer(header, arrival, inner.as_ref(), simple, second, kind)?;
+    let inner = inner.and_then(|inner| inner.keep(Place::Inner));
+    let (source, destination) = map_outer(ctx, header, arrival, inner, simple, second, kind)?;
     let options = Options::of(offset, header.header_len());
-    if source.flags & MAPPED == 0 && !inner_in_scope(inner.as_ref(), simple) {
+    if source.flags & MAPPED == 0 && !inner_in_scope(inner, simple) {
         return Err(out_of_scope4(header));
     }
     header.check(ctx, offset, options.sum(ctx).unwrap_or(Sum::ZERO))?;
@@ -78,11 +82,17 @@ fn read(ctx: &XdpContext, arrival: &Arrival, header: &Header4, second: bool) -> 
     // Read again rather than kept: the stack is short.
     let [kind, code, _, rest] = message(ctx, at);
     let error = icmp::error_to_six(kind as u8, code as u8, (rest >> 24) as u8).map_err(Stop::drop)?;
-    let inner = Header4::load(ctx, inner_at).ok_or(INNER)?;
+    // What is known goes into the plan at once: it takes no stack, and the many errors there are become one to the verifier.
+    let plan = Plan::get()?;
+    plan.message_at = at as u32;
+    plan.message_len = message_len;
+    plan.delta = u32::from(addresses.fold());
+    plan.set_head(&error, rest & 0xffff);
+    let inner = Header4::load(ctx, inner_at).and_then(|inner| inner.keep(Place::Inner)).ok_or(INNER)?;
     let inner_header = inner.header_len() as u32;
     let parts = extension::received(message_len - icmp::HEADER_LEN, (rest >> 16 & 0xff) * UNIT4, inner_header);
-    check_inner(&inner, parts.original)?;
-    let (inner_sum, inner_delta) = stage_inner(&inner, arrival, simple)?;
+    check_inner(inner, parts.original)?;
+    let (inner_sum, inner_delta) = stage_inner(ctx, inner, arrival, simple)?;
     if inner.protocol() == protocol::IGMP {
         return Err(INNER);
     }
@@ -93,11 +103,9 @@ fn read(ctx: &XdpContext, arrival: &Arrival, header: &Header4, second: bool) -> 
     // ICMPv6's number means nothing in IPv4.
     let inner_protocol = if inner.protocol() == protocol::ICMPV6 { NONE } else { inner.protocol() };
     let icmp_type = inner_icmp_type(ctx, inner_protocol, rest_at, available)?;
-    let mtu = if rest & 0xffff == 0 { likely_mtu(inner.total_len() as u32) } else { rest & 0xffff };
-
-    let plan = Plan::get()?;
-    plan.message_at = at as u32;
-    plan.message_len = message_len;
+    if plan.second == MTU && plan.number == 0 {
+        plan.number = likely_mtu(inner.total_len() as u32);
+    }
     plan.rest_at = rest_at as u32;
     plan.original = parts.original;
     plan.inner_protocol = u32::from(inner_protocol);
@@ -105,22 +113,21 @@ fn read(ctx: &XdpContext, arrival: &Arrival, header: &Header4, second: bool) -> 
     plan.inner_icmp_type = u32::from(icmp_type);
     plan.inner_delta = u32::from(inner_delta.fold());
     plan.more = 0;
-    plan.set_head(&error, mtu);
-    plan.set_layout(&new_layout(&parts, &inner, inner_header, inner_len, error.rest), inner_len, UNIT6);
-    plan.delta = u32::from(addresses.add(inner_sum).sub(inner.sum().add(inner_options)).fold());
+    plan.set_layout(&new_layout(&parts, inner, inner_header, inner_len, plan.second), inner_len, UNIT6);
+    plan.delta = u32::from(Sum(u64::from(plan.delta)).add(inner_sum).sub(inner.sum().add(inner_options)).fold());
     Ok(())
 }
 
 /// Writes the message by the plan.
 #[inline(always)]
-fn write(ctx: &XdpContext, arrival: &Arrival, ttl: u8, second: bool) -> Result<Sent, Stop> {
+fn write(ctx: &Context, arrival: &Arrival, ttl: u8, second: bool) -> Result<Sent, Stop> {
     let plan = Plan::get()?;
     let payload_len = plan.new_len();
     let flow = staged_flow()?;
     if flow.source == Ipv6::UNSPECIFIED {
         return Err(Stop::drop(DropReason::NoSource));
     }
-    let way = forward::six(ctx, arrival, &flow, HEADER_LEN + payload_len);
+    let way = forward::six(ctx, arrival, &flow, HEADER_LEN + payload_len, Ask::Here);
     let [kind, code, old_checksum, old_rest] = message(ctx, plan.message_at as usize);
     let new_rest = match plan.second {
         // IPv4: unused, length, unused (2 bytes); IPv6: length, unused (3 bytes).
@@ -181,7 +188,7 @@ fn staged_flow() -> Result<Flow6, Stop> {
 
 /// Writes the outer header into the packet.
 #[inline(always)]
-fn store_outer(ctx: &XdpContext, at: usize, payload_len: u32, hop_limit: u8) -> Option<()> {
+fn store_outer(ctx: &Context, at: usize, payload_len: u32, hop_limit: u8) -> Option<()> {
     let mut words = scratch()?.outer;
     words[0] |= u64::from(payload_len) << 16 | u64::from(hop_limit);
     packet::store(ctx, at, words.map(u64::to_be))
@@ -190,45 +197,39 @@ fn store_outer(ctx: &XdpContext, at: usize, payload_len: u32, hop_limit: u8) -> 
 /// Maps the outer addresses; each with its flags. RFC 7757 4.2.1 rule 3 for the source.
 #[inline(always)]
 fn map_outer(
+    ctx: &Context,
     header: &Header4,
     arrival: &Arrival,
     inner: Option<&Header4>,
     simple: bool,
     second: bool,
     kind: u32,
-) -> Result<(Mapped6, Mapped6), Stop> {
-    let destination = known4_called(header.destination());
-    let mut source = known4_called(header.source());
-    if destination.flags & OWN != 0 {
-        return Err(Stop::PASS);
-    }
-    if second {
-        // The first pass may have put the relay's own address in the place of a source without mapping.
-        source.flags &= !OWN;
-    }
-    if source.flags & OWN != 0 {
-        return Err(out_of_scope4(header));
-    }
+) -> Result<(&'static Mapped6, &'static Mapped6), Stop> {
     let is_error = icmp::is_error4(kind as u8);
     let from_inner_destination = inner.is_some_and(|inner| inner.destination() == header.source());
-    if simple && (!is_error || from_inner_destination) {
-        source = source.without_eam();
-    }
-    // The second pass has been in scope already.
-    if (destination.flags | source.flags) & EAM == 0 && setting!(scope_all) == 0 && !second {
-        return Err(out_of_scope4(header));
-    }
-    let destination6 = map4(header.destination(), &destination, prefix_for(&source, arrival.prefix));
-    let source6 = map4(header.source(), &source, prefix_for(&destination, arrival.prefix));
-    let destination_flags = forget(destination6.flags, arrival.ifindex);
-    let source_flags = forget(source6.flags, arrival.ifindex);
-    if destination_flags & MAPPED == 0 || (source_flags & MAPPED == 0 && !is_error) {
-        return Err(out_of_scope4(header));
-    }
-    if (destination_flags | source_flags) & OWN != 0 {
+    let without_eam = if simple && (!is_error || from_inner_destination) { SOURCE_WITHOUT_EAM } else { 0 };
+    // The first pass may have put the relay's own address in the place of a source without mapping.
+    let not_own = if second { SOURCE_NOT_OWN } else { 0 };
+    let rules = forget(without_eam | not_own, arrival.ifindex);
+    let both = map_both4(ctx, header.source(), header.destination(), rules, arrival.prefix);
+    if both.known_destination & OWN != 0 {
         return Err(Stop::PASS);
     }
-    Ok((Mapped6 { flags: source_flags, ..source6 }, Mapped6 { flags: destination_flags, ..destination6 }))
+    if both.known_source & OWN != 0 {
+        return Err(out_of_scope4(header));
+    }
+    // The second pass has been in scope already.
+    if (both.known_destination | both.known_source) & EAM == 0 && setting!(scope_all) == 0 && !second {
+        return Err(out_of_scope4(header));
+    }
+    let (source, destination) = (both.source, both.destination);
+    if !destination.is_mapped() || (!source.is_mapped() && !is_error) {
+        return Err(out_of_scope4(header));
+    }
+    if (destination.flags | source.flags) & OWN != 0 {
+        return Err(Stop::PASS);
+    }
+    Ok((source, destination))
 }
 
 const MAPPED: u32 = crate::lookup::BY_PREFIX | EAM;
@@ -238,13 +239,13 @@ const MAPPED: u32 = crate::lookup::BY_PREFIX | EAM;
 #[inline(always)]
 fn inner_in_scope(inner: Option<&Header4>, simple: bool) -> bool {
     let Some(inner) = inner else { return false };
-    !simple && known4_called(inner.source()).flags & EAM != 0 && known4_called(inner.destination()).flags & EAM != 0
+    !simple && has_eam4(inner.source()) && has_eam4(inner.destination())
 }
 
 /// Refuses by address (docs/translation.md 4). An error's source may be illegal (RFC 7915 4.1); one that maps to nothing, or may not
 /// stand in the well-known prefix, is replaced from the pool. Gives the source.
 #[inline(always)]
-fn refuse_outer(header: &Header4, source: Mapped6, destination_flags: u32, kind: u32) -> Result<Ipv6, Stop> {
+fn refuse_outer(header: &Header4, source: &Mapped6, destination_flags: u32, kind: u32) -> Result<Ipv6, Stop> {
     const ILLEGAL: u32 = Entry::ILLEGAL as u32;
     const NON_GLOBAL: u32 = Entry::NON_GLOBAL as u32;
     let is_error = icmp::is_error4(kind as u8);
@@ -311,16 +312,11 @@ fn check_inner(inner: &Header4, available: u32) -> Result<(), Stop> {
 /// Maps the inner addresses (RFC 7757 4.2.1 rule 2) and puts the inner headers into the scratch record. Gives the headers'
 /// sum, and what the inner transport checksum changes by.
 #[inline(always)]
-fn stage_inner(inner: &Header4, arrival: &Arrival, simple: bool) -> Result<(Sum, Sum), Stop> {
-    let source4 = known4_called(inner.source());
-    let mut destination4 = known4_called(inner.destination());
-    if simple {
-        destination4 = destination4.without_eam();
-    }
-    let source = map4(inner.source(), &source4, prefix_for(&destination4, arrival.prefix));
-    let destination = map4(inner.destination(), &destination4, prefix_for(&source4, arrival.prefix));
-    inner_flags(forget(source.flags, arrival.ifindex), forget(destination.flags, arrival.ifindex))?;
-    let (source, destination) = (source.address, destination.address);
+fn stage_inner(ctx: &Context, inner: &Header4, arrival: &Arrival, simple: bool) -> Result<(Sum, Sum), Stop> {
+    let rules = if simple { DESTINATION_WITHOUT_EAM } else { 0 };
+    let both = map_both4(ctx, inner.source(), inner.destination(), rules, arrival.prefix);
+    inner_flags(both.source.flags, both.destination.flags)?;
+    let (source, destination) = (both.source.address, both.destination.address);
     let upper_layer = next_header_of(inner.protocol());
     let upper_len = (inner.total_len() - inner.header_len()) as u32;
     let fragment = inner.is_fragment();
@@ -356,7 +352,7 @@ fn stage_inner(inner: &Header4, arrival: &Arrival, simple: bool) -> Result<(Sum,
 
 /// Writes the inner headers, of `len` bytes, into the packet.
 #[inline(always)]
-fn store_inner(ctx: &XdpContext, at: usize, len: u32) -> Option<()> {
+fn store_inner(ctx: &Context, at: usize, len: u32) -> Option<()> {
     let staged = &scratch()?.inner;
     packet::store(ctx, at, [staged[0], staged[1], staged[2], staged[3], staged[4]].map(u64::to_be))?;
     if len > HEADER_LEN { packet::store(ctx, at + HEADER_LEN as usize, staged[5].to_be()) } else { Some(()) }
@@ -384,9 +380,9 @@ pub fn inner_flags(source: u32, destination: u32) -> Result<(), Stop> {
 
 /// The lengths of the new message's parts.
 #[inline(always)]
-fn new_layout(parts: &Parts, inner: &Header4, inner_header: u32, inner_len: u32, rest: Rest) -> Layout {
+fn new_layout(parts: &Parts, inner: &Header4, inner_header: u32, inner_len: u32, second: u32) -> Layout {
     let mut parts = *parts;
-    if rest != Rest::Unused && parts.has_attribute {
+    if second != UNUSED && parts.has_attribute {
         // ICMPv6 has no length attribute here: neither extension nor padding could be told from the packet.
         let total_len = inner.total_len() as u32;
         if parts.original > total_len {
@@ -398,9 +394,10 @@ fn new_layout(parts: &Parts, inner: &Header4, inner_header: u32, inner_len: u32,
     extension::layout(parts, UNIT6, MINIMUM_MTU - HEADER_LEN - icmp::HEADER_LEN)
 }
 
-/// RFC 7915 4.2: where the router did not say the MTU.
-#[inline(always)]
-fn likely_mtu(total_len: u32) -> u32 {
+/// RFC 7915 4.2: where the router did not say the MTU. A global function (see `lookup::shorter_length4`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn likely_mtu(total_len: u32) -> u32 {
     let count = setting!(plateau_count) as usize;
     let plateaus = (0..MAX_PLATEAUS).map(|index| if index < count { setting!(plateaus[index]) } else { 0 });
     icmp::plateau(plateaus, total_len)
