@@ -83,6 +83,12 @@ fn expect_within(most: Duration, what: &str, mut arrived: impl FnMut() -> bool) 
     assert!(begin.elapsed() < most + Duration::from_millis(100), "{what}: the new way after {:?}", begin.elapsed());
 }
 
+/// Every neighbour is known.
+fn warmed(lab: &Lab) {
+    assert!(lab.client.run(&format!("ping -n -c 3 -i 0.5 -W 3 {SERVER_SEEN}")).success, "the lab works");
+    assert!(lab.server.run(&format!("ping -n -c 1 -W 3 {CLIENT_SEEN}")).success, "the lab works");
+}
+
 fn is_cached(daemon: &Daemon) -> bool {
     !daemon.log().contains("the way of each packet is asked for")
 }
@@ -121,6 +127,7 @@ fn another_route_is_taken_without_a_daemon() {
 fn a_neighbours_new_link_layer_address_is_used_at_once() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
     let ping = |lab: &Lab| lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}")).success;
+    warmed(&lab);
     assert!(ping(&lab));
     send_while(&lab, || {
         lab.router6.ip("link set relay address 02:00:00:00:66:66").expect("another address");
@@ -149,6 +156,7 @@ fn a_policy_rule_is_obeyed_at_once_and_ends_the_caching() {
 fn a_smaller_mtu_is_told_at_once() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
     let ping = |size: u32| lab.client.run(&format!("ping -n -M do -s {size} -c 1 -W 1 {SERVER_SEEN}"));
+    warmed(&lab);
     assert!(ping(1400).success);
     send_while(&lab, || {
         lab.relay.ip("link set inet6 mtu 1400").expect("a narrow link");
@@ -162,6 +170,7 @@ fn a_smaller_mtu_is_told_at_once() {
 fn an_ipv4_route_is_followed_too() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
     let ping = |lab: &Lab| lab.server.run(&format!("ping -n -c 1 -W 1 {CLIENT_SEEN}")).success;
+    warmed(&lab);
     assert!(ping(&lab));
     lab.relay.ip(&format!("route add unreachable {CLIENT}/32")).expect("a route to nowhere");
     thread::sleep(WITH_DAEMON);

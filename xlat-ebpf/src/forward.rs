@@ -5,17 +5,18 @@ use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup,
         bpf_fib_lookup__bindgen_ty_1, bpf_fib_lookup__bindgen_ty_2, bpf_fib_lookup__bindgen_ty_3,
-        bpf_fib_lookup__bindgen_ty_4, bpf_fib_lookup__bindgen_ty_5, xdp_action, xdp_md,
+        bpf_fib_lookup__bindgen_ty_4, bpf_fib_lookup__bindgen_ty_5, xdp_action,
     },
     helpers::generated::{bpf_fib_lookup, bpf_redirect},
     programs::XdpContext,
 };
-use xlat_common::{address::Ipv6, counters::Verdict, interface::Interface};
+use xlat_common::{address::Ipv6, counters::Verdict, interface::Interface, next_hop};
 
 use crate::{
     conclude::{Sent, scratch},
     context::Context,
     link::{self, Arrival, Link},
+    next_hop::Cache,
     setting,
     verifier::reload,
 };
@@ -123,57 +124,47 @@ impl Way {
     }
 }
 
-/// Whether the routing table is asked on the spot or by a call.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
-    /// On the spot: for the packets that are many.
-    Here,
-    /// By a call: for rare packets, whose many paths the verifier need not follow through all the answers.
-    ByCall,
-}
-
-/// The way of an IPv6 packet of `total_len` bytes.
+/// The way of an IPv6 packet of `total_len` bytes, as it is remembered or as the routing table says. Where it is remembered, it
+/// depends on the destination alone, and so does the choice among several next hops: the source is not told.
 #[inline(always)]
-pub fn six(ctx: &Context, arrival: &Arrival, header: &Flow6, total_len: u32, ask: Ask) -> &'static Way {
+pub fn six(ctx: &Context, arrival: &Arrival, header: &Flow6, total_len: u32, cache: Cache) -> &'static Way {
     let scratch = ctx.scratch();
+    let epoch = cache.epoch();
+    if epoch != 0 && cache.lead(arrival, scratch.next_hop, epoch, total_len, &mut scratch.way) {
+        reload();
+        return &scratch.way;
+    }
+    let source = if epoch != 0 { Ipv6::UNSPECIFIED } else { header.source };
     let fib = &mut scratch.fib;
     begin(fib, AF_INET6, header.next_header, arrival, total_len);
     fib.__bindgen_anon_2 = bpf_fib_lookup__bindgen_ty_2 { flowinfo: (u32::from(header.traffic_class) << 20).to_be() };
-    fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv6_src: words(header.source) };
+    fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv6_src: words(source) };
     fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv6_dst: words(header.destination) };
     fib.ifindex = arrival.ipv6_ifindex;
-    match ask {
-        Ask::Here => find(ctx, true),
-        Ask::ByCall => _ = find_way(ctx.ctx, 1),
-    }
+    find(ctx, true);
+    cache.remember(scratch.hop, epoch);
     &scratch.way
 }
 
-/// The way of an IPv4 packet of `total_len` bytes.
+/// The way of an IPv4 packet of `total_len` bytes; see [`six`].
 #[inline(always)]
-pub fn four(ctx: &Context, arrival: &Arrival, header: &Flow4, total_len: u32, ask: Ask) -> &'static Way {
+pub fn four(ctx: &Context, arrival: &Arrival, header: &Flow4, total_len: u32, cache: Cache) -> &'static Way {
     let scratch = ctx.scratch();
+    let epoch = cache.epoch();
+    if epoch != 0 && cache.lead(arrival, 0, epoch, total_len, &mut scratch.way) {
+        reload();
+        return &scratch.way;
+    }
+    let source = if epoch != 0 { 0 } else { header.source };
     let fib = &mut scratch.fib;
     begin(fib, AF_INET, header.protocol, arrival, total_len);
     fib.__bindgen_anon_2 = bpf_fib_lookup__bindgen_ty_2 { flowinfo: 0 };
     fib.__bindgen_anon_2.tos = header.tos & 0xfc;
-    fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv4_src: header.source.to_be() };
+    fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv4_src: source.to_be() };
     fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv4_dst: header.destination.to_be() };
-    match ask {
-        Ask::Here => find(ctx, false),
-        Ask::ByCall => _ = find_way(ctx.ctx, 0),
-    }
+    find(ctx, false);
+    cache.remember(scratch.hop, epoch);
     &scratch.way
-}
-
-/// [`find`] as a global function (see `lookup::shorter_length4`).
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn find_way(ctx: *mut xdp_md, ipv6: u32) -> u32 {
-    if let Some(ctx) = Context::new(ctx) {
-        find(&ctx, ipv6 != 0);
-    }
-    0
 }
 
 /// Asks the question in the scratch record and leaves the way there.
@@ -182,7 +173,7 @@ fn find(ctx: &Context, ipv6: bool) {
     // Everything is written where it stays: a copy would read in words what has just been written in bytes.
     let scratch = ctx.scratch();
     let (arrival, way) = (&scratch.arrival, &mut scratch.way);
-    ask(ctx, arrival, &mut scratch.fib, way);
+    scratch.hop = ask(ctx, arrival, &mut scratch.fib, way);
     if ipv6 {
         way.lead_ipv6(arrival);
     }
@@ -241,8 +232,9 @@ fn begin(fib: &mut FibLookup, family: u8, protocol: u8, arrival: &Arrival, total
     fib.__bindgen_anon_5 = bpf_fib_lookup__bindgen_ty_5 { tbid: 0 };
 }
 
+/// Gives the next hop, if it may be remembered: if the interface's MTU is the way's, and frames can leave by it.
 #[inline(always)]
-fn ask(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup, way: &mut Way) {
+fn ask(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup, way: &mut Way) -> u64 {
     // SAFETY: `fib` is a whole bpf_fib_lookup, its length is given.
     let result = unsafe { bpf_fib_lookup(ctx.as_ptr(), fib, size_of::<FibLookup>() as i32, 0) };
     // SAFETY: the helper has replaced tot_len by the MTU (since Linux 5.12) wherever it looked at it.
@@ -260,12 +252,17 @@ fn ask(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup, way: &mut Way) 
     way.link = Link::untagged(&fib.dmac, &fib.smac);
     if !found || lead_to_device(arrival, fib.ifindex, way).is_none() {
         way.lead_to_kernel(arrival);
+        return 0;
+    }
+    match link::interface(fib.ifindex) {
+        Some(interface) if interface.mtu == mtu => next_hop::hop(fib.ifindex, fib.dmac),
+        _ => 0,
     }
 }
 
 /// Leads to the device that carries the frames of an interface, with its VLAN tags. `None`: it cannot take frames from XDP.
 #[inline(always)]
-fn lead_to_device(arrival: &Arrival, mut ifindex: u32, way: &mut Way) -> Option<()> {
+pub fn lead_to_device(arrival: &Arrival, mut ifindex: u32, way: &mut Way) -> Option<()> {
     let mut interface = link::interface(ifindex)?;
     if interface.flags & Interface::VLAN != 0 {
         way.link = way.link.push(interface.vlan_protocol, interface.vlan_id);

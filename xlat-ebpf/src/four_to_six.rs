@@ -20,13 +20,14 @@ use xlat_common::{
 use crate::{
     conclude::{Sent, Stop, Tally, conclude, pass_other},
     context::Context,
-    forward::{self, Ask, Flow6, Way},
+    forward::{self, Flow6, Way},
     fragmenter,
     header4::{Header4, Options},
     limits,
     link::{self, Arrival},
     lookup::{EAM, Mapped6, OWN, REFUSED, SOURCE_WITHOUT_EAM, map_both4},
     maps::Answer,
+    next_hop::Cache,
     packet, setting,
     transport::{Piece, Transport},
     verifier::forget,
@@ -81,7 +82,9 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, pass: Pass) -> 
     let transport = transport.forgotten(arrival.ifindex);
     let fill = pass.full && forget(u32::from(fill), arrival.ifindex) & 1 != 0;
     let packet = Packet6::new(header, &addresses, ports(ctx, &transport, header));
-    let way = forward::six(ctx, arrival, &packet.flow(), packet.total_len(), Ask::Here);
+    let by_eam = addresses.destination6.flags & EAM != 0;
+    let cache = if by_eam { Cache::Service(header.destination()) } else { Cache::None };
+    let way = forward::six(ctx, arrival, &packet.flow(), packet.total_len(), cache);
     let fits = fit(header, &packet, way, arrival.slow_path, pass.second)?;
     if fill {
         fill_udp_checksum(ctx, header, &transport)?;

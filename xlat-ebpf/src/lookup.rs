@@ -182,13 +182,15 @@ struct Known4 {
     prefix: u8,
     /// The IPv6 address by EAM; valid if `flags` has [`Entry::EAM`].
     eam: Ipv6,
+    /// What its entry remembers of its next hop; 0 in entries of more than one address.
+    next_hop: u64,
 }
 
 impl Known4 {
     /// RFC 7757 4.2.1: "as if they did not match any EAM".
     #[inline(always)]
     const fn without_eam(self) -> Self {
-        Self { flags: self.flags & !EAM, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED }
+        Self { flags: self.flags & !EAM, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED, next_hop: 0 }
     }
 }
 
@@ -200,10 +202,19 @@ fn known4(address: u32) -> Known4 {
             flags: flags_of(entry),
             prefix: entry.flags >> Entry::PREFIX_SHIFT,
             eam: eam_to_ipv6(entry, address),
+            next_hop: entry.next_hop,
         },
-        None => Known4 { flags: 0, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED },
+        None => Known4 { flags: 0, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED, next_hop: 0 },
     };
     Known4 { flags: forget(known.flags, address), prefix: forget(u32::from(known.prefix), address) as u8, ..known }
+}
+
+/// The word in which the entry of one IPv4 address remembers its next hop. `None`: the address has no entry of its own.
+#[inline(always)]
+pub fn service_word_of(address: u32) -> Option<*mut u64> {
+    let entry = at_length4(address, 32)?;
+    // Memory of a map, which is not Rust's: the daemon writes in it too.
+    Some((&raw const entry.next_hop).cast_mut())
 }
 
 /// Whether an EAM covers an IPv4 address.
@@ -293,6 +304,7 @@ extern "C" fn map_both4_packed(source: u32, destination: u32, rules: u32, prefix
     }
     if let Some(scratch) = scratch() {
         scratch.mapped[0] = map4(source, &known_source, prefix_for(&known_destination, prefix as u8));
+        scratch.next_hop = known_destination.next_hop;
         scratch.mapped[1] = map4(destination, &known_destination, prefix_for(&known_source, prefix as u8));
     }
     known_source.flags | known_destination.flags << 8

@@ -24,6 +24,7 @@ mod limits;
 mod link;
 mod lookup;
 mod maps;
+mod next_hop;
 mod packet;
 mod reply;
 mod six_to_four;

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use xlat_common::{
     counters::Counters,
     interface::{Interface, MAX_IFINDEX, MacKey, VlanKey},
-    programs,
+    next_hop, programs,
     settings::Settings,
     table::{Bucket, TableHeader},
 };
@@ -43,6 +43,12 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 /// Rate limits, by [`limit`].
 #[map]
 pub static LIMITS: Array<u64> = Array::with_max_entries(2, 0);
+/// Real next hops, each once stored never changed (`xlat_common::next_hop`).
+#[map]
+pub static NEXT_HOPS: Array<u64> = Array::with_max_entries(next_hop::PLACES, 0);
+/// Which next hop the way to an IPv4 client leads by.
+#[map]
+pub static CLIENTS: Array<u64> = Array::with_max_entries(next_hop::CLIENT_WORDS, 0);
 /// Rare packets' programs, by `xlat_common::programs::index`.
 #[map]
 pub static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(programs::index::COUNT, 0);
@@ -77,6 +83,10 @@ pub struct Scratch {
     pub arrival: Arrival,
     /// Source and destination as `lookup::map_both4` has mapped them.
     pub mapped: [Mapped6; 2],
+    /// What the destination's entry remembers of its next hop; 0 where it is mapped in another way than by an EAM.
+    pub next_hop: u64,
+    /// The next hop that the routing table has just named, if it may be remembered; else 0.
+    pub hop: u64,
     /// The question to the routing table; here because it is an eighth of the stack.
     pub fib: bpf_fib_lookup,
     /// The answer: the way out.

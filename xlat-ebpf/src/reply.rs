@@ -12,13 +12,14 @@ use xlat_common::{
 
 use crate::{
     context::Context,
-    forward::{self, Ask, Flow4, Flow6, Way},
+    forward::{self, Flow4, Flow6, Way},
     header4::Header4,
     header6::{Chain, Header6},
     limits,
     link::{self, Arrival},
     lookup,
     maps::Answer,
+    next_hop::Cache,
     packet,
     transport::Piece,
 };
@@ -64,7 +65,7 @@ fn answer4(ctx: &Context, arrival: &Arrival) -> Option<u32> {
     };
     let flow =
         Flow4 { source: header.source, destination: header.destination, tos: header.tos, protocol: protocol::ICMP };
-    let way = back(ctx, arrival, forward::four(ctx, arrival, &flow, u32::from(header.total_len), Ask::Here))?;
+    let way = back(ctx, arrival, forward::four(ctx, arrival, &flow, u32::from(header.total_len), Cache::None))?;
     let new = way.link.len();
     packet::adjust_head(ctx, offset as i32 - (new + 28) as i32)?;
     way.link.write(ctx, link::IPV4)?;
@@ -104,7 +105,7 @@ fn answer6(ctx: &Context, arrival: &Arrival) -> Option<u32> {
         traffic_class: 0,
         next_header: protocol::ICMPV6,
     };
-    let way = back(ctx, arrival, forward::six(ctx, arrival, &flow, HEADER_LEN + payload_len, Ask::Here))?;
+    let way = back(ctx, arrival, forward::six(ctx, arrival, &flow, HEADER_LEN + payload_len, Cache::None))?;
     let new = way.link.len();
     packet::adjust_head(ctx, offset as i32 - (new + 48) as i32)?;
     way.link.write(ctx, link::IPV6)?;

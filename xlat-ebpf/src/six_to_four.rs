@@ -17,13 +17,14 @@ use xlat_common::{
 use crate::{
     conclude::{Sent, Stop, Tally, conclude, counters, pass_other},
     context::Context,
-    forward::{self, Ask, Flow4, Flow6, Way},
+    forward::{self, Flow4, Flow6, Way},
     four_to_six::{answer, out_of_scope, refusal},
     header6::{Chain, Header6},
     limits,
     link::{self, Arrival},
     lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, SOURCE_WITHOUT_EAM, map_both4, map6},
     maps::Answer,
+    next_hop::Cache,
     packet, setting,
     transport::{Piece, Transport},
 };
@@ -101,8 +102,8 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header6, full: bool) -> 
     if hairpinned && full {
         return hairpin_it(ctx, arrival, header, &chain, &transport, &packet);
     }
-    let ask = Ask::Here;
-    let way = forward::four(ctx, arrival, &packet.flow(), u32::from(packet.header.total_len), ask);
+    let cache = Cache::Client(packet.header.destination);
+    let way = forward::four(ctx, arrival, &packet.flow(), u32::from(packet.header.total_len), cache);
     fit(&packet, way)?;
     adjust(ctx, &transport, header, &packet)?;
     packet.write(ctx, arrival, header, &chain, way, way.hop_limit(header.hop_limit(), arrival.slow_path))?;
@@ -344,7 +345,7 @@ fn hairpin_it(
     };
     let larger = if chain.piece() != Piece::Whole { 28 } else { 20 };
     let total_len = u32::from(packet.header.total_len) + larger;
-    let way = forward::six(ctx, arrival, &flow, total_len, Ask::Here);
+    let way = forward::six(ctx, arrival, &flow, total_len, Cache::None);
     let keeps_no_checksum = setting!(udp_zero_checksum_compute) == 0 || chain.piece() != Piece::Whole;
     let dies_there = transport.protocol == protocol::UDP && keeps_no_checksum && transport.checksum(ctx) == Some(0)
         || transport.protocol == protocol::IGMP;

@@ -20,12 +20,13 @@ use super::{
 use crate::{
     conclude::{Sent, Stop, Tally, conclude, counters, pass_other, scratch},
     context::Context,
-    forward::{self, Ask, Flow4, Way},
+    forward::{self, Flow4, Way},
     four_to_six::{answer, out_of_scope, refusal},
     header6::{Chain, Header6},
     link::{self, Arrival},
     lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, map6},
     maps::Plan,
+    next_hop::Cache,
     packet, reply, setting,
     six_to_four::{identification, out_of_scope6, prohibited, tos},
     transport::Piece,
@@ -327,7 +328,7 @@ fn write(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<Sent, Sto
     let hairpinned = plan.hairpinned != 0;
     let flow = Flow4 { source, destination, tos: tos(header.traffic_class()), protocol: protocol::ICMP };
     let way =
-        if hairpinned { Way::back(ctx, arrival) } else { forward::four(ctx, arrival, &flow, total_len, Ask::Here) };
+        if hairpinned { Way::back(ctx, arrival) } else { forward::four(ctx, arrival, &flow, total_len, Cache::None) };
     let source = match source {
         0 if hairpinned => reply::own_ipv4(arrival.logical_ifindex),
         0 => reply::own_ipv4(forward::asked_ifindex()),

@@ -17,7 +17,7 @@ use super::{INNER, INTERNAL, MTU, NONE, POINTER, UNUSED, adjust_inner, cut_sum, 
 use crate::{
     conclude::{Sent, Stop, Tally, conclude, pass_other, scratch},
     context::Context,
-    forward::{self, Ask, Flow6},
+    forward::{self, Flow6},
     four_to_six::{answer, flow_label, out_of_scope4, prohibited, refusal, refuse_source_route, traffic_class},
     header4::{Header4, Options, Place},
     link::{self, Arrival},
@@ -25,6 +25,7 @@ use crate::{
         DESTINATION_WITHOUT_EAM, EAM, Mapped6, OWN, REFUSED, SOURCE_NOT_OWN, SOURCE_WITHOUT_EAM, has_eam4, map_both4,
     },
     maps::Plan,
+    next_hop::Cache,
     packet, setting,
     transport::Piece,
     verifier::{forget, forget_offset},
@@ -127,7 +128,7 @@ fn write(ctx: &Context, arrival: &Arrival, ttl: u8, second: bool) -> Result<Sent
     if flow.source == Ipv6::UNSPECIFIED {
         return Err(Stop::drop(DropReason::NoSource));
     }
-    let way = forward::six(ctx, arrival, &flow, HEADER_LEN + payload_len, Ask::Here);
+    let way = forward::six(ctx, arrival, &flow, HEADER_LEN + payload_len, Cache::None);
     let [kind, code, old_checksum, old_rest] = message(ctx, plan.message_at as usize);
     let new_rest = match plan.second {
         // IPv4: unused, length, unused (2 bytes); IPv6: length, unused (3 bytes).

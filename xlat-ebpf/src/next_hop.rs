@@ -1,0 +1,159 @@
+//! The next-hop cache (`xlat_common::next_hop`): what the routing table said last about a destination.
+
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use xlat_common::{
+    interface::Interface,
+    next_hop::{self, CLIENT_WORDS, PLACES, PROBES},
+};
+
+use crate::{
+    forward::{Way, lead_to_device},
+    link::{self, Arrival, Link},
+    lookup::{header, service_word_of},
+    maps::{CLIENTS, NEXT_HOPS},
+};
+
+/// Where it is remembered what the routing table says about a destination.
+#[derive(Clone, Copy)]
+pub enum Cache {
+    /// Nowhere.
+    None,
+    /// In the table's entry of the service with this IPv4 address (host order).
+    Service(u32),
+    /// Among the IPv4 clients.
+    Client(u32),
+}
+
+impl Cache {
+    /// The epoch of this moment; 0: nothing is remembered.
+    #[inline(always)]
+    pub fn epoch(self) -> u64 {
+        if matches!(self, Self::None) {
+            return 0;
+        }
+        let Some(header) = header() else { return 0 };
+        // SAFETY: a word of the record; the daemon stores it whole at any time.
+        let changes = unsafe { (&raw const header.way_changes).read_volatile() };
+        // SAFETY: the helper has no arguments. Since Linux 5.6.
+        if changes == 0 { 0 } else { next_hop::epoch(changes, unsafe { bpf_jiffies64() }) }
+    }
+
+    /// Leads a packet of `total_len` bytes as one before it. `false`: nothing is remembered that would do.
+    #[inline(always)]
+    pub fn lead(self, arrival: &Arrival, service_word: u64, epoch: u64, total_len: u32, way: &mut Way) -> bool {
+        let place = match self {
+            Self::None => 0,
+            Self::Service(_) => next_hop::service_place(service_word, epoch),
+            Self::Client(address) => client_place(address, epoch),
+        };
+        let Some((ifindex, mac, interface)) = at(place) else { return false };
+        way.mtu = interface.mtu;
+        way.link = Link::untagged(&mac, &interface.mac);
+        total_len <= interface.mtu && lead_to_device(arrival, ifindex, way).is_some()
+    }
+
+    /// Remembers a next hop, one word; 0 is none.
+    #[inline(always)]
+    pub fn remember(self, hop: u64, epoch: u64) {
+        if hop == 0 || epoch == 0 {
+            return;
+        }
+        match self {
+            Self::None => {}
+            Self::Service(address) => _ = remember_service(address, hop, epoch),
+            Self::Client(address) => _ = remember_client(address, hop, epoch),
+        }
+    }
+}
+
+/// The next hop in a place, with what is known of its interface.
+#[inline(always)]
+fn at(place: u32) -> Option<(u32, [u8; 6], &'static Interface)> {
+    if place == 0 {
+        return None;
+    }
+    let (ifindex, mac) = next_hop::unpack(*NEXT_HOPS.get(place)?);
+    Some((ifindex, mac, link::interface(ifindex)?))
+}
+
+#[inline(always)]
+fn client_place(address: u32, epoch: u64) -> u32 {
+    let set = next_hop::client_set(address);
+    let (Some(first), Some(second)) = (client(set), client(set | 1)) else { return 0 };
+    // SAFETY: words of the map, which other CPUs store whole at any time.
+    let (first, second) = unsafe { (first.read_volatile(), second.read_volatile()) };
+    match next_hop::client_place(first, address, epoch) {
+        0 => next_hop::client_place(second, address, epoch),
+        place => place,
+    }
+}
+
+#[inline(always)]
+fn client(index: u32) -> Option<*mut u64> {
+    CLIENTS.get_ptr_mut(index & (CLIENT_WORDS - 1))
+}
+
+/// A global function (see `lookup::shorter_length4`): rare.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn remember_client(address: u32, hop: u64, epoch: u64) -> u32 {
+    let set = next_hop::client_set(address);
+    let (Some(first), Some(second)) = (client(set), client(set | 1)) else { return 0 };
+    let place = place_of(hop);
+    if place != 0 {
+        // SAFETY: as in `client_place`.
+        unsafe {
+            let word = first.read_volatile();
+            let is_free = next_hop::is_outdated(word, epoch) || (word >> 32) as u32 == address;
+            let to = if is_free { first } else { second };
+            to.write_volatile(next_hop::client_word(address, epoch, place));
+        }
+    }
+    0
+}
+
+/// As [`remember_client`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn remember_service(address: u32, hop: u64, epoch: u64) -> u32 {
+    let place = place_of(hop);
+    if place != 0
+        && let Some(word) = service_word_of(address)
+    {
+        // SAFETY: a word of the table that only programs write, whole.
+        unsafe { word.write_volatile(next_hop::service_word(epoch, place)) };
+    }
+    0
+}
+
+/// The place of a next hop; one that has none is given one. 0: there is no room.
+#[inline(always)]
+fn place_of(hop: u64) -> u32 {
+    let start = next_hop::first_place(hop);
+    for probe in 0..PROBES {
+        let place = (start + probe) & (PLACES - 1);
+        let Some(word) = NEXT_HOPS.get_ptr_mut(place) else { return 0 };
+        // SAFETY: a word of the map, as long as the program runs.
+        let there = unsafe { store_if_zero(word, hop) };
+        if there == hop {
+            return place;
+        }
+    }
+    0
+}
+
+/// Stores `hop` in a word that is 0, in one step over all CPUs; gives what is there then. What is there once stays: two CPUs
+/// that take one place at once agree on who has it. (Linux 5.12; the compiler's own atomics leave this one out.)
+///
+/// # Safety
+///
+/// `word` is an aligned word of a map.
+#[inline(always)]
+unsafe fn store_if_zero(word: *mut u64, hop: u64) -> u64 {
+    let mut there = 0u64;
+    // SAFETY: by the caller.
+    unsafe {
+        core::arch::asm!("r0 = cmpxchg_64({word} + 0, r0, {hop})", word = in(reg) word, hop = in(reg) hop, inout("r0") there);
+    }
+    if there == 0 { hop } else { there }
+}
