@@ -75,6 +75,10 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, pass: Pass) -> 
     if pass.full {
         refuse_source_route(ctx, options)?;
     }
+    if header.protocol() == protocol::IGMP {
+        // Silently, also where the TTL is used up: it nearly always is (RFC 7915 4.2).
+        return Err(Stop::drop(DropReason::Igmp));
+    }
     if !(arrival.slow_path || pass.second) && header.ttl() <= 1 {
         return Err(Stop::refuse(DropReason::HopLimitExceeded, answer(icmp::v4::TIME_EXCEEDED, 0, 0)));
     }
@@ -235,9 +239,6 @@ fn is_for_errors(ctx: &Context, offset: usize, header: &Header4) -> bool {
 fn transport(ctx: &Context, offset: usize, header: &Header4, pass: Pass) -> Result<(Transport, bool), Stop> {
     let at = offset + header.header_len();
     let len = header.total_len() - header.header_len();
-    if header.protocol() == protocol::IGMP {
-        return Err(Stop::drop(DropReason::Igmp));
-    }
     if header.protocol() == protocol::ICMP {
         if header.is_fragment() {
             return Err(Stop::drop(DropReason::IcmpFragment));

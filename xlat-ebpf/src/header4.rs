@@ -239,10 +239,13 @@ extern "C" fn source_route(ctx: *mut xdp_md, offset: u32, len: u32) -> u32 {
             return MALFORMED;
         }
         if kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE {
-            // One without a pointer routes nothing.
-            let Some(pointer) = packet::load::<u8>(ctx, offset + at + 2) else { return MALFORMED };
-            if length > 2 && usize::from(pointer) <= length {
-                return UNEXPIRED_SOURCE_ROUTE;
+            // One without a pointer routes nothing, and may end where the packet ends.
+            let pointer = packet::load::<u8>(ctx, offset + at + 2);
+            if length > 2 {
+                let Some(pointer) = pointer else { return MALFORMED };
+                if usize::from(pointer) <= length {
+                    return UNEXPIRED_SOURCE_ROUTE;
+                }
             }
         }
         at += length;

@@ -12,6 +12,7 @@ use xlat_common::{
     programs::index,
     reason::DropReason,
     settings::{dscp, hairpin},
+    table::Entry,
 };
 
 use crate::{
@@ -125,7 +126,14 @@ fn in_scope(
         return Err(if own_error { Stop::tail_call(index::ICMP6_ERROR) } else { out_of_scope() });
     }
     if !source.is_mapped() {
-        return Err(if chain.may_be_icmp() { Stop::tail_call(index::ICMP6_ERROR) } else { out_of_scope6(header) });
+        return Err(if chain.may_be_icmp() {
+            Stop::tail_call(index::ICMP6_ERROR)
+        } else if source.flags & u32::from(Entry::ILLEGAL) != 0 {
+            // RFC 7915 5.1: what is for the translator and cannot come from where it says.
+            Stop::drop(DropReason::IllegalSource)
+        } else {
+            out_of_scope6(header)
+        });
     }
     if (source.flags | destination.flags) & EAM == 0 && setting!(scope_all) == 0 {
         return Err(out_of_scope6(header));

@@ -2,7 +2,7 @@
 //! [`world`].
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -96,8 +96,8 @@ fn address(interface: &str) -> Option<IpAddr> {
 }
 
 fn base() -> Config {
-    let mut own4 = vec![Ipv4Addr::LOCALHOST];
-    let mut own6 = vec![Ipv6Addr::LOCALHOST];
+    let mut own4 = Vec::new();
+    let mut own6 = Vec::new();
     for interface in world::INTERFACES {
         match address(interface.name) {
             Some(IpAddr::V4(address)) => own4.push(address),

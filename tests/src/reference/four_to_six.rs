@@ -75,6 +75,14 @@ pub(super) fn arriving(config: &Config, bytes: &[u8]) -> Result<Outcome, Stop> {
     let mut addresses = Addresses { source: mapped_source, destination: mapped_destination };
     check_addresses(config, &packet, is_error, &mut addresses)?;
     check_options(&packet.options)?;
+    // What is dropped silently by its kind is so whatever its TTL: it nearly always is 1.
+    let whole_icmp = packet.protocol == protocol::ICMP && !packet.is_fragment() && packet.payload.len() >= 8;
+    if packet.protocol == protocol::IGMP {
+        return Err(Stop::Drop("igmp"));
+    }
+    if whole_icmp && !is_error && !matches!(packet.payload[0], 0 | 8) {
+        return Err(Stop::Drop("icmp_type"));
+    }
     if packet.ttl <= 1 {
         return Err(Stop::Refuse("hop_limit_exceeded", Answer::TimeExceeded));
     }

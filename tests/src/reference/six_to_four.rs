@@ -22,7 +22,7 @@ struct Addresses {
 pub(super) fn arriving(config: &Config, bytes: &[u8]) -> Result<Outcome, Stop> {
     let (source, destination) = ipv6_addresses(bytes).ok_or(Stop::Pass)?;
     let inner = icmpv6_error(bytes).and_then(|message| ipv6_addresses(message.get(8..)?));
-    let addresses = addresses_in_scope(config, source, destination, inner)?;
+    let addresses = addresses_in_scope(config, source, destination, inner, icmpv6_error(bytes).is_some())?;
 
     let header = Ipv6Header::read(bytes, Extent::Frame).ok_or(Stop::Drop("malformed_header"))?;
     check_addresses(config, source, destination, &addresses)?;
@@ -32,12 +32,17 @@ pub(super) fn arriving(config: &Config, bytes: &[u8]) -> Result<Outcome, Stop> {
         ChainProblem::SegmentsLeft { pointer } => Stop::Refuse("routing_header", Answer::ParameterProblem { pointer }),
         ChainProblem::AfterFragment => Stop::Drop("fragment_extension"),
     })?;
+    let payload = &header.rest[chain.length..];
+    let is_part = chain.fragment.is_some_and(|fragment| fragment.is_part());
+    // What is dropped silently by its kind is so whatever its hop limit.
+    let whole_icmp = chain.protocol == protocol::ICMPV6 && !is_part && payload.len() >= 8;
+    if whole_icmp && !is_icmpv6_error_type(payload[0]) && !matches!(payload[0], 128 | 129) {
+        return Err(Stop::Drop("icmp_type"));
+    }
     if header.hop_limit <= 1 {
         return Err(Stop::Refuse("hop_limit_exceeded", Answer::TimeExceeded));
     }
 
-    let payload = &header.rest[chain.length..];
-    let is_part = chain.fragment.is_some_and(|fragment| fragment.is_part());
     let is_error = chain.protocol == protocol::ICMPV6
         && !is_part
         && payload.first().is_some_and(|icmp_type| is_icmpv6_error_type(*icmp_type));
@@ -69,6 +74,7 @@ fn addresses_in_scope(
     source: Ipv6Addr,
     destination: Ipv6Addr,
     inner: Option<(Ipv6Addr, Ipv6Addr)>,
+    is_error: bool,
 ) -> Result<Addresses, Stop> {
     if config.own6.contains(&destination) {
         return Err(Stop::Pass);
@@ -86,6 +92,8 @@ fn addresses_in_scope(
     }
     let in_scope = match (&mapped_source, &mapped_destination) {
         (Some(source), Some(destination)) => config.in_scope(source, destination),
+        // RFC 7915 5.1: what is for the translator and cannot come from where it says; errors are judged by what they quote.
+        (None, Some(_)) if !is_error && is_illegal_ipv6(source) => return Err(Stop::Drop("illegal_source")),
         (None, Some(_)) => {
             inner.is_some_and(|(source, destination)| match (config.map_ipv6(source), config.map_ipv6(destination)) {
                 (Some(source), Some(destination)) => config.in_scope(&source, &destination),

@@ -72,6 +72,10 @@ rows! {
         ip4(CLIENT, SERVER).icmp(10, 0) => dropped("icmp_type");
     drops_igmp "RFC 7915 4.2":
         ip4(CLIENT, SERVER).payload(2, &[0x11, 0, 0xee, 0xff, 0, 0, 0, 0]) => dropped("igmp");
+    drops_igmp_of_ttl_1_in_silence "RFC 7915 4.2":
+        ip4(CLIENT, SERVER).ttl(1).payload(2, &[0x16, 0, 0xe9, 0xff, 0, 0, 0, 0]) => dropped("igmp");
+    drops_router_solicitation_of_ttl_1_in_silence "RFC 7915 4.2":
+        ip4(CLIENT, SERVER).ttl(1).icmp(10, 0) => dropped("icmp_type");
     drops_igmp_with_nothing_in_it "RFC 7915 4.2":
         ip4(CLIENT, SERVER).payload(2, b"") => dropped("igmp");
 }
@@ -80,6 +84,8 @@ rows! {
 rows! {
     drops_mld_query "RFC 7915 5.2":
         ip6(SERVER, CLIENT).icmp(130, 0).then(&[0; 16]) => dropped("icmp_type");
+    drops_mld_of_hop_limit_1_in_silence "RFC 7915 5.2":
+        ip6(SERVER, CLIENT).hop_limit(1).icmp(131, 0).then(&[0; 16]) => dropped("icmp_type");
     drops_mld_report "RFC 7915 5.2":
         ip6(SERVER, CLIENT).icmp(131, 0).then(&[0; 16]) => dropped("icmp_type");
     drops_mld_done "RFC 7915 5.2":

@@ -2,9 +2,10 @@
 
 use xlat_tests::{harness::row::*, notation::*, rows};
 
-const ILLEGAL4: [&str; 9] = [
+const ILLEGAL4: [&str; 10] = [
     "0.0.0.0",
     "0.1.2.3",
+    "127.0.0.1",
     "127.0.0.2",
     "127.255.255.255",
     "169.254.1.1",
@@ -46,12 +47,22 @@ fn ipv6_addresses_that_stand_for_illegal_ipv4_destinations_are_dropped() {
     }
 }
 
-/// Nothing maps these without an EAM for all of IPv6, which nobody has: they are in no scope, and the kernel drops them.
+const ILLEGAL6: [&str; 6] = ["::", "::1", "fe80::1", "febf::1", "ff02::1", "ff0e::1"];
+
 #[test]
-fn illegal_ipv6_addresses_map_to_nothing() {
-    for address in ["::", "::1", "fe80::1", "febf::1", "ff02::1", "ff0e::1"] {
-        let from = ip6(address, CLIENT.v6).udp(4711, 53, b"?");
-        check(&format!("from {address}"), "RFC 7915 5.1", "", from, &passed());
+fn illegal_ipv6_sources_are_dropped_in_silence() {
+    for address in ILLEGAL6 {
+        let udp = ip6(address, CLIENT.v6).udp(4711, 53, b"?");
+        check(&format!("UDP from {address}"), "RFC 7915 5.1", "", udp, &dropped("illegal_source"));
+        let echo = ip6(address, CLIENT.v6).echo_request(7, 1, b"?");
+        check(&format!("echo from {address}"), "RFC 7915 5.1", "", echo, &dropped("illegal_source"));
+    }
+}
+
+/// Nothing maps these without an EAM for all of IPv6, which nobody has: they are the machine's own affair.
+#[test]
+fn illegal_ipv6_destinations_map_to_nothing() {
+    for address in ILLEGAL6 {
         let to = ip6(SERVER.v6, address).udp(4711, 53, b"?");
         check(&format!("to {address}"), "RFC 7915 5.1", "", to, &passed());
     }

@@ -30,8 +30,8 @@ rows! {
         ip4(RELAY4, SERVER).tcp(4711, 22, b"odd") => passed();
     ipv4_to_another_interfaces_address_passes "docs/translation.md 3":
         ip4(SERVER, "198.18.11.254").tcp(4711, 22, b"ssh") => passed();
-    ipv4_from_loopback_itself_passes "docs/translation.md 3":
-        ip4("127.0.0.1", SERVER).tcp(4711, 22, b"martian") => passed();
+    ipv4_from_loopback_is_dropped "RFC 7915 4.1":
+        ip4("127.0.0.1", SERVER).tcp(4711, 22, b"martian") => dropped("illegal_source");
     ipv6_to_the_relay_passes "docs/translation.md 3":
         ip6(SERVER.v6, RELAY6).tcp(4711, 22, b"ssh") => passed();
     ipv6_to_what_stands_for_the_relay_passes "docs/translation.md 3":

@@ -87,12 +87,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Every address of every interface, with the name of the interface.
+    /// Every address of every interface, with the name of the interface. Without the loopback addresses: a packet from or to one
+    /// of them that comes over a wire is not the machine's own affair (RFC 1122 3.2.1.3, RFC 4291 2.5.3).
     pub fn addresses(&self) -> impl Iterator<Item = (IpAddr, &str)> {
         self.interfaces.iter().flat_map(|interface| {
             let ipv4 = interface.ipv4.iter().map(|net| IpAddr::from(net.addr()));
             let ipv6 = interface.ipv6.iter().map(|net| IpAddr::from(net.addr()));
-            ipv4.chain(ipv6).map(|address| (address, interface.name.as_str()))
+            let all = ipv4.chain(ipv6).filter(|address| !address.is_loopback());
+            all.map(|address| (address, interface.name.as_str()))
         })
     }
 

@@ -11,6 +11,7 @@ use xlat_common::{
     programs::index,
     reason::DropReason,
     settings::{MAX_POOL, hairpin},
+    table::Entry,
 };
 
 use super::{
@@ -32,6 +33,8 @@ use crate::{
     transport::Piece,
 };
 
+/// [`Entry::ILLEGAL`] among the wider flags.
+const ILLEGAL: u32 = Entry::ILLEGAL as u32;
 /// Most bytes after the ICMPv4 header.
 const LIMIT: u32 = LARGEST_ICMP_ERROR - ipv4::HEADER_LEN - icmp::HEADER_LEN;
 
@@ -62,8 +65,8 @@ fn read(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<(), Stop> 
     chain.check()?;
     let at = chain.offset;
     let inner_at = at + icmp::HEADER_LEN as usize;
-    let [kind, ..] = message(ctx, at);
-    let is_error = icmp::is_error6(kind as u8);
+    // One that is cut off before its type is none.
+    let is_error = at < end && packet::load::<u8>(ctx, at).is_some_and(icmp::is_error6);
     let destination = map6(header.destination());
     let mut source = map6(header.source());
     if arrival.slow_path && source.flags & OWN != 0 {
@@ -77,6 +80,12 @@ fn read(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<(), Stop> 
         return Err(refusal(source.flags, destination.flags, prohibited()));
     }
     Chain::follow(ctx, offset, header.next_header(), end).check()?;
+    let is_whole = chain.piece() == Piece::Whole && end >= at + icmp::HEADER_LEN as usize;
+    if !is_error && is_whole {
+        // No echo either: MLD, neighbour discovery and others without an equivalent are dropped silently, whatever their hop
+        // limit (RFC 7915 5.2).
+        return Err(Stop::drop(DropReason::IcmpType));
+    }
     if !arrival.slow_path && header.hop_limit() <= 1 {
         return Err(Stop::refuse(DropReason::HopLimitExceeded, answer(icmp::v6::TIME_EXCEEDED, 0, 0)));
     }
@@ -146,6 +155,9 @@ fn in_scope(
     let by_eam = if source.is_mapped() {
         source.flags | destination.flags
     } else {
+        if !is_error && source.flags & ILLEGAL != 0 {
+            return Err(Stop::drop(DropReason::IllegalSource));
+        }
         if !is_error || !inner.source.is_mapped() || !inner.destination.is_mapped() {
             return Err(out_of_scope6(header));
         }

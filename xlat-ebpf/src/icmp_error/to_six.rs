@@ -70,6 +70,11 @@ fn read(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -> Res
     let source = refuse_outer(header, source, destination.flags, kind)?;
     let addresses = stage_outer(source, destination.address, traffic_class(header.tos()))?;
     refuse_source_route(ctx, options)?;
+    if !icmp::is_error4(kind as u8) {
+        // No echo either, or it would not have come here: single-hop messages and others without an equivalent are dropped
+        // silently, whatever their TTL (RFC 7915 4.2).
+        return Err(Stop::drop(DropReason::IcmpType));
+    }
     if !(arrival.slow_path || second) && header.ttl() <= 1 {
         return Err(Stop::refuse(DropReason::HopLimitExceeded, answer(icmp::v4::TIME_EXCEEDED, 0, 0)));
     }
