@@ -118,6 +118,9 @@ impl Namespace {
         this.ip("link set lo up")?;
         this.sysctl("ipv4/conf/all/rp_filter", "0")?;
         this.sysctl("ipv4/conf/default/rp_filter", "0")?;
+        // Addresses can be used at once: looking for duplicates takes a second or two, in which no neighbour is found.
+        this.sysctl("ipv6/conf/default/accept_dad", "0")?;
+        this.sysctl("ipv6/conf/default/dad_transmits", "0")?;
         this.sysctl("ipv4/ping_group_range", "0 2147483647")?;
         Ok(this)
     }
