@@ -130,7 +130,7 @@ impl Way {
 pub fn six(ctx: &Context, arrival: &Arrival, header: &Flow6, total_len: u32, cache: Cache) -> &'static Way {
     let scratch = ctx.scratch();
     let epoch = cache.epoch();
-    if epoch != 0 && cache.lead(arrival, scratch.next_hop, epoch, total_len, &mut scratch.way) {
+    if epoch != 0 && cache.lead(arrival, scratch.both.next_hop, epoch, total_len, &mut scratch.way) {
         reload();
         return &scratch.way;
     }

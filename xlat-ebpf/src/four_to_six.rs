@@ -130,7 +130,7 @@ fn map_addresses(ctx: &Context, header: &Header4, arrival: &Arrival, pass: Pass)
     if (both.known_destination | both.known_source) & EAM == 0 && setting!(scope_all) == 0 {
         return Err(out_of_scope4(header));
     }
-    let (source6, destination6) = (both.source, both.destination);
+    let (source6, destination6) = (&both.source, &both.destination);
     if !destination6.is_mapped() || (!source6.is_mapped() && !is_error(ctx, offset, header)) {
         return Err(out_of_scope4(header));
     }

@@ -8,11 +8,10 @@ use xlat_common::{
 };
 
 use crate::{
-    conclude::scratch,
     context::Context,
     maps::{HEADER, TABLE4, TABLE6},
     setting,
-    verifier::forget,
+    verifier::reload,
 };
 
 /// The tables as the program sees them.
@@ -197,7 +196,7 @@ impl Known4 {
 /// Everything the IPv4 table says of an address.
 #[inline(always)]
 fn known4(address: u32) -> Known4 {
-    let known = match find4(address) {
+    match find4(address) {
         Some(entry) => Known4 {
             flags: flags_of(entry),
             prefix: entry.flags >> Entry::PREFIX_SHIFT,
@@ -205,8 +204,7 @@ fn known4(address: u32) -> Known4 {
             next_hop: entry.next_hop,
         },
         None => Known4 { flags: 0, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED, next_hop: 0 },
-    };
-    Known4 { flags: forget(known.flags, address), prefix: forget(u32::from(known.prefix), address) as u8, ..known }
+    }
 }
 
 /// The word in which the entry of one IPv4 address remembers its next hop. `None`: the address has no entry of its own.
@@ -258,17 +256,20 @@ const NON_GLOBAL: u32 = Entry::NON_GLOBAL as u32;
 /// The flags that make a packet refused.
 pub const REFUSED: u32 = (Entry::DENIED | Entry::ILLEGAL | Entry::NON_GLOBAL) as u32;
 
-/// The addresses of an IPv4 packet, mapped to IPv6; in the scratch record, so until the next two are mapped.
+/// The addresses of an IPv4 packet, mapped to IPv6. In the scratch record: it holds until the next two are mapped.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Both6 {
     /// Flags of [`Entry`] that hold for the IPv4 source.
     pub known_source: u32,
     /// Flags of [`Entry`] that hold for the IPv4 destination.
     pub known_destination: u32,
+    /// What the destination's entry remembers of its next hop; 0 where it is mapped in another way than by an EAM.
+    pub next_hop: u64,
     /// The source.
-    pub source: &'static Mapped6,
+    pub source: Mapped6,
     /// The destination.
-    pub destination: &'static Mapped6,
+    pub destination: Mapped6,
 }
 
 /// In the `rules` of [`map_both4`]: the source is mapped as if it did not match any EAM (RFC 7757 4.2.1).
@@ -281,17 +282,7 @@ pub const SOURCE_NOT_OWN: u32 = 4;
 /// Maps both addresses of an IPv4 packet. `prefix` is the translation prefix of the interface that it came by: where an
 /// address has an EAM that asks for a prefix, that one stands for the other.
 #[inline(always)]
-pub fn map_both4(ctx: &Context, source: u32, destination: u32, rules: u32, prefix: u8) -> Both6 {
-    let known = map_both4_packed(source, destination, rules, u32::from(prefix));
-    let [source, destination] = &ctx.scratch().mapped;
-    Both6 { known_source: known & 0xff, known_destination: known >> 8, source, destination }
-}
-
-/// [`map_both4`] as a global function (see [`shorter_length4`]): the source's flags, then the destination's; the mapped
-/// addresses go into the scratch record.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn map_both4_packed(source: u32, destination: u32, rules: u32, prefix: u32) -> u32 {
+pub fn map_both4(ctx: &Context, source: u32, destination: u32, rules: u32, prefix: u8) -> &'static Both6 {
     let (mut known_source, mut known_destination) = (known4(source), known4(destination));
     if rules & SOURCE_WITHOUT_EAM != 0 {
         known_source = known_source.without_eam();
@@ -302,12 +293,14 @@ extern "C" fn map_both4_packed(source: u32, destination: u32, rules: u32, prefix
     if rules & SOURCE_NOT_OWN != 0 {
         known_source.flags &= !OWN;
     }
-    if let Some(scratch) = scratch() {
-        scratch.mapped[0] = map4(source, &known_source, prefix_for(&known_destination, prefix as u8));
-        scratch.next_hop = known_destination.next_hop;
-        scratch.mapped[1] = map4(destination, &known_destination, prefix_for(&known_source, prefix as u8));
-    }
-    known_source.flags | known_destination.flags << 8
+    let both = &mut ctx.scratch().both;
+    both.known_source = known_source.flags;
+    both.known_destination = known_destination.flags;
+    both.next_hop = known_destination.next_hop;
+    both.source = map4(source, &known_source, prefix_for(&known_destination, prefix));
+    both.destination = map4(destination, &known_destination, prefix_for(&known_source, prefix));
+    reload();
+    both
 }
 
 /// Maps an IPv4 address. `known` is of the address; `prefix_index` is the translation prefix's.

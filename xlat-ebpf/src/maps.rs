@@ -53,7 +53,7 @@ pub static CLIENTS: Array<u64> = Array::with_max_entries(next_hop::CLIENT_WORDS,
 #[map]
 pub static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(programs::index::COUNT, 0);
 
-use crate::{conclude::Tally, forward::Way, header4::Header4, link::Arrival, lookup::Mapped6};
+use crate::{conclude::Tally, forward::Way, header4::Header4, link::Arrival, lookup::Both6};
 
 /// Places in [`LIMITS`].
 pub mod limit {
@@ -81,10 +81,8 @@ pub struct Scratch {
     pub reserved2: u32,
     /// How the frame arrived.
     pub arrival: Arrival,
-    /// Source and destination as `lookup::map_both4` has mapped them.
-    pub mapped: [Mapped6; 2],
-    /// What the destination's entry remembers of its next hop; 0 where it is mapped in another way than by an EAM.
-    pub next_hop: u64,
+    /// What `lookup::map_both4` has found.
+    pub both: Both6,
     /// The next hop that the routing table has just named, if it may be remembered; else 0.
     pub hop: u64,
     /// The question to the routing table; here because it is an eighth of the stack.

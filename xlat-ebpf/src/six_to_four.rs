@@ -340,7 +340,7 @@ fn hairpin_it(
 ) -> Result<Sent, Stop> {
     let Packet4 { header: ipv4::Header { source, destination, .. } } = *packet;
     let both = map_both4(ctx, source, destination, SOURCE_WITHOUT_EAM, arrival.prefix);
-    let (source, destination) = (both.source, both.destination);
+    let (source, destination) = (&both.source, &both.destination);
     // The second pass could answer an IPv4 sender only: what is to be refused is refused here, in the sender's family.
     if (source.flags | destination.flags) & REFUSED != 0 {
         return Err(refusal(source.flags, destination.flags, prohibited()));

@@ -2,7 +2,12 @@
 //!
 //! Where paths meet again that differ only by a small number (a count of VLAN tags, a way out), it would follow what comes
 //! after once for each combination of such numbers, and there are too many. So a value that a few paths give as constants is
-//! made unknown where they meet: from there on all of them are one.
+//! made unknown where they meet: from there on all of them are one. There are two ways:
+//!
+//! - [`forget`], for a number in a register. It does not help where the number decides an address, such as an index into a map:
+//!   the verifier follows that back, through the arithmetic, to the constants that it began as.
+//! - Through the scratch record and [`reload`]: the verifier does not follow a value through a map. So what many paths give and much
+//!   depends on (the arrival, the mapped addresses, the way out, the result) is written there.
 
 /// The same number, of which the verifier knows nothing any more. `unknown` is any number that it knows nothing of (one read
 /// from the packet or the context): adding and subtracting it leaves nothing known. Two instructions.
@@ -22,10 +27,9 @@ pub fn forget_offset(offset: usize, unknown: u32) -> usize {
     forget(offset as u32, unknown) as usize & crate::packet::MAX_OFFSET
 }
 
-/// What is in memory is read from there again, not kept in registers. Of what it reads from a map the verifier knows nothing: so
-/// all paths that have written something there are one. No instruction.
+/// What has been written to memory is read from there from here on; the compiler would keep it in registers. No instruction.
 #[inline(always)]
 pub fn reload() {
-    // SAFETY: nothing.
+    // SAFETY: no instruction.
     unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
 }

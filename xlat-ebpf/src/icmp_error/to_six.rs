@@ -228,7 +228,7 @@ fn map_outer(
     if (both.known_destination | both.known_source) & EAM == 0 && setting!(scope_all) == 0 && !second {
         return Err(out_of_scope4(header));
     }
-    let (source, destination) = (both.source, both.destination);
+    let (source, destination) = (&both.source, &both.destination);
     if !destination.is_mapped() || (!source.is_mapped() && !is_error) {
         return Err(out_of_scope4(header));
     }
