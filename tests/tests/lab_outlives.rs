@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use xlat_tests::lab::{Daemon, Lab, Namespace, SERVER, SERVER_SEEN};
+use xlat_tests::lab::{Daemon, Lab, Namespace, SERVER, SERVER_SEEN, command_path};
 
 /// Datagrams a second.
 const RATE: u32 = 2000;
@@ -218,4 +218,31 @@ fn a_program_that_somebody_takes_away_is_noticed() {
     // The place is free: the daemon takes it again.
     daemon.ctl(&lab.relay, "status").ok();
     warmed(&lab);
+}
+
+/// By hand, as [`Daemon`] would clean up after it.
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    let lab = Lab::new().expect("a lab");
+    let directory = tempfile::tempdir().expect("a directory");
+    let (state, configuration) = (directory.path().join("state"), directory.path().join("xlat.toml"));
+    let name = format!("xlat-test-{}-failed", std::process::id());
+    let pins = format!("[dataplane]\npin_directory = \"/sys/fs/bpf/{name}\"");
+    let text = Lab::configuration()
+        .replace("STATE", &state.to_string_lossy())
+        .replace("SOCKET", &directory.path().join("xlat.sock").to_string_lossy())
+        .replace("[dataplane]", &pins);
+    std::fs::write(&configuration, text).expect("the configuration");
+    std::fs::create_dir(&state).expect("a directory");
+    std::fs::write(state.join("eam.db"), "this is no store").expect("a file");
+    let binary = command_path().expect("the command");
+    let said = lab.relay.run(&format!("{} run --config {}", binary.display(), configuration.display()));
+    assert!(!said.success && said.stderr.contains("eam.db"), "{}", said.stderr);
+    let left: Vec<String> = [format!("/sys/fs/bpf/{name}"), format!("/run/netns/{name}")]
+        .into_iter()
+        .filter(|path| std::path::Path::new(path).exists())
+        .collect();
+    let links = lab.relay.ip("-o link show").expect("links");
+    let _ = xlat_ctl::dataplane::remove_pinned(std::path::Path::new(&format!("/sys/fs/bpf/{name}")));
+    assert!(left.is_empty() && !links.contains("xlat0"), "left behind: {left:?}\n{links}");
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use xlat_common::{counters::Counters, reason::DropReason, settings::Settings};
 use xlat_ctl::{
     config::{self, Config},
-    dataplane::{DataPlane, Eam, LoadOptions, TableInput, XdpMode},
+    dataplane::{DataPlane, Eam, LoadOptions, TableInput, Ways, XdpMode},
     netlink::{self, Machine},
 };
 
@@ -154,11 +154,23 @@ impl Relay {
         Self::load_as(configuration, false)
     }
 
+    /// As [`Self::load`], with next hops remembered as `ways` says.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with(configuration: &str, ways: Option<Ways>) -> Result<Self> {
+        Self::load_options(configuration, LoadOptions { ways, ..LoadOptions::default() })
+    }
+
     /// As [`Self::load`]; `single_buffer`: as on a kernel before Linux 5.18.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_as(configuration: &str, single_buffer: bool) -> Result<Self> {
+        Self::load_options(configuration, LoadOptions { single_buffer, ..LoadOptions::default() })
+    }
+
+    fn load_options(configuration: &str, options: LoadOptions) -> Result<Self> {
         let checked = config::parse(configuration).map_err(|problems| {
             let lines: Vec<&str> = problems.iter().map(|problem| problem.text.as_str()).collect();
             anyhow!("the configuration is refused: {}\n{configuration}", lines.join("; "))
@@ -168,13 +180,13 @@ impl Relay {
         // A thread of its own: a thread that has been in the world's namespace stays there.
         std::thread::scope(|scope| {
             scope
-                .spawn(|| Self::load_in(config, world, single_buffer))
+                .spawn(|| Self::load_in(config, world, options))
                 .join()
                 .unwrap_or_else(|_| bail!("loading the program panicked"))
         })
     }
 
-    fn load_in(config: Config, world: World, single_buffer: bool) -> Result<Self> {
+    fn load_in(config: Config, world: World, options: LoadOptions) -> Result<Self> {
         world.enter()?;
         let _runtime = RUNTIME.enter();
         let ask = || netlink::snapshot().map(world::as_told).context("asking the kernel for its interfaces");
@@ -182,8 +194,7 @@ impl Relay {
         let options = LoadOptions {
             max_eams: config.dataplane.max_eams,
             prefix_of_interface: config.interface_prefixes(),
-            single_buffer,
-            ..LoadOptions::default()
+            ..options
         };
         let mut dataplane = DataPlane::load(&Settings::from(&config), &options)
             .context("loading the XDP program (these tests need root and a kernel with BPF)")?;
@@ -223,6 +234,21 @@ impl Relay {
                 Ok(Outcome { verdict: verdict(action), frame, reason: reason(&counters), counters })
             });
             run.join().unwrap_or_else(|_| bail!("running the program panicked"))
+        })
+    }
+
+    /// An `ip` command on the relay's machine.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn ip(&self, command: &str) -> Result<()> {
+        let world = &self.world;
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| {
+                world.enter()?;
+                world::ip_batch(&format!("{command}\n"))
+            });
+            run.join().unwrap_or_else(|_| bail!("running `ip {command}` panicked"))
         })
     }
 

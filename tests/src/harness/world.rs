@@ -246,7 +246,7 @@ fn commands() -> String {
     lines.join("\n") + "\n"
 }
 
-fn ip_batch(commands: &str) -> Result<()> {
+pub(super) fn ip_batch(commands: &str) -> Result<()> {
     let mut ip = Command::new("ip");
     ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = ip.spawn().context("starting `ip` (package iproute2)")?;

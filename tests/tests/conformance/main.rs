@@ -27,6 +27,7 @@ mod inner_packets;
 mod malformed;
 mod mtu;
 mod mtu_refusals;
+mod next_hops;
 mod options;
 mod pointers;
 mod rfc6791;

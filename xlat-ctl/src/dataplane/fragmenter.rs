@@ -88,6 +88,8 @@ pub(super) struct Fragmenter {
     led: Vec<Ipv6Net>,
     /// Where the namespace is kept when this process ends.
     kept: Option<PathBuf>,
+    /// Whether it is in use, so that it is to be kept: before, a daemon that does not get as far leaves nothing behind.
+    in_use: bool,
     /// Keeps the namespace.
     _namespace: File,
 }
@@ -103,7 +105,7 @@ impl Fragmenter {
     ) -> Result<Self, DataPlaneError> {
         let pair_mtu = if multi_buffer { MTU } else { ONE_PAGE_MTU };
         if let Some(kept) = keep.filter(|path| path.exists()) {
-            match Self::take_over(name, lowest_ipv6_mtu, kept) {
+            match Self::take_over(name, kept) {
                 Ok(fragmenter) => return Ok(fragmenter),
                 Err(reason) => {
                     warn!("the fragmenter that is there cannot be taken over, a new one is made: {reason}");
@@ -116,9 +118,9 @@ impl Fragmenter {
     }
 
     /// The pair that another daemon has made and set up.
-    fn take_over(name: &str, lowest_ipv6_mtu: u32, kept: &Path) -> Result<Self, String> {
+    fn take_over(name: &str, kept: &Path) -> Result<Self, String> {
         let namespace = File::open(kept).map_err(|error| plain(&error))?;
-        let (mut far, (far_ifindex, far_mac)) = namespaces::inside(&namespace, || {
+        let (far, (far_ifindex, far_mac)) = namespaces::inside(&namespace, || {
             let mut far = Links::open().map_err(text)?;
             let found = far.find(FAR).map_err(text)?;
             Ok((far, found))
@@ -129,17 +131,17 @@ impl Fragmenter {
             return Err(format!("{name} is not the other end of what is in {}", kept.display()));
         }
         let near = NearEnd { ifindex, mac, peer_mac: mac, mtu: links.mtu(name).map_err(text)? };
-        let mtu = lowest_ipv6_mtu - GROWTH;
-        far.set_ipv4_default(far_ifindex, mtu).map_err(text)?;
         Ok(Self {
             name: name.to_owned(),
             near,
             links,
             far,
             far_ifindex,
-            mtu,
+            // Whatever it is: it is another instance's until this one sets its own.
+            mtu: 0,
             led: Vec::new(),
             kept: Some(kept.to_owned()),
+            in_use: true,
             _namespace: namespace,
         })
     }
@@ -184,6 +186,7 @@ impl Fragmenter {
             mtu,
             led: Vec::new(),
             kept: kept.take(),
+            in_use: false,
             _namespace: namespace,
         })
     }
@@ -231,18 +234,24 @@ impl Fragmenter {
         }
     }
 
+    /// From here on packets go by it: it is kept when this process ends, if it can be.
+    pub(super) fn set_in_use(&mut self) {
+        self.in_use = true;
+    }
+
     /// Removes all of it, also what would be kept.
     pub(super) fn remove(mut self) {
-        if let Some(kept) = self.kept.take() {
-            namespaces::forget(&kept);
-        }
+        self.in_use = false;
     }
 }
 
 impl Drop for Fragmenter {
     fn drop(&mut self) {
-        if self.kept.is_some() {
-            return;
+        if let Some(kept) = &self.kept {
+            if self.in_use {
+                return;
+            }
+            namespaces::forget(kept);
         }
         for prefix in &self.led {
             if let Err(error) = self.links.forget_own_errors(*prefix) {
@@ -262,7 +271,7 @@ pub(super) fn remove_kept(pin_directory: &Path) {
     let kept = namespaces::place(pin_directory);
     if kept.exists() {
         // Where this cannot be done, the pair goes with its namespace, a moment later.
-        if let Ok(fragmenter) = Fragmenter::take_over(NAME, 1280, &kept) {
+        if let Ok(fragmenter) = Fragmenter::take_over(NAME, &kept) {
             fragmenter.remove();
         } else {
             namespaces::forget(&kept);

@@ -483,6 +483,7 @@ impl DataPlane {
         self.near_link = Some(link);
         self.tell_interfaces()?;
         if let Some(fragmenter) = &mut self.fragmenter {
+            fragmenter.set_in_use();
             fragmenter.lead_own_errors(&prefixes(&self.settings));
         }
         Ok(())
@@ -499,7 +500,8 @@ impl DataPlane {
 
     /// Keeps the fragmenter's pieces small enough for every interface that they can leave by.
     fn follow_mtu(&mut self) -> Result<(), DataPlaneError> {
-        let Some(fragmenter) = &mut self.fragmenter else { return Ok(()) };
+        // Before it is attached, the pieces are those of the instance before this one.
+        let (Some(fragmenter), true) = (&mut self.fragmenter, self.near_link.is_some()) else { return Ok(()) };
         let mtus = self.links.keys().filter_map(|ifindex| Some(self.machine.interface(*ifindex)?.mtu));
         // An interface below IPv6's minimum carries no IPv6 (RFC 8200 5).
         let smallest = mtus.filter(|mtu| *mtu >= 1280).min().unwrap_or(u32::MAX);

@@ -194,11 +194,13 @@ impl Pins {
         for instance in self.instances() {
             self.remove_instance(&instance);
         }
-        for directory in [self.directory.join(LINKS), self.directory.clone()] {
-            if let Err(error) = fs::remove_dir(&directory) {
-                warn!("{}", failed("remove", &directory, &error));
-            }
-        }
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        // Only empty directories go: where something is pinned, they stay.
+        let _ = fs::remove_dir(self.directory.join(LINKS)).and_then(|()| fs::remove_dir(&self.directory));
     }
 }
 

@@ -61,7 +61,7 @@ impl Relay {
         };
         if entry.origin == Origin::Static {
             let file = self.config_path.display();
-            let sentence = format!("{entry} is a static entry: remove it from {file} and restart the daemon");
+            let sentence = format!("{entry} is a static entry: remove it from {file} and reload");
             return Err(refusal(Code::Conflict, named(sentence)));
         }
         let difference = Difference { removed: vec![entry.clone()], ..Difference::default() };
@@ -158,7 +158,7 @@ impl Relay {
         let in_force = begun.elapsed() - written;
         if let Err(error) = self.store.commit() {
             if let Err(error) = self.put_in_force(&difference.inverse()) {
-                error!("a refused change is still in force, restart the daemon: {error}");
+                error!("a refused change is still in force, `xlat-ctl reload` takes it back: {error}");
             }
             return Err(format!("the change cannot be kept: {error}"));
         }
@@ -196,16 +196,11 @@ impl Relay {
 
     fn expect_room(&self, added: usize, removed: usize) -> Result<(), String> {
         let most = self.config.dataplane.max_eams;
-        if self.table.len() + added <= usize::try_from(most).unwrap_or(usize::MAX).saturating_add(removed) {
+        let wanted = self.table.len() + added - removed;
+        if wanted <= usize::try_from(most).unwrap_or(usize::MAX) {
             return Ok(());
         }
-        Err(match self.table.len() + added - removed {
-            one_too_many if added == 1 && removed == 0 => {
-                debug_assert!(one_too_many > 0);
-                format!("the table is full: it was made for dataplane.max_eams = {most} entries")
-            }
-            wanted => format!("{wanted} entries are too many: the table was made for dataplane.max_eams = {most}"),
-        })
+        Err(format!("{wanted} entries are too many: the table is made for dataplane.max_eams = {most}"))
     }
 
     /// Why an entry may not be added: the configuration or the machine forbids it.
