@@ -24,14 +24,21 @@ impl Sum {
     #[inline(always)]
     #[must_use]
     pub const fn add32(self, words: u32) -> Self {
-        Self(self.0 + (words as u64 >> 16) + (words as u64 & 0xffff))
+        // 2^16 ≡ 1 modulo 0xffff: both words may be added as they stand, folding brings them to 16 bits.
+        Self(self.0 + words as u64)
+    }
+
+    /// With a 32-bit number taken away: its complement added.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sub32(self, words: u32) -> Self {
+        self.add32(!words)
     }
 
     /// With a 64-bit number (four words) added.
     #[inline(always)]
     #[must_use]
     pub const fn add64(self, words: u64) -> Self {
-        // 2^32 ≡ 1 modulo 0xffff: the halves may be added as they are, folding brings them to 16 bits.
         Self(self.0 + (words >> 32) + (words & 0xffff_ffff))
     }
 
@@ -40,6 +47,13 @@ impl Sum {
     #[must_use]
     pub const fn add_ipv6(self, address: Ipv6) -> Self {
         self.add64(address.hi).add64(address.lo)
+    }
+
+    /// With an IPv6 address taken away: its complement added.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sub_ipv6(self, address: Ipv6) -> Self {
+        self.add64(!address.hi).add64(!address.lo)
     }
 
     /// With another sum added.
@@ -98,14 +112,14 @@ pub const fn update_udp(checksum: u16, delta: Sum) -> u16 {
 #[inline(always)]
 #[must_use]
 pub const fn four_to_six(source4: u32, destination4: u32, source6: Ipv6, destination6: Ipv6) -> Sum {
-    Sum::ZERO.add_ipv6(source6).add_ipv6(destination6).sub(Sum::ZERO.add32(source4).add32(destination4))
+    Sum::ZERO.add_ipv6(source6).add_ipv6(destination6).sub32(source4).sub32(destination4)
 }
 
 /// The reverse of [`four_to_six`].
 #[inline(always)]
 #[must_use]
 pub const fn six_to_four(source6: Ipv6, destination6: Ipv6, source4: u32, destination4: u32) -> Sum {
-    Sum::ZERO.add32(source4).add32(destination4).sub(Sum::ZERO.add_ipv6(source6).add_ipv6(destination6))
+    Sum::ZERO.add32(source4).add32(destination4).sub_ipv6(source6).sub_ipv6(destination6)
 }
 
 /// The IPv6 pseudo-header (RFC 8200 8.1) of an upper-layer packet of `length` bytes.

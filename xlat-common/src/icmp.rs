@@ -6,7 +6,11 @@
 //! |      echo: identifier, sequence; error: packet in error …     |
 //! ```
 
-use crate::{ipv6::MINIMUM_MTU, reason::DropReason};
+use crate::{
+    checksum::{Sum, update},
+    ipv6::MINIMUM_MTU,
+    reason::DropReason,
+};
 
 /// Bytes of the ICMP and ICMPv6 header.
 pub const HEADER_LEN: u32 = 8;
@@ -116,6 +120,15 @@ pub const fn echo_to_four(kind: u8) -> Option<u8> {
         v6::ECHO_REPLY => Some(v4::ECHO_REPLY),
         _ => None,
     }
+}
+
+/// The first two 16-bit words of an echo, type and code and checksum, with another type: the checksum follows the type and what
+/// else it covers (`delta`).
+#[inline(always)]
+#[must_use]
+pub const fn change_type([first, checksum]: [u16; 2], kind: u8, delta: Sum) -> [u16; 2] {
+    let new = (kind as u16) << 8 | first & 0xff;
+    [new, update(checksum, delta.add16(new).sub(Sum::ZERO.add16(first)))]
 }
 
 /// An ICMPv4 error in ICMPv6 (RFC 7915 4.2); `pointer` is the first byte after the checksum.

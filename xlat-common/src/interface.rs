@@ -52,6 +52,14 @@ impl Interface {
     pub const CAN_REDIRECT: u32 = 8;
     /// A VLAN sub-interface of `parent`.
     pub const VLAN: u32 = 16;
+
+    /// The record as words, in their order in memory.
+    #[cfg(feature = "user")]
+    #[must_use]
+    pub fn words(&self) -> [u64; 8] {
+        // SAFETY: 64 bytes of integers without padding.
+        unsafe { core::mem::transmute(*self) }
+    }
 }
 
 /// Key of the map from a tagged frame to the VLAN sub-interface that would get it.

@@ -13,7 +13,7 @@
 //! | [`icmp`] | type, code, pointer and MTU tables (RFC 7915 4.2, 5.2) |
 //! | [`extension`] | RFC 4884 and RFC 5837: where the extension lies and what becomes of it |
 //! | [`table`] | the look-up table: layout, hash, probe |
-//! | [`settings`], [`interface`], [`counters`], [`reason`], [`programs`] | what crosses the kernel boundary |
+//! | [`settings`], [`interface`], [`counters`], [`reason`], [`programs`], [`state`] | what crosses the kernel boundary |
 
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 
@@ -30,7 +30,8 @@ pub mod next_hop;
 pub mod programs;
 pub mod reason;
 pub mod settings;
+pub mod state;
 pub mod table;
 
 /// Version of every layout in this crate. A daemon uses only maps of a program with its own version.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

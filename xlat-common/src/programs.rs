@@ -5,9 +5,9 @@ pub const ENTRY: &str = "xlat";
 
 /// Places in the `PROGRAMS` array.
 pub mod index {
-    /// IPv4 packets with options, fragments, UDP without checksum.
+    /// IPv4 packets that are none for the fast path.
     pub const FOUR_TO_SIX: u32 = 0;
-    /// IPv6 packets with extension headers.
+    /// IPv6 packets that are none for the fast path.
     pub const SIX_TO_FOUR: u32 = 1;
     /// ICMPv4 errors.
     pub const ICMP4_ERROR: u32 = 2;

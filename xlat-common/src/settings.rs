@@ -18,10 +18,28 @@ pub const MAX_PLATEAUS: usize = 16;
 pub struct TranslationPrefix {
     /// The prefix; bits after `len` are zero.
     pub address: Ipv6,
+    /// The first `len` bits set.
+    pub mask: Ipv6,
     /// 32, 40, 48, 56, 64 or 96.
     pub len: u32,
     /// 1: the well-known prefix with its restriction to global IPv4 addresses in force (RFC 6052 3.1).
     pub global_only: u32,
+}
+
+impl TranslationPrefix {
+    /// From the prefix, whose bits after `len` are zero; `global_only`: see the field.
+    #[must_use]
+    pub const fn new(address: Ipv6, len: u32, global_only: bool) -> Self {
+        let mask = Ipv6 { hi: u64::MAX, lo: u64::MAX }.masked(len);
+        Self { address, mask, len, global_only: global_only as u32 }
+    }
+
+    /// Whether an address lies in it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn contains(&self, address: Ipv6) -> bool {
+        ((address.hi & self.mask.hi) ^ self.address.hi) | ((address.lo & self.mask.lo) ^ self.address.lo) == 0
+    }
 }
 
 /// A range of IPv4 addresses to take ICMP error sources from (RFC 6791).
@@ -141,7 +159,7 @@ impl Settings {
     pub const DEFAULT: Self = Self {
         abi: crate::ABI_VERSION,
         prefix_count: 0,
-        prefixes: [TranslationPrefix { address: Ipv6::UNSPECIFIED, len: 0, global_only: 0 }; PREFIX_PLACES],
+        prefixes: [TranslationPrefix::new(Ipv6::UNSPECIFIED, 0, false); PREFIX_PLACES],
         lowest_ipv6_mtu: 1280,
         hairpin: hairpin::INTRINSIC,
         udp_zero_checksum_compute: 0,

@@ -53,6 +53,8 @@ impl Entry {
     pub const ILLEGAL: u8 = 8;
     /// Not global (RFC 6052 3.1); only in tables of a relay with the well-known prefix.
     pub const NON_GLOBAL: u8 = 16;
+    /// All flags: what is not the index of the translation prefix.
+    pub const FLAGS: u8 = (1 << Self::PREFIX_SHIFT) - 1;
     /// How far the index of the translation prefix is shifted left in `flags`.
     pub const PREFIX_SHIFT: u32 = 5;
     /// The index that means: no prefix of its own, the arrival interface's is used.

@@ -96,7 +96,7 @@ fn prefix() -> Ipv6Net {
 
 fn settings() -> Settings {
     let mut settings = Settings { prefix_count: 1, ..Settings::DEFAULT };
-    settings.prefixes[0] = TranslationPrefix { address: prefix().network().into(), len: 96, global_only: 0 };
+    settings.prefixes[0] = TranslationPrefix::new(prefix().network().into(), 96, false);
     settings
 }
 

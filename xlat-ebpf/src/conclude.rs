@@ -134,10 +134,16 @@ pub fn scratch() -> Option<&'static mut Scratch> {
 #[inline(always)]
 fn count(tally: &Tally, verdict: u32) {
     if let Some(counters) = counters() {
-        let cell = &mut counters.traffic[(tally.cell | verdict) as usize & (TRAFFIC_CELLS - 1)];
-        cell.packets += 1;
-        cell.bytes += u64::from(tally.bytes);
+        count_in(counters, tally, verdict);
     }
+}
+
+/// As [`count`], with the counters at hand.
+#[inline(always)]
+pub fn count_in(counters: &mut Counters, tally: &Tally, verdict: u32) {
+    let cell = &mut counters.traffic[(tally.cell | verdict) as usize & (TRAFFIC_CELLS - 1)];
+    cell.packets += 1;
+    cell.bytes += u64::from(tally.bytes);
 }
 
 /// Counts a dropped packet; `reason` is the number of a [`DropReason`].
@@ -156,6 +162,33 @@ pub fn pass_other() -> u32 {
         counters.passed_other += 1;
     }
     xdp_action::XDP_PASS
+}
+
+/// Counts a packet whose program is not there, and drops it.
+#[inline(always)]
+pub fn no_program() -> u32 {
+    if let Some(counters) = counters() {
+        counters.drops[DropReason::Internal as usize & 31] += 1;
+    }
+    xdp_action::XDP_DROP
+}
+
+/// Gives the XDP action for a packet in no scope, and counts it: `stop` is what becomes of it, passed or dropped.
+#[inline(always)]
+pub fn out_of_scope(tally: &Tally, stop: Stop) -> u32 {
+    if stop.is_pass() {
+        count(tally, Verdict::Passed as u32);
+        return xdp_action::XDP_PASS;
+    }
+    count_drop(tally, DropReason::OutOfScope as u32);
+    xdp_action::XDP_DROP
+}
+
+/// Counts a packet that a fault of the program has spoilt, and drops it.
+#[inline(always)]
+pub fn internal(tally: &Tally) -> u32 {
+    count_drop(tally, DropReason::Internal as u32);
+    xdp_action::XDP_DROP
 }
 
 /// Gives the XDP action for a packet's result, and counts it as the scratch record's [`Tally`].
@@ -185,9 +218,7 @@ pub fn conclude(ctx: &Context, direction: Direction, result: Result<Sent, Stop>)
         }
         TAIL_CALL => {
             go_on(ctx, value);
-            // The program array has no such program: a fault of the set-up.
-            count_drop(tally, DropReason::Internal as u32);
-            xdp_action::XDP_DROP
+            internal(tally)
         }
         kind => {
             count_drop(tally, value);
@@ -209,8 +240,9 @@ fn refuse(ctx: &XdpContext, direction: Direction) {
     go_on(ctx, program);
 }
 
+/// Goes on in another program; comes back only if the program array has no such program: a fault of the set-up.
 #[inline(always)]
-fn go_on(ctx: &XdpContext, program: u32) {
+pub fn go_on(ctx: &XdpContext, program: u32) {
     // SAFETY: all programs of this object take the same context.
     unsafe { PROGRAMS.tail_call(ctx, program) };
 }

@@ -1,7 +1,4 @@
 //! IPv4 to IPv6 (RFC 7915 section 4), all but ICMP errors. The steps are those of docs/translation.md, in its order.
-//!
-//! One source, two programs: the entry has what nearly every packet needs, `FULL` the rest: options, fragments, UDP without
-//! checksum. A packet that needs the rest starts there from the beginning.
 
 use aya_log_ebpf::warn;
 use xlat_common::{
@@ -29,28 +26,20 @@ use crate::{
     maps::Answer,
     next_hop::Cache,
     packet, setting,
-    transport::{Piece, Transport},
+    transport::Transport,
     verifier::forget,
 };
 
-/// Who translates.
-#[derive(Clone, Copy)]
-pub struct Pass {
-    /// The second pass of a hairpinned packet (RFC 7757 4.2.2): the simple rules hold, the hop limit has been taken.
-    pub second: bool,
-    /// Everything is handled here, nothing handed on.
-    pub full: bool,
-}
-
-/// Translates one packet, or says why not.
+/// Translates one packet, or says why not. `second`: the second pass of a hairpinned packet (RFC 7757 4.2.2), where the simple
+/// rules hold and the hop limit has been taken.
 #[inline(always)]
-pub fn run(ctx: &Context, arrival: &Arrival, pass: Pass) -> u32 {
+pub fn run(ctx: &Context, arrival: &Arrival, second: bool) -> u32 {
     let Some(header) = Header4::load(ctx, arrival.link.len()) else { return pass_other() };
     let tally = Tally::new(Direction::FourToSix, Protocol::of(header.protocol()), header.total_len());
     ctx.scratch().tally = tally;
-    let result = match translate(ctx, arrival, &header, pass) {
+    let result = match translate(ctx, arrival, &header, second) {
         // Half-way through a hairpin there is no way back.
-        Err(stop) if pass.second && stop.is_pass() => Err(Stop::INTERNAL),
+        Err(stop) if second && stop.is_pass() => Err(Stop::INTERNAL),
         // The fragmenter sends back what this program gave it: passing it again would be a circle.
         Err(stop) if arrival.slow_path && stop.is_pass() => Err(Stop::drop(DropReason::Reflected)),
         other => other,
@@ -59,37 +48,31 @@ pub fn run(ctx: &Context, arrival: &Arrival, pass: Pass) -> u32 {
 }
 
 #[inline(always)]
-fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, pass: Pass) -> Result<Sent, Stop> {
+fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -> Result<Sent, Stop> {
     let offset = arrival.link.len();
-    let addresses = map_addresses(ctx, header, arrival, pass)?;
-    if !pass.full && (header.header_len() != 20 || header.is_fragment()) {
-        return Err(Stop::tail_call(index::FOUR_TO_SIX));
-    }
+    let addresses = map_addresses(ctx, header, arrival, second)?;
     if is_for_errors(ctx, offset, header) {
-        return Err(Stop::tail_call(if pass.second { index::HAIRPIN_ICMP_ERROR } else { index::ICMP4_ERROR }));
+        return Err(Stop::tail_call(if second { index::HAIRPIN_ICMP_ERROR } else { index::ICMP4_ERROR }));
     }
     let options = Options::of(offset, header.header_len());
-    let options_sum = if pass.full { options.sum(ctx).unwrap_or(Sum::ZERO) } else { Sum::ZERO };
-    header.check(ctx, offset, options_sum)?;
+    header.check(ctx, offset, options.sum(ctx).unwrap_or(Sum::ZERO))?;
     refuse_addresses(&addresses)?;
-    if pass.full {
-        refuse_source_route(ctx, options)?;
-    }
+    refuse_source_route(ctx, options)?;
     if header.protocol() == protocol::IGMP {
         // Silently, also where the TTL is used up: it nearly always is (RFC 7915 4.2).
         return Err(Stop::drop(DropReason::Igmp));
     }
-    if !(arrival.slow_path || pass.second) && header.ttl() <= 1 {
+    if !(arrival.slow_path || second) && header.ttl() <= 1 {
         return Err(Stop::refuse(DropReason::HopLimitExceeded, answer(icmp::v4::TIME_EXCEEDED, 0, 0)));
     }
-    let (transport, fill) = transport(ctx, offset, header, pass)?;
+    let (transport, fill) = transport(ctx, offset, header)?;
     let transport = transport.forgotten(arrival.ifindex);
-    let fill = pass.full && forget(u32::from(fill), arrival.ifindex) & 1 != 0;
+    let fill = forget(u32::from(fill), arrival.ifindex) & 1 != 0;
     let packet = Packet6::new(header, &addresses, ports(ctx, &transport, header));
     let by_eam = addresses.destination6.flags & EAM != 0;
     let cache = if by_eam { Cache::Service(header.destination()) } else { Cache::None };
     let way = forward::six(ctx, arrival, &packet.flow(), packet.total_len(), cache);
-    let fits = fit(header, &packet, way, arrival.slow_path, pass.second)?;
+    let fits = fit(header, &packet, way, arrival.slow_path, second)?;
     if fill {
         fill_udp_checksum(ctx, header, &transport)?;
     }
@@ -97,7 +80,7 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, pass: Pass) -> 
         return Err(fragmenter::send(ctx, arrival));
     }
     adjust(ctx, &transport, &addresses)?;
-    let taken = arrival.slow_path || pass.second;
+    let taken = arrival.slow_path || second;
     packet.write(ctx, arrival, header, way, taken).ok_or(Stop::INTERNAL)?;
     Ok(way.send())
 }
@@ -116,9 +99,9 @@ pub struct Addresses {
 
 /// Maps both addresses (docs/translation.md 3). In the second pass RFC 7757 4.2.1 rule 1 holds whatever the setting.
 #[inline(always)]
-fn map_addresses(ctx: &Context, header: &Header4, arrival: &Arrival, pass: Pass) -> Result<Addresses, Stop> {
+fn map_addresses(ctx: &Context, header: &Header4, arrival: &Arrival, second: bool) -> Result<Addresses, Stop> {
     let offset = arrival.link.len();
-    let simple = (pass.second || setting!(hairpin) == hairpin::SIMPLE) && !is_error(ctx, offset, header);
+    let simple = (second || setting!(hairpin) == hairpin::SIMPLE) && !is_error(ctx, offset, header);
     let rules = if simple { SOURCE_WITHOUT_EAM } else { 0 };
     let both = map_both4(ctx, header.source(), header.destination(), rules, arrival.prefix);
     if both.known_destination & OWN != 0 {
@@ -236,7 +219,7 @@ fn is_for_errors(ctx: &Context, offset: usize, header: &Header4) -> bool {
 
 /// Finds the transport header; refuses what the protocol rules refuse (docs/translation.md 6).
 #[inline(always)]
-fn transport(ctx: &Context, offset: usize, header: &Header4, pass: Pass) -> Result<(Transport, bool), Stop> {
+fn transport(ctx: &Context, offset: usize, header: &Header4) -> Result<(Transport, bool), Stop> {
     let at = offset + header.header_len();
     let len = header.total_len() - header.header_len();
     if header.protocol() == protocol::ICMP {
@@ -248,13 +231,9 @@ fn transport(ctx: &Context, offset: usize, header: &Header4, pass: Pass) -> Resu
         }
         return Ok((Transport { protocol: protocol::ICMP, offset: at, len, checksum_at: at + 2 }, false));
     }
-    let piece = if pass.full { header.piece() } else { Piece::Whole };
-    let transport = Transport::find(header.protocol(), at, len, piece)?;
+    let transport = Transport::find(header.protocol(), at, len, header.piece())?;
     let mut fill = false;
     if header.protocol() == protocol::UDP && transport.checksum_at != 0 && transport.checksum(ctx) == Some(0) {
-        if !pass.full {
-            return Err(Stop::tail_call(index::FOUR_TO_SIX));
-        }
         fill = may_fill(ctx, header, &transport)?;
     }
     Ok((transport, fill))

@@ -26,10 +26,16 @@ pub enum Place {
 }
 
 impl Header4 {
+    /// Of the 20 bytes as they stand on the wire.
+    #[inline(always)]
+    pub const fn new(words: [u32; 5]) -> Self {
+        Self { words }
+    }
+
     /// Reads the 20 bytes at `offset`.
     #[inline(always)]
     pub fn load(ctx: &XdpContext, offset: usize) -> Option<Self> {
-        packet::load(ctx, offset).map(|words| Self { words })
+        packet::load(ctx, offset).map(Self::new)
     }
 
     /// The same, in the scratch record, where it can be read again and takes no stack.

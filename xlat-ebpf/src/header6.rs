@@ -25,10 +25,16 @@ pub struct Header6 {
 }
 
 impl Header6 {
+    /// Of the 40 bytes as they stand on the wire.
+    #[inline(always)]
+    pub const fn new(words: [u64; 5]) -> Self {
+        Self { words }
+    }
+
     /// Reads the 40 bytes at `offset`.
     #[inline(always)]
     pub fn load(ctx: &XdpContext, offset: usize) -> Option<Self> {
-        packet::load(ctx, offset).map(|words| Self { words })
+        packet::load(ctx, offset).map(Self::new)
     }
 
     #[inline(always)]

@@ -1,13 +1,17 @@
 //! The link layer: where a frame came from, its VLAN tags, and writing the header of the frame that leaves.
 
 use aya_ebpf::programs::XdpContext;
-use xlat_common::interface::{Interface, MacKey, VlanKey};
+use xlat_common::{
+    interface::{Interface, MAX_IFINDEX, MacKey, VlanKey},
+    state::State,
+};
 
 use crate::{
     context::Context,
-    maps::{INTERFACES, MACS, VLANS},
+    lookup::state,
+    maps::{MACS, VLANS},
     packet,
-    verifier::reload,
+    verifier::{bounded, reload},
 };
 
 /// EtherType of IPv4.
@@ -152,10 +156,18 @@ pub struct Arrival {
 /// What is known of an interface.
 #[inline(always)]
 pub fn interface(ifindex: u32) -> Option<&'static Interface> {
-    match INTERFACES.get(ifindex) {
-        Some(interface) if interface.flags & Interface::PRESENT != 0 => Some(interface),
-        _ => None,
+    interface_in(state()?, ifindex)
+}
+
+/// As [`interface`], with the record beside the tables at hand.
+#[inline(always)]
+pub fn interface_in(state: &State, ifindex: u32) -> Option<&Interface> {
+    if ifindex >= MAX_IFINDEX {
+        return None;
     }
+    // SAFETY: an index under their number.
+    let interface = unsafe { state.interfaces.get_unchecked(bounded::<{ MAX_IFINDEX - 1 }>(ifindex)) };
+    if interface.flags & Interface::PRESENT != 0 { Some(interface) } else { None }
 }
 
 /// Reads the link layer into the scratch record. `None`: not for this program, the kernel gets the frame as it is (docs/translation.md 1).
@@ -210,10 +222,13 @@ const fn is_tag(ether_type: u16) -> bool {
 /// Unicast to the interface's address, or to another of the machine's (VRRP, a VLAN or macvlan sub-interface).
 #[inline(always)]
 fn is_for_this_machine(macs: Macs, own: &[u8; 6]) -> bool {
-    if macs.destination() == split(own) {
-        return true;
-    }
-    let (a, b) = (macs.destination.to_ne_bytes(), macs.destination_end.to_ne_bytes());
+    macs.destination() == split(own) || is_of_this_machine(macs.destination())
+}
+
+/// Whether a link-layer address, as [`split`] gives it, is one of the machine's.
+#[inline(always)]
+pub fn is_of_this_machine(mac: (u32, u16)) -> bool {
+    let (a, b) = (mac.0.to_ne_bytes(), mac.1.to_ne_bytes());
     if a[0] & 1 != 0 {
         return false;
     }

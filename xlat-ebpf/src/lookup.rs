@@ -4,12 +4,13 @@ use xlat_common::{
     address::Ipv6,
     mapping::{eam_to_ipv4, eam_to_ipv6, embed, extract},
     settings::{MAX_PREFIXES, PREFIX_PLACES, TranslationPrefix},
+    state::State,
     table::{Bucket, Entry, Lengths, MAX_LENGTHS4, MAX_LENGTHS6, TableHeader, Tables, known_bit, probe4, probe6},
 };
 
 use crate::{
     context::Context,
-    maps::{HEADER, TABLE4, TABLE6},
+    maps::{STATE, TABLE4, TABLE6},
     setting,
     verifier::reload,
 };
@@ -29,10 +30,23 @@ impl Tables for Maps {
     }
 }
 
+/// The record beside the tables, as memory of a map is: not Rust's, the daemon and other CPUs write in it too.
+#[inline(always)]
+pub fn state_ptr() -> Option<*mut State> {
+    STATE.get_ptr_mut(0)
+}
+
 /// The record beside the tables.
 #[inline(always)]
+pub fn state() -> Option<&'static State> {
+    // SAFETY: map values live as long as the program; words that others write meanwhile are read whole.
+    state_ptr().map(|state| unsafe { &*state })
+}
+
+/// Its header.
+#[inline(always)]
 pub fn header() -> Option<&'static TableHeader> {
-    HEADER.get(0)
+    state().map(|state| &state.header)
 }
 
 #[inline(always)]
@@ -42,8 +56,13 @@ fn lengths(header: &TableHeader) -> &Lengths {
 
 /// What is known of an IPv4 address (host order): its longest matching entry.
 #[inline(always)]
-pub fn find4(address: u32) -> Option<&'static Entry> {
-    let header = header()?;
+fn find4(address: u32) -> Option<&'static Entry> {
+    find4_in(header()?, address)
+}
+
+/// As [`find4`], with the record beside the tables at hand.
+#[inline(always)]
+pub fn find4_in(header: &TableHeader, address: u32) -> Option<&'static Entry> {
     let (word, bit) = known_bit(address);
     if header.ipv4_known[word & 1023] & bit == 0 {
         return None;
@@ -141,10 +160,11 @@ extern "C" fn has_length6(hi: u64, lo: u64, len: u32) -> u32 {
 
 /// The translation prefix at `index`.
 #[inline(always)]
-fn prefix(index: usize) -> TranslationPrefix {
+pub fn prefix(index: usize) -> TranslationPrefix {
     let index = index & (PREFIX_PLACES - 1);
     TranslationPrefix {
         address: Ipv6 { hi: setting!(prefixes[index].address.hi), lo: setting!(prefixes[index].address.lo) },
+        mask: Ipv6 { hi: setting!(prefixes[index].mask.hi), lo: setting!(prefixes[index].mask.lo) },
         len: setting!(prefixes[index].len),
         global_only: setting!(prefixes[index].global_only),
     }
@@ -159,7 +179,7 @@ fn prefix_of(address: Ipv6) -> Option<(usize, TranslationPrefix)> {
             break;
         }
         let prefix = prefix(index);
-        if address.within(prefix.address, prefix.len) {
+        if prefix.contains(address) {
             return Some((index, prefix));
         }
     }
@@ -308,7 +328,8 @@ pub fn map_both4(ctx: &Context, source: u32, destination: u32, rules: u32, prefi
 fn map4(address: u32, known: &Known4, prefix_index: u8) -> Mapped6 {
     let flags = known.flags & OWN_FLAGS;
     if known.flags & EAM != 0 {
-        let refused = if may_be_refused(TableHeader::REFUSED6) { refused6(known.eam.hi, known.eam.lo) } else { 0 };
+        let may_be_refused = header().is_some_and(|header| may_be_refused(header, TableHeader::REFUSED6));
+        let refused = if may_be_refused { refused6(known.eam.hi, known.eam.lo) } else { 0 };
         return Mapped6 { address: known.eam, flags: flags & !NON_GLOBAL | refused | EAM };
     }
     if setting!(prefix_count) == 0 {
@@ -324,16 +345,22 @@ fn map4(address: u32, known: &Known4, prefix_index: u8) -> Mapped6 {
 #[inline(always)]
 fn flags_inside_prefix(index: usize, address: Ipv6) -> u32 {
     let Some(header) = header() else { return 0 };
-    if lengths(header).prefixes_with_entries >> (index & 31) & 1 == 0 {
+    if !prefix_has_entries(header, index) {
         return 0;
     }
     refused6(address.hi, address.lo) & u32::from(Entry::OWN | Entry::DENIED)
 }
 
+/// Whether the IPv6 table holds anything inside a translation prefix, so that addresses there must be looked up.
+#[inline(always)]
+pub fn prefix_has_entries(header: &TableHeader, index: usize) -> bool {
+    lengths(header).prefixes_with_entries >> (index & 31) & 1 != 0
+}
+
 /// Whether addresses that EAMs give must be looked up too; `bit` is of [`TableHeader::refused_by_eam`].
 #[inline(always)]
-fn may_be_refused(bit: u64) -> bool {
-    header().is_some_and(|header| header.refused_by_eam & bit != 0)
+pub fn may_be_refused(header: &TableHeader, bit: u64) -> bool {
+    header.refused_by_eam & bit != 0
 }
 
 /// The flags that refuse an IPv6 address. A global function (see [`shorter_length4`]).
@@ -377,25 +404,24 @@ pub fn map6(address: Ipv6) -> Mapped4 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn map6_packed(hi: u64, lo: u64) -> u64 {
-    let mapped = map6_here(Ipv6 { hi, lo });
+    let Some(header) = header() else { return 0 };
+    let mapped = map6_in(header, Ipv6 { hi, lo });
     u64::from(mapped.flags) << 32 | u64::from(mapped.address)
 }
 
+/// [`map6`] without a call.
 #[inline(always)]
-fn map6_here(address: Ipv6) -> Mapped4 {
+pub fn map6_in(header: &TableHeader, address: Ipv6) -> Mapped4 {
     if let Some((index, prefix)) = prefix_of(address) {
-        let known = match header() {
-            Some(header) if lengths(header).prefixes_with_entries >> (index & 31) & 1 != 0 => find6(address),
-            _ => None,
-        };
+        let known = if prefix_has_entries(header, index) { find6(address) } else { None };
         return match known {
-            Some(entry) if entry.flags & Entry::EAM != 0 => by_eam(entry, address),
-            Some(entry) => by_prefix(&prefix, address, flags_of(entry)),
-            None => by_prefix(&prefix, address, 0),
+            Some(entry) if entry.flags & Entry::EAM != 0 => by_eam(header, entry, address),
+            Some(entry) => by_prefix(header, &prefix, address, flags_of(entry)),
+            None => by_prefix(header, &prefix, address, 0),
         };
     }
     match find6(address) {
-        Some(entry) if entry.flags & Entry::EAM != 0 => by_eam(entry, address),
+        Some(entry) if entry.flags & Entry::EAM != 0 => by_eam(header, entry, address),
         Some(entry) => Mapped4 { address: 0, flags: flags_of(entry) },
         None => Mapped4 { address: 0, flags: 0 },
     }
@@ -404,23 +430,23 @@ fn map6_here(address: Ipv6) -> Mapped4 {
 /// An entry's flags without the prefix index.
 #[inline(always)]
 fn flags_of(entry: &Entry) -> u32 {
-    u32::from(entry.flags & 0x1f)
+    u32::from(entry.flags & Entry::FLAGS)
 }
 
 #[inline(always)]
-fn by_eam(entry: &Entry, address: Ipv6) -> Mapped4 {
+fn by_eam(header: &TableHeader, entry: &Entry, address: Ipv6) -> Mapped4 {
     let ipv4 = eam_to_ipv4(entry, address);
     let mut flags = flags_of(entry) & !NON_GLOBAL;
-    if may_be_refused(TableHeader::REFUSED4) {
-        flags |= find4(ipv4).map_or(0, flags_of) & u32::from(Entry::OWN | Entry::DENIED | Entry::ILLEGAL);
+    if may_be_refused(header, TableHeader::REFUSED4) {
+        flags |= find4_in(header, ipv4).map_or(0, flags_of) & u32::from(Entry::OWN | Entry::DENIED | Entry::ILLEGAL);
     }
     Mapped4 { address: ipv4, flags }
 }
 
 #[inline(always)]
-fn by_prefix(prefix: &TranslationPrefix, address: Ipv6, flags: u32) -> Mapped4 {
+fn by_prefix(header: &TableHeader, prefix: &TranslationPrefix, address: Ipv6, flags: u32) -> Mapped4 {
     let ipv4 = extract(prefix, address);
-    let known = find4(ipv4).map_or(0, flags_of);
+    let known = find4_in(header, ipv4).map_or(0, flags_of);
     let hairpin = if known & EAM != 0 { HAIRPIN } else { 0 };
     let all = (flags | known) & !EAM;
     let all = if prefix.global_only == 0 { all & !NON_GLOBAL } else { all };

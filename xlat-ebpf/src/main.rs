@@ -1,8 +1,8 @@
 //! The XDP program of xlat: one packet in, one verdict out.
 //!
-//! A packet's way: [`link`] (where it came from) → [`lookup`] (what its addresses map to) → [`four_to_six`] or
-//! [`six_to_four`] (the new headers) → [`forward`] (the way out) → [`conclude`] (counting). Rare packets go on in programs of
-//! their own by tail call: [`icmp_error`], [`reply`], and the same two translations with everything in them.
+//! Nearly every packet's way is [`fast`]. All others begin again in programs of their own, by tail call: [`link`] (where it came
+//! from) → [`lookup`] (what its addresses map to) → [`four_to_six`], [`six_to_four`] or [`icmp_error`] (the new headers) →
+//! [`forward`] (the way out) → [`conclude`] (counting), and [`reply`] where the sender is to be told.
 //!
 //! The rules are in `xlat-common`; here is what needs a packet: bounds, moving the head, map look-ups, the verdict.
 
@@ -14,6 +14,7 @@
 
 mod conclude;
 mod context;
+mod fast;
 mod forward;
 mod four_to_six;
 mod fragmenter;
@@ -33,37 +34,46 @@ mod verifier;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 
-use crate::{conclude::pass_other, context::Context, four_to_six::Pass};
+use xlat_common::programs::index;
+
+use crate::{
+    conclude::{go_on, no_program, pass_other},
+    context::Context,
+};
 
 /// The entry: every frame of an interface.
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat(ctx: XdpContext) -> u32 {
+    if let Some(action) = fast::run(&ctx) {
+        return action;
+    }
     let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
     let Some(arrival) = link::arrival(&ctx) else { return pass_other() };
     match arrival.ether_type {
-        link::IPV4 => four_to_six::run(&ctx, arrival, Pass { second: false, full: false }),
-        link::IPV6 => six_to_four::run(&ctx, arrival, false),
-        _ => pass_other(),
+        link::IPV4 => go_on(&ctx, index::FOUR_TO_SIX),
+        link::IPV6 => go_on(&ctx, index::SIX_TO_FOUR),
+        _ => return pass_other(),
     }
+    no_program()
 }
 
-/// IPv4 packets with options, fragments, UDP without checksum.
+/// IPv4 packets that are none for the fast path.
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_four_to_six(ctx: XdpContext) -> u32 {
     let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
     let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
-    four_to_six::run(&ctx, arrival, Pass { second: false, full: true })
+    four_to_six::run(&ctx, arrival, false)
 }
 
-/// IPv6 packets with extension headers.
+/// IPv6 packets that are none for the fast path.
 #[xdp(frags)]
 #[inline(always)]
 pub fn xlat_six_to_four(ctx: XdpContext) -> u32 {
     let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
     let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
-    six_to_four::run(&ctx, arrival, true)
+    six_to_four::run(&ctx, arrival)
 }
 
 /// The second pass of a hairpinned packet, which is IPv4 by now (RFC 7757 4.2.2).
@@ -72,7 +82,7 @@ pub fn xlat_six_to_four(ctx: XdpContext) -> u32 {
 pub fn xlat_hairpin(ctx: XdpContext) -> u32 {
     let Some(ctx) = Context::new(ctx.ctx) else { return xdp_action::XDP_DROP };
     let Some(arrival) = link::arrival(&ctx) else { return xdp_action::XDP_DROP };
-    four_to_six::run(&ctx, arrival, Pass { second: true, full: true })
+    four_to_six::run(&ctx, arrival, true)
 }
 
 /// ICMPv4 errors, and ICMPv4 messages that are not translated.

@@ -1,16 +1,17 @@
 //! The maps and the settings: everything the program shares with the daemon, and what its parts hand each other.
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, bpf_fib_lookup},
+    bindings::{BPF_F_MMAPABLE, bpf_fib_lookup},
     macros::map,
     maps::{Array, HashMap, PerCpuArray, ProgramArray},
 };
 use xlat_common::{
     counters::Counters,
-    interface::{Interface, MAX_IFINDEX, MacKey, VlanKey},
-    next_hop, programs,
+    interface::{MacKey, VlanKey},
+    programs,
     settings::Settings,
-    table::{Bucket, TableHeader},
+    state::State,
+    table::Bucket,
 };
 
 /// IPv4 addresses: what is known of each prefix. The daemon sets the size before loading.
@@ -19,12 +20,9 @@ pub static TABLE4: Array<Bucket> = Array::with_max_entries(64, BPF_F_MMAPABLE);
 /// IPv6 addresses: what is known of each prefix. The daemon sets the size before loading.
 #[map]
 pub static TABLE6: Array<Bucket> = Array::with_max_entries(64, BPF_F_MMAPABLE);
-/// Prefix lengths, and what else changes with the tables.
+/// What lies beside the tables.
 #[map]
-pub static HEADER: Array<TableHeader> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-/// Interfaces by `ifindex`.
-#[map]
-pub static INTERFACES: Array<Interface> = Array::with_max_entries(MAX_IFINDEX, BPF_F_RDONLY_PROG);
+pub static STATE: Array<State> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// VLAN sub-interfaces by device and tag.
 #[map]
 pub static VLANS: HashMap<VlanKey, u32> = HashMap::with_max_entries(8192, 0);
@@ -43,12 +41,6 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 /// Rate limits, by [`limit`].
 #[map]
 pub static LIMITS: Array<u64> = Array::with_max_entries(2, 0);
-/// Real next hops, each once stored never changed (`xlat_common::next_hop`).
-#[map]
-pub static NEXT_HOPS: Array<u64> = Array::with_max_entries(next_hop::PLACES, 0);
-/// Which next hop the way to an IPv4 client leads by.
-#[map]
-pub static CLIENTS: Array<u64> = Array::with_max_entries(next_hop::CLIENT_WORDS, 0);
 /// Rare packets' programs, by `xlat_common::programs::index`.
 #[map]
 pub static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(programs::index::COUNT, 0);

@@ -4,13 +4,15 @@ use aya_ebpf::helpers::generated::bpf_jiffies64;
 use xlat_common::{
     interface::Interface,
     next_hop::{self, CLIENT_WORDS, PLACES, PROBES},
+    state::State,
+    table::{Entry, TableHeader},
 };
 
 use crate::{
     forward::{Way, lead_to_device},
     link::{self, Arrival, Link},
-    lookup::{header, service_word_of},
-    maps::{CLIENTS, NEXT_HOPS},
+    lookup::{header, service_word_of, state, state_ptr},
+    verifier::bounded,
 };
 
 /// Where it is remembered what the routing table says about a destination.
@@ -24,18 +26,38 @@ pub enum Cache {
     Client(u32),
 }
 
+/// The epoch of this moment; 0: nothing is remembered.
+#[inline(always)]
+fn now(header: &TableHeader) -> u64 {
+    // SAFETY: a word of the record; the daemon stores it whole at any time.
+    let changes = unsafe { (&raw const header.way_changes).read_volatile() };
+    // SAFETY: the helper has no arguments. Since Linux 5.6.
+    if changes == 0 { 0 } else { next_hop::epoch(changes, unsafe { bpf_jiffies64() }) }
+}
+
+/// The place of the next hop that a service's entry remembers; 0: none.
+#[inline(always)]
+pub fn place_of_service(header: &TableHeader, entry: &Entry) -> u32 {
+    match now(header) {
+        0 => 0,
+        epoch => next_hop::service_place(entry.next_hop, epoch),
+    }
+}
+
+/// The place of the next hop that is remembered of an IPv4 client (host order); 0: none.
+#[inline(always)]
+pub fn place_of_client(state: &State, address: u32) -> u32 {
+    match now(&state.header) {
+        0 => 0,
+        epoch => client_place_in(state, address, epoch),
+    }
+}
+
 impl Cache {
     /// The epoch of this moment; 0: nothing is remembered.
     #[inline(always)]
     pub fn epoch(self) -> u64 {
-        if matches!(self, Self::None) {
-            return 0;
-        }
-        let Some(header) = header() else { return 0 };
-        // SAFETY: a word of the record; the daemon stores it whole at any time.
-        let changes = unsafe { (&raw const header.way_changes).read_volatile() };
-        // SAFETY: the helper has no arguments. Since Linux 5.6.
-        if changes == 0 { 0 } else { next_hop::epoch(changes, unsafe { bpf_jiffies64() }) }
+        if matches!(self, Self::None) { 0 } else { header().map_or(0, now) }
     }
 
     /// Leads a packet of `total_len` bytes as one before it. `false`: nothing is remembered that would do.
@@ -72,16 +94,21 @@ fn at(place: u32) -> Option<(u32, [u8; 6], &'static Interface)> {
     if place == 0 {
         return None;
     }
-    let (ifindex, mac) = next_hop::unpack(*NEXT_HOPS.get(place)?);
+    let (ifindex, mac) = next_hop::unpack(state()?.next_hops[(place & (PLACES - 1)) as usize]);
     Some((ifindex, mac, link::interface(ifindex)?))
 }
 
 #[inline(always)]
 fn client_place(address: u32, epoch: u64) -> u32 {
-    let set = next_hop::client_set(address);
-    let (Some(first), Some(second)) = (client(set), client(set | 1)) else { return 0 };
+    state().map_or(0, |state| client_place_in(state, address, epoch))
+}
+
+#[inline(always)]
+fn client_place_in(state: &State, address: u32, epoch: u64) -> u32 {
+    let set = client_index(next_hop::client_set(address));
     // SAFETY: words of the map, which other CPUs store whole at any time.
-    let (first, second) = unsafe { (first.read_volatile(), second.read_volatile()) };
+    let (first, second) =
+        unsafe { ((&raw const state.clients[set]).read_volatile(), (&raw const state.clients[set | 1]).read_volatile()) };
     match next_hop::client_place(first, address, epoch) {
         0 => next_hop::client_place(second, address, epoch),
         place => place,
@@ -89,20 +116,21 @@ fn client_place(address: u32, epoch: u64) -> u32 {
 }
 
 #[inline(always)]
-fn client(index: u32) -> Option<*mut u64> {
-    CLIENTS.get_ptr_mut(index & (CLIENT_WORDS - 1))
+const fn client_index(index: u32) -> usize {
+    (index & (CLIENT_WORDS - 1)) as usize
 }
 
 /// A global function (see `lookup::shorter_length4`): rare.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn remember_client(address: u32, hop: u64, epoch: u64) -> u32 {
-    let set = next_hop::client_set(address);
-    let (Some(first), Some(second)) = (client(set), client(set | 1)) else { return 0 };
+    let Some(state) = state_ptr() else { return 0 };
+    let set = client_index(next_hop::client_set(address));
     let place = place_of(hop);
     if place != 0 {
-        // SAFETY: as in `client_place`.
+        // SAFETY: as in `client_place_in`.
         unsafe {
+            let (first, second) = (&raw mut (*state).clients[set], &raw mut (*state).clients[set | 1]);
             let word = first.read_volatile();
             let is_free = next_hop::is_outdated(word, epoch) || (word >> 32) as u32 == address;
             let to = if is_free { first } else { second };
@@ -129,12 +157,15 @@ extern "C" fn remember_service(address: u32, hop: u64, epoch: u64) -> u32 {
 /// The place of a next hop; one that has none is given one. 0: there is no room.
 #[inline(always)]
 fn place_of(hop: u64) -> u32 {
+    let Some(state) = state_ptr() else { return 0 };
     let start = next_hop::first_place(hop);
     for probe in 0..PROBES {
         let place = (start + probe) & (PLACES - 1);
-        let Some(word) = NEXT_HOPS.get_ptr_mut(place) else { return 0 };
-        // SAFETY: a word of the map, as long as the program runs.
-        let there = unsafe { store_if_zero(word, hop) };
+        // SAFETY: a word of the map, as long as the program runs, by an index under their number.
+        let there = unsafe {
+            let words = (&raw mut (*state).next_hops).cast::<u64>();
+            store_if_zero(words.add(bounded::<{ PLACES - 1 }>(place)), hop)
+        };
         if there == hop {
             return place;
         }

@@ -5,10 +5,10 @@ use aya_log_ebpf::warn;
 use xlat_common::{
     address::Ipv6,
     checksum::{self, Sum, pseudo_header6},
-    counters::{Direction, Protocol},
+    counters::{Counters, Direction, Protocol},
     icmp,
     ipv4::{self, fragment_by_size, protocol},
-    ipv6::{HEADER_LEN, MINIMUM_MTU, ipv4_fragment, is_skipped, protocol_of},
+    ipv6::{HEADER_LEN, MINIMUM_MTU, ipv4_fragment, protocol_of},
     programs::index,
     reason::DropReason,
     settings::{dscp, hairpin},
@@ -30,23 +30,24 @@ use crate::{
     transport::{Piece, Transport},
 };
 
-/// Translates one packet, or says why not. `full`: extension headers are followed here, not handed on.
+/// Translates one packet, or says why not.
 #[inline(always)]
-pub fn run(ctx: &Context, arrival: &Arrival, full: bool) -> u32 {
+pub fn run(ctx: &Context, arrival: &Arrival) -> u32 {
     let Some(header) = Header6::load(ctx, arrival.link.len()) else { return pass_other() };
     ctx.scratch().tally = tally(&header, header.next_header());
-    let result = translate(ctx, arrival, &header, full);
+    let result = translate(ctx, arrival, &header);
     conclude(ctx, Direction::SixToFour, result)
 }
 
+/// What a packet is counted as.
 #[inline(always)]
-fn tally(header: &Header6, upper_layer: u8) -> Tally {
+pub fn tally(header: &Header6, upper_layer: u8) -> Tally {
     let bytes = HEADER_LEN as usize + header.payload_len();
     Tally::new(Direction::SixToFour, Protocol::of(upper_layer), bytes)
 }
 
 #[inline(always)]
-fn translate(ctx: &Context, arrival: &Arrival, header: &Header6, full: bool) -> Result<Sent, Stop> {
+fn translate(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<Sent, Stop> {
     let offset = arrival.link.len();
     if arrival.slow_path && map6(header.source()).flags & OWN == 0 {
         // The fragmenter gives the kernel what is IPv6 already (`forward::Way`); only what the kernel itself says is translated.
@@ -62,20 +63,11 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header6, full: bool) -> 
     if !destination.is_mapped() {
         return Err(out_of_scope6(header));
     }
-    if !full && (is_skipped(header.next_header()) || header.next_header() == protocol::FRAGMENT) {
-        return Err(Stop::tail_call(index::SIX_TO_FOUR));
-    }
     let source = map6(header.source());
     let end = offset + HEADER_LEN as usize + header.payload_len();
-    let chain = if full {
-        Chain::follow(ctx, offset, header.next_header(), end)
-    } else {
-        Chain::none(header.next_header(), offset + HEADER_LEN as usize)
-    };
-    if full {
-        ctx.scratch().tally = tally(header, chain.upper_layer);
-    }
-    if full && !source.is_mapped() {
+    let chain = Chain::follow(ctx, offset, header.next_header(), end);
+    ctx.scratch().tally = tally(header, chain.upper_layer);
+    if !source.is_mapped() {
         let through = Chain::follow_through(ctx, offset, header.next_header(), end);
         in_scope(arrival, header, &source, &destination, &through)?;
     }
@@ -85,9 +77,7 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header6, full: bool) -> 
         return Err(Stop::tail_call(index::ICMP6_ERROR));
     }
     refuse_addresses(&source, &destination)?;
-    if full {
-        chain.check().map_err(|stop| refuse_chain(header, stop))?;
-    }
+    chain.check().map_err(|stop| refuse_chain(header, stop))?;
     if !arrival.slow_path && header.hop_limit() <= 1 {
         return Err(Stop::refuse(DropReason::HopLimitExceeded, answer(icmp::v6::TIME_EXCEEDED, 0, 0)));
     }
@@ -95,12 +85,9 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header6, full: bool) -> 
     let hairpinned = destination.flags & HAIRPIN != 0
         && setting!(hairpin) == hairpin::INTRINSIC
         && chain.upper_layer != protocol::ICMP;
-    if hairpinned && !full {
-        return Err(Stop::tail_call(index::SIX_TO_FOUR));
-    }
     let transport = transport(&chain, end)?.forgotten(arrival.ifindex);
     let packet = Packet4::new(header, &chain, end, source.address, destination.address)?;
-    if hairpinned && full {
+    if hairpinned {
         return hairpin_it(ctx, arrival, header, &chain, &transport, &packet);
     }
     let cache = Cache::Client(packet.header.destination);
@@ -305,7 +292,12 @@ pub fn tos(traffic_class: u8) -> u8 {
 /// RFC 7915 5.1 Identification: each CPU counts by itself, the low bits are the CPU's own.
 #[inline(always)]
 pub fn identification() -> u16 {
-    let Some(counters) = counters() else { return 0 };
+    counters().map_or(0, next_identification)
+}
+
+/// As [`identification`], with the counters at hand.
+#[inline(always)]
+pub fn next_identification(counters: &mut Counters) -> u16 {
     counters.identification = counters.identification.wrapping_add(1);
     // SAFETY: the helper has no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };

@@ -4,6 +4,7 @@
 use aya_ebpf::programs::XdpContext;
 use xlat_common::{
     checksum::{Sum, update, update_udp},
+    icmp,
     ipv4::{protocol, transport_checksum},
     reason::DropReason,
 };
@@ -106,11 +107,9 @@ impl Transport {
     pub fn adjust_echo(&self, ctx: &XdpContext, new_type: u8, pseudo_header: Sum) -> Result<(), Stop> {
         let place = packet::at::<[u16; 2]>(ctx, self.offset & MAX_OFFSET).ok_or(Stop::drop(DropReason::Internal))?;
         // SAFETY: `at` has checked the bounds.
-        let [first, checksum] = unsafe { *place }.map(u16::from_be);
-        let new_first = u16::from(new_type) << 8 | first & 0xff;
-        let delta = pseudo_header.add16(new_first).sub(Sum::ZERO.add16(first));
+        let words = unsafe { *place }.map(u16::from_be);
         // SAFETY: as above.
-        unsafe { *place = [new_first.to_be(), update(checksum, delta).to_be()] };
+        unsafe { *place = icmp::change_type(words, new_type, pseudo_header).map(u16::to_be) };
         Ok(())
     }
 }

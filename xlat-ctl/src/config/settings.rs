@@ -45,11 +45,7 @@ impl From<&Config> for Settings {
         };
         for (place, prefix) in settings.prefixes.iter_mut().zip(&translation.prefixes) {
             let global_only = translation.well_known_prefix_strict && *prefix == super::well_known_prefix();
-            *place = TranslationPrefix {
-                address: prefix.network().into(),
-                len: prefix.prefix_len().into(),
-                global_only: global_only.into(),
-            };
+            *place = TranslationPrefix::new(prefix.network().into(), prefix.prefix_len().into(), global_only);
             settings.prefix_count += 1;
         }
         settings.plateaus = [0; settings::MAX_PLATEAUS];

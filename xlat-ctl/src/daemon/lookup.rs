@@ -46,7 +46,7 @@ fn is_global(address: Ipv4Addr) -> bool {
 }
 
 fn rule_book(prefix: Ipv6Net) -> TranslationPrefix {
-    TranslationPrefix { address: prefix.network().into(), len: prefix.prefix_len().into(), global_only: 0 }
+    TranslationPrefix::new(prefix.network().into(), prefix.prefix_len().into(), false)
 }
 
 /// How an address maps, before the result is judged.

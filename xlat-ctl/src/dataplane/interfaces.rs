@@ -3,7 +3,9 @@
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
+    mem::offset_of,
     net::{Ipv4Addr, Ipv6Addr},
+    sync::{Arc, atomic::Ordering::Release},
 };
 
 use aya::{
@@ -12,9 +14,12 @@ use aya::{
 };
 use globset::{Glob, GlobMatcher};
 use tracing::warn;
-use xlat_common::interface::{Interface as Record, MAX_IFINDEX, MacKey, VlanKey};
+use xlat_common::{
+    interface::{Interface as Record, MAX_IFINDEX, MacKey, VlanKey},
+    state::State,
+};
 
-use super::{XdpMode, error::DataPlaneError};
+use super::{XdpMode, error::DataPlaneError, mapping::Mapping, table::Memory};
 use crate::netlink::{Interface, Machine};
 
 /// The fragmenter's near end, as the program needs to know it.
@@ -150,7 +155,7 @@ pub(super) fn default_sources(machine: &Machine) -> (Option<Ipv4Addr>, Option<Ip
 
 /// The three maps.
 pub(super) struct Maps {
-    interfaces: maps::Array<MapData, Record>,
+    state: Arc<Mapping>,
     vlans: maps::HashMap<MapData, VlanKey, u32>,
     macs: maps::HashMap<MapData, MacKey, u8>,
     /// What they hold.
@@ -160,26 +165,36 @@ pub(super) struct Maps {
 impl Maps {
     /// Takes over empty maps.
     pub(super) fn new(
-        interfaces: maps::Array<MapData, Record>,
+        state: Arc<Mapping>,
         vlans: maps::HashMap<MapData, VlanKey, u32>,
         macs: maps::HashMap<MapData, MacKey, u8>,
     ) -> Self {
-        Self { interfaces, vlans, macs, held: Records::default() }
+        Self { state, vlans, macs, held: Records::default() }
     }
 
     /// Makes them hold the records: what is new first, then without what has gone.
     pub(super) fn hold(&mut self, records: Records) -> Result<(), DataPlaneError> {
         let failed = |error: maps::MapError| DataPlaneError::new("tell the program of the interfaces", &error);
         for (ifindex, record) in differing(&records.interfaces, &self.held.interfaces) {
-            self.interfaces.set(*ifindex, record, 0).map_err(failed)?;
+            self.set(*ifindex, *record);
         }
         for ifindex in self.held.interfaces.keys().filter(|key| !records.interfaces.contains_key(key)) {
-            self.interfaces.set(*ifindex, Record::default(), 0).map_err(failed)?;
+            self.set(*ifindex, Record::default());
         }
         replace(&mut self.vlans, &records.vlans, &self.held.vlans, "VLAN sub-interfaces").map_err(failed)?;
         replace(&mut self.macs, &records.macs, &self.held.macs, "link-layer addresses").map_err(failed)?;
         self.held = records;
         Ok(())
+    }
+
+    /// Writes one interface's record; the word with its flags last, so that a new interface is none before its record is whole.
+    fn set(&self, ifindex: u32, record: Record) {
+        const WORDS: usize = size_of::<Record>() / size_of::<u64>();
+        let start = offset_of!(State, interfaces) / size_of::<u64>() + ifindex as usize * WORDS;
+        let Some(place) = self.state.words().get(start..start + WORDS) else { return };
+        for (place, word) in place.iter().zip(record.words()).rev() {
+            place.store(word, Release);
+        }
     }
 }
 

@@ -34,6 +34,7 @@ use xlat_common::{
     interface::MAX_IFINDEX,
     programs,
     settings::Settings,
+    state::State,
     table::{Bucket, TableHeader},
 };
 
@@ -174,7 +175,7 @@ pub struct DataPlane {
     _events: Option<log::Reader>,
     _tail_calls: ProgramArray<MapData>,
     /// The record beside the tables, for [`Ways`].
-    _header: Arc<Mapping>,
+    _state: Arc<Mapping>,
     ebpf: Ebpf,
 }
 
@@ -203,14 +204,14 @@ impl DataPlane {
         let object::Loaded { mut ebpf, tail_calls, instance } =
             object::load(crate::OBJECT, &settings, options.pins.as_deref())?;
         let events = log::read(&mut ebpf);
-        let header = Arc::new(header(&ebpf)?);
+        let state = Arc::new(state(&ebpf)?);
         if let Some(ways) = &options.ways {
-            ways.add(&header);
+            ways.add(&state);
         }
         let table_bytes = u64::from(buckets) * size_of::<Bucket>() as u64;
         let table = table(&mut ebpf, &settings)?;
         let interfaces = Maps::new(
-            map::<Array<_, _>>(&mut ebpf, "INTERFACES")?,
+            Arc::clone(&state),
             map::<HashMap<_, _, _>>(&mut ebpf, "VLANS")?,
             map::<HashMap<_, _, _>>(&mut ebpf, "MACS")?,
         );
@@ -234,7 +235,7 @@ impl DataPlane {
             table_bytes: 2 * table_bytes,
             _events: events,
             _tail_calls: tail_calls,
-            _header: header,
+            _state: state,
             ebpf,
         })
     }
@@ -539,12 +540,11 @@ fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result
 }
 
 /// The record beside the tables, in this process' memory.
-fn header(ebpf: &Ebpf) -> Result<Mapping, DataPlaneError> {
-    let Some(Map::Array(map)) = ebpf.map("HEADER") else {
-        return Err(DataPlaneError::Object("map HEADER is missing".to_owned()));
+fn state(ebpf: &Ebpf) -> Result<Mapping, DataPlaneError> {
+    let Some(Map::Array(map)) = ebpf.map("STATE") else {
+        return Err(DataPlaneError::Object("map STATE is missing".to_owned()));
     };
-    Mapping::new(map.fd(), size_of::<TableHeader>())
-        .map_err(|error| DataPlaneError::new("map HEADER into memory", &error))
+    Mapping::new(map.fd(), size_of::<State>()).map_err(|error| DataPlaneError::new("map STATE into memory", &error))
 }
 
 fn table(ebpf: &mut Ebpf, settings: &Settings) -> Result<Table<Mapping>, DataPlaneError> {
@@ -555,7 +555,7 @@ fn table(ebpf: &mut Ebpf, settings: &Settings) -> Result<Table<Mapping>, DataPla
         Mapping::new(map.fd(), bytes).map_err(|error| DataPlaneError::new(&format!("map {name} into memory"), &error))
     };
     let (ipv4, ipv6) = (mapping("TABLE4", bytes)?, mapping("TABLE6", bytes)?);
-    let header = mapping("HEADER", size_of::<TableHeader>())?;
+    let header = mapping("STATE", size_of::<TableHeader>())?;
     let well_known = settings.prefixes.iter().any(|prefix| prefix.global_only != 0);
     Ok(Table::new(ipv4, ipv6, header, settings.seed, prefixes(settings), well_known))
 }

@@ -7,12 +7,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering::Release},
 };
 
-use xlat_common::table::TableHeader;
+use xlat_common::{state::State as Shared, table::TableHeader};
 
 use super::{mapping::Mapping, table::Memory};
 
 /// The word that says how many changes there were.
-const WORD: usize = offset_of!(TableHeader, way_changes) / size_of::<u64>();
+const WORD: usize = (offset_of!(Shared, header) + offset_of!(TableHeader, way_changes)) / size_of::<u64>();
 const _: () = assert!(offset_of!(TableHeader, way_changes).is_multiple_of(size_of::<u64>()));
 
 /// The program instances of this process, to be told of changes from whatever thread hears of them.
