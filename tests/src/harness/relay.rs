@@ -154,6 +154,13 @@ impl Relay {
         Self::load_as(configuration, false)
     }
 
+    /// Ways that never change: every next hop is remembered.
+    fn unchanging() -> Option<Ways> {
+        let ways = Ways::default();
+        ways.changed(true);
+        Some(ways)
+    }
+
     /// As [`Self::load`], with next hops remembered as `ways` says.
     ///
     /// # Errors
@@ -167,7 +174,7 @@ impl Relay {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_as(configuration: &str, single_buffer: bool) -> Result<Self> {
-        Self::load_options(configuration, LoadOptions { single_buffer, ..LoadOptions::default() })
+        Self::load_options(configuration, LoadOptions { single_buffer, ways: Self::unchanging(), ..LoadOptions::default() })
     }
 
     fn load_options(configuration: &str, options: LoadOptions) -> Result<Self> {
