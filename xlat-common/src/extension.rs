@@ -100,6 +100,15 @@ pub mod interface_information {
     pub const VERSION: u8 = 0x20;
     /// The object's header and the sub-object's: length 24, class 2, C-Type 4 (arrival interface, IP address); AFI 2.
     pub const HEADERS: [u8; 8] = [0, 24, 2, 0x04, 0, 2, 0, 0];
+    /// Bytes of an object's header: length, class, C-Type (RFC 4884 8).
+    pub const OBJECT_HEADER_LEN: u32 = 4;
+
+    /// Whether an object of this class and C-Type tells of the interface that the packet arrived by: class 2, role 0 (RFC 5837 4.1).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_arrival(class: u8, c_type: u8) -> bool {
+        class == 2 && c_type >> 6 == 0
+    }
 }
 
 #[cfg(test)]

@@ -344,7 +344,8 @@ fn inner_six_to_four(config: &Config, quoted: &[u8]) -> Result<(Vec<u8>, Option<
 }
 
 /// Appends an Interface Information Object (RFC 5837 section 4) with the IPv6 source to an extension structure of version
-/// 2, or makes one. What is no structure of version 2 stays as it is, and so does one with no room left for the object.
+/// 2, or makes one. What is no structure of version 2 that can be read to its end stays as it is, and so does one with no room
+/// left for the object, or with one of the same role in it (RFC 5837 section 4.5).
 fn with_interface_information(extension: Option<Vec<u8>>, source: Ipv6Addr) -> Vec<u8> {
     let mut object = vec![0, 24, 2, 0x04, 0, 2, 0, 0];
     object.extend_from_slice(&source.octets());
@@ -359,6 +360,16 @@ fn with_interface_information(extension: Option<Vec<u8>>, source: Ipv6Addr) -> V
     let is_structure = extension.len() >= 4 && extension[0] >> 4 == 2;
     if !is_structure || extension.len() + object.len() > ICMPV4_BUDGET - LEAST_FIELD {
         return extension;
+    }
+    let mut objects = &extension[4..];
+    while !objects.is_empty() {
+        let [high, low, class, c_type, ..] = *objects else { return extension };
+        let size = usize::from(u16::from_be_bytes([high, low]));
+        let tells_of_the_arrival = class == 2 && c_type & 0xc0 == 0;
+        if size < 4 || size > objects.len() || tells_of_the_arrival {
+            return extension;
+        }
+        objects = &objects[size..];
     }
     let before = checksum::sum(&extension);
     extension.append(&mut object);

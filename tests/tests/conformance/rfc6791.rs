@@ -132,6 +132,8 @@ fn true_source(address: &str) -> Vec<u8> {
 }
 
 const UNKNOWN_OBJECT: &[u8] = &[0, 8, 250, 1, 0xde, 0xad, 0xbe, 0xef];
+/// Interface Information Object of the outgoing interface (role 2), with its index.
+const OUTGOING_OBJECT: &[u8] = &[0, 8, 2, 0x88, 0, 0, 0, 9];
 
 rows! {
     time_exceeded_tells_the_true_source "RFC 6791 4" with INFORMED:
@@ -149,6 +151,18 @@ rows! {
     the_true_source_follows_what_is_there "RFC 5837 4" with INFORMED:
         from_router(ROUTER6, 3, 0).extension(128, &structure(&[UNKNOWN_OBJECT]))
         => becomes(from_pool(POOL, 11, 0).extension(128, &structure(&[UNKNOWN_OBJECT, &true_source(ROUTER6)])));
+
+    the_true_source_follows_what_tells_of_the_outgoing_interface "RFC 5837 4.5" with INFORMED:
+        from_router(ROUTER6, 3, 0).extension(128, &structure(&[OUTGOING_OBJECT]))
+        => becomes(from_pool(POOL, 11, 0).extension(128, &structure(&[OUTGOING_OBJECT, &true_source(ROUTER6)])));
+
+    what_tells_of_the_arrival_interface_stays_alone "RFC 5837 4.5" with INFORMED:
+        from_router(ROUTER6, 3, 0).extension(128, &structure(&[UNKNOWN_OBJECT, &true_source(SERVER2.v6)]))
+        => becomes(from_pool(POOL, 11, 0).extension(128, &structure(&[UNKNOWN_OBJECT, &true_source(SERVER2.v6)])));
+
+    objects_that_cannot_be_read_stay_alone "RFC 4884 8" with INFORMED:
+        from_router(ROUTER6, 3, 0).extension(128, &structure(&[&[0, 12, 250, 1, 0xde, 0xad, 0xbe, 0xef]]))
+        => becomes(from_pool(POOL, 11, 0).extension(128, &structure(&[&[0, 12, 250, 1, 0xde, 0xad, 0xbe, 0xef]])));
 
     a_longer_original_datagram_and_the_true_source "RFC 5837 4" with INFORMED:
         ip6(ROUTER6, CLIENT).icmp(3, 0).about(ip6(CLIENT, SERVER).udp(4711, 53, &data(205)))

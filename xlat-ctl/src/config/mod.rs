@@ -418,7 +418,7 @@ impl Config {
     #[must_use]
     pub fn doubts(&self, table: &eam::Table, pair: &Pair) -> Vec<String> {
         const MOST_OVERLAPS: usize = 3;
-        table.asymmetries(pair, MOST_OVERLAPS)
+        table.overlaps(pair, MOST_OVERLAPS)
     }
 
     /// Why an EAM is a mistake in this configuration, in one sentence; `None`: it is none.

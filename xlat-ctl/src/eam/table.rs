@@ -177,20 +177,24 @@ impl Table {
         self.by_ipv4.remove(&key4(pair.ipv4))
     }
 
-    /// The overlaps with other entries that make a mapping asymmetric (RFC 7757 5), each as one sentence with both
-    /// entries and an address that does not come back as itself. At most `most` sentences.
+    /// The overlaps with other entries, each as one sentence with both entries: where one makes a mapping asymmetric (RFC 7757 5) with
+    /// an address that does not come back as itself. At most `most` sentences.
     #[must_use]
-    pub fn asymmetries(&self, pair: &Pair, most: usize) -> Vec<String> {
+    pub fn overlaps(&self, pair: &Pair, most: usize) -> Vec<String> {
         let above = self.covering_ipv4(pair.ipv4).chain(self.covering_ipv6(pair.ipv6));
         let last4 = pair.ipv4.broadcast().to_bits();
         let last6 = pair.ipv6.broadcast().to_bits();
         let below4 = self.by_ipv4.range(key4(pair.ipv4)..=(last4, 32)).map(|(_, entry)| entry);
         let below6 = self.by_ipv6.range(key6(pair.ipv6)..=(last6, 128)).filter_map(|(_, key)| self.by_ipv4.get(key));
         let mut found: Vec<String> = Vec::new();
-        let wider = above.filter_map(|entry| Some((entry, asymmetry(&entry.pair, pair)?)));
-        let narrower = below4.chain(below6).filter_map(|entry| Some((entry, asymmetry(pair, &entry.pair)?)));
+        let wider = above.map(|entry| (entry, asymmetry(&entry.pair, pair)));
+        let narrower = below4.chain(below6).map(|entry| (entry, asymmetry(pair, &entry.pair)));
         for (entry, example) in wider.chain(narrower).filter(|(entry, _)| entry.pair != *pair) {
-            let sentence = format!("{pair} overlaps the entry {entry}: {example} (RFC 7757 section 5)");
+            let what = match example {
+                Some(example) => format!("{example} (RFC 7757 section 5)"),
+                None => "where they overlap, the longer prefix counts (RFC 7757 section 3.3)".to_owned(),
+            };
+            let sentence = format!("{pair} overlaps the entry {entry}: {what}");
             if !found.contains(&sentence) {
                 found.push(sentence);
             }
@@ -208,7 +212,8 @@ fn asymmetry(wide: &Pair, narrow: &Pair) -> Option<String> {
     if wide.ipv4.contains(&narrow.ipv4) {
         for through in [narrow.ipv4.network(), narrow.ipv4.broadcast()] {
             let (from, back) = (wide.to_ipv6(through), narrow.to_ipv6(through));
-            if from != back && !narrow.ipv6.contains(&from) {
+            let by_wide = !narrow.ipv6.contains(&from) || wide.ipv6.prefix_len() > narrow.ipv6.prefix_len();
+            if from != back && by_wide {
                 return Some(format!("{from} becomes {through}, which comes back as {back}"));
             }
         }
@@ -216,7 +221,8 @@ fn asymmetry(wide: &Pair, narrow: &Pair) -> Option<String> {
     if wide.ipv6.contains(&narrow.ipv6) {
         for through in [narrow.ipv6.network(), narrow.ipv6.broadcast()] {
             let (from, back) = (wide.to_ipv4(through), narrow.to_ipv4(through));
-            if from != back && wide.to_ipv6(from) == through && !narrow.ipv4.contains(&from) {
+            let by_wide = !narrow.ipv4.contains(&from) || wide.ipv4.prefix_len() > narrow.ipv4.prefix_len();
+            if from != back && wide.to_ipv6(from) == through && by_wide {
                 return Some(format!("{from} becomes {through}, which comes back as {back}"));
             }
         }
@@ -263,19 +269,19 @@ mod tests {
         let narrow = pair("198.51.100.64", "2001:db8::abcd");
         let expected = "198.51.100.64 ↔ 2001:db8::abcd overlaps the entry 0.0.0.0/0 ↔ 2001:db8:ff00::/40: \
              2001:db8:ffc6:3364:4000:: becomes 198.51.100.64, which comes back as 2001:db8::abcd (RFC 7757 section 5)";
-        assert_eq!(table.asymmetries(&narrow, 10), [expected]);
+        assert_eq!(table.overlaps(&narrow, 10), [expected]);
 
         let mut table = Table::default();
         table.insert(entry("198.51.100.64", "2001:db8::abcd")).unwrap();
         let wide = pair("0.0.0.0/0", "2001:db8:ff00::/40");
-        assert_eq!(table.asymmetries(&wide, 10).len(), 1);
+        assert_eq!(table.overlaps(&wide, 10).len(), 1);
     }
 
     #[test]
     fn warns_of_overlapping_ipv6_prefixes() {
         let mut table = Table::default();
         table.insert(entry("192.0.2.0/24", "2001:db8::/120")).unwrap();
-        let warnings = table.asymmetries(&pair("198.51.100.1", "2001:db8::5"), 10);
+        let warnings = table.overlaps(&pair("198.51.100.1", "2001:db8::5"), 10);
         assert_eq!(
             warnings,
             ["198.51.100.1 ↔ 2001:db8::5 overlaps the entry 192.0.2.0/24 ↔ 2001:db8::/120: \
@@ -284,11 +290,27 @@ mod tests {
     }
 
     #[test]
-    fn is_silent_about_an_overlap_that_changes_nothing() {
+    fn says_of_an_overlap_that_changes_nothing_which_entry_counts() {
         let mut table = Table::default();
         table.insert(entry("192.0.2.0/24", "2001:db8::/120")).unwrap();
-        assert!(table.asymmetries(&pair("192.0.2.5", "2001:db8::5"), 10).is_empty());
-        assert!(table.asymmetries(&pair("192.0.2.0/28", "2001:db8::/124"), 10).is_empty());
+        assert_eq!(
+            table.overlaps(&pair("192.0.2.5", "2001:db8::5"), 10),
+            ["192.0.2.5 ↔ 2001:db8::5 overlaps the entry 192.0.2.0/24 ↔ 2001:db8::/120: \
+             where they overlap, the longer prefix counts (RFC 7757 section 3.3)"]
+        );
+        assert_eq!(table.overlaps(&pair("192.0.2.0/28", "2001:db8::/124"), 10).len(), 1);
+        assert!(table.overlaps(&pair("192.0.3.5", "2001:db8::100"), 10).is_empty());
+    }
+
+    #[test]
+    fn warns_where_the_narrower_ipv4_prefix_has_the_wider_ipv6_prefix() {
+        let mut table = Table::default();
+        table.insert(entry("192.0.2.0/24", "2001:db8::/120")).unwrap();
+        assert_eq!(
+            table.overlaps(&pair("192.0.2.16/28", "2001:db8::/64"), 1),
+            ["192.0.2.16/28 ↔ 2001:db8::/64 overlaps the entry 192.0.2.0/24 ↔ 2001:db8::/120: \
+             2001:db8::10 becomes 192.0.2.16, which comes back as 2001:db8:: (RFC 7757 section 5)"]
+        );
     }
 
     #[test]

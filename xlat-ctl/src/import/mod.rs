@@ -125,7 +125,7 @@ impl Imported {
             }
         }
         let doubts: Vec<String> = if table.can_overlap() {
-            table.iter().flat_map(|entry| table.asymmetries(&entry.pair, 3)).take(100).collect()
+            table.iter().flat_map(|entry| table.overlaps(&entry.pair, 3)).take(100).collect()
         } else {
             Vec::new()
         };

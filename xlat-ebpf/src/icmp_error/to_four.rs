@@ -1,5 +1,6 @@
 //! ICMPv6 errors to ICMPv4 (RFC 7915 5.2, 5.3), with sources from a pool where they map to nothing (RFC 6791).
 
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use xlat_common::{
     address::Ipv6,
     checksum::{self, Sum, pseudo_header6, update},
@@ -31,6 +32,7 @@ use crate::{
     packet, reply, setting,
     six_to_four::{identification, out_of_scope6, prohibited, tos},
     transport::Piece,
+    verifier::forget,
 };
 
 /// [`Entry::ILLEGAL`] among the wider flags.
@@ -287,12 +289,42 @@ fn information_len(ctx: &Context, extension_at: usize, extension: u32) -> u32 {
         return object::STRUCTURE_HEADER_LEN + object::OBJECT_LEN;
     }
     let version = packet::load::<u16>(ctx, extension_at).map_or(0, u16::from_be) >> 12;
+    let is_structure = version == u16::from(object::VERSION >> 4) && extension >= object::STRUCTURE_HEADER_LEN;
     let fits = extension + object::OBJECT_LEN <= LIMIT - extension::MINIMUM_ORIGINAL;
-    if version == u16::from(object::VERSION >> 4) && extension >= object::STRUCTURE_HEADER_LEN && fits {
+    if is_structure && fits && takes_information(ctx.ctx, extension_at as u32, extension) != 0 {
         object::OBJECT_LEN
     } else {
         0
     }
+}
+
+/// Most objects of an extension structure beside which another one fits.
+const MAX_OBJECTS: u32 = (LIMIT - extension::MINIMUM_ORIGINAL) / object::OBJECT_HEADER_LEN;
+
+/// 1: an extension structure of `len` bytes at `at` can be read to its end, and no object in it tells of the arrival interface: no
+/// message may have two of one role (RFC 5837 4.5). A global function, for its loop (see `lookup::shorter_length4`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn takes_information(ctx: *mut xdp_md, at: u32, len: u32) -> u32 {
+    let ctx = &XdpContext::new(ctx);
+    let unknown = ctx.ingress_ifindex() as u32;
+    let mut done = object::STRUCTURE_HEADER_LEN;
+    for _ in 0..MAX_OBJECTS {
+        // All ways to come here are one to the verifier.
+        done = forget(done, unknown) & 0xffff;
+        if done >= len {
+            break;
+        }
+        let Some([size, kind]) = packet::load::<[u16; 2]>(ctx, (at + done) as usize).map(|words| words.map(u16::from_be))
+        else {
+            return 0;
+        };
+        if u32::from(size) < object::OBJECT_HEADER_LEN || object::is_arrival((kind >> 8) as u8, kind as u8) {
+            return 0;
+        }
+        done += u32::from(size);
+    }
+    u32::from(done == len)
 }
 
 /// The sum of the object that tells `source`.
