@@ -169,7 +169,8 @@ fn body(scene: &Scene, len: usize) -> Body {
             error
         }
         Kind::Fragment => {
-            let mut bytes = if six { [&[UDP, 0], &(185u16 << 3).to_be_bytes()[..], &[0x12; 4]].concat() } else { vec![] };
+            let mut bytes =
+                if six { [&[UDP, 0], &(185u16 << 3).to_be_bytes()[..], &[0x12; 4]].concat() } else { vec![] };
             bytes.resize(bytes.len() + 8, 0);
             Body { protocol: UDP, bytes, checksum_at: None, covers_addresses: false }
         }
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn whole_frames_have_room_for_their_headers() {
-        for scene in for_one_packet() {
+        for scene in for_one_packet(false) {
             for made in packets(&scene, MACS) {
                 assert!(made.template.words * 8 <= made.len, "{scene:?}");
             }

@@ -3,9 +3,11 @@
 mod address;
 mod frame;
 mod ns;
+mod options;
 mod programs;
 mod progress;
 mod relay;
+mod report;
 mod rig;
 mod scene;
 mod schedule;
@@ -13,8 +15,16 @@ mod stats;
 
 use std::process::ExitCode;
 
+use anyhow::{Context as _, Result, bail};
+use clap::Parser as _;
+
+use crate::{options::Options, report::Report};
+
+const HELP: &str = "The method is in docs/performance.md.";
+
 fn main() -> ExitCode {
-    match run() {
+    let options = Options::parse();
+    match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -23,8 +33,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> anyhow::Result<()> {
-    let report = ns::run(&scene::for_one_packet(), 5)?;
-    println!("{}", serde_json::to_string_pretty(&report)?);
+fn run(options: &Options) -> Result<()> {
+    let report = measure(options)?;
+    print!("{}", report.table());
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
     Ok(())
+}
+
+fn measure(options: &Options) -> Result<Report> {
+    let mut report = Report::default();
+    if options.wants("ns") {
+        let scenes = scene::for_one_packet(options.quick);
+        let scenes: Vec<_> = scenes.into_iter().filter(|scene| options.wants_scene(&scene.full_name())).collect();
+        if scenes.is_empty() {
+            bail!("no scene has the text of `--scene {}` in its name", options.scene.as_deref().unwrap_or_default());
+        }
+        report.ns = Some(ns::run(&scenes, options.rounds(7))?);
+    }
+    Ok(report)
 }

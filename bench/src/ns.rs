@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
+use aya::programs::ProgramFd;
 use rand::{SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
 use serde::Serialize;
 use xlat_bench_common::{CHASES, Setup};
@@ -18,20 +19,23 @@ use xlat_common::table::Bucket;
 use xlat_tests::lab::Namespace;
 
 use crate::{
-    frame::packets,
-    programs::Programs,
+    programs::{Packets, Place, Programs},
     progress::Progress,
     relay::{Attach, Relay},
     rig::{MTU, Rig, Shape},
-    scene::{Scene, Table, Way},
-    schedule::schedule,
+    scene::{Kind, Scene, Table, Way},
+    schedule::population,
     stats::Spread,
 };
 
-/// Runs in one measurement.
-const REPEAT: u32 = 50_000;
-/// Runs before it, which fill the caches.
+/// Fewest runs of one measurement.
+const REPEAT: u32 = 20_000;
+/// Fewest runs before it, which fill the caches.
 const WARM_UP: u32 = 5_000;
+/// Most of both: a second or so.
+const MOST: u32 = 1 << 21;
+/// How often what belongs together is measured in turn; the least time counts, which is the least disturbed.
+const TURNS: usize = 3;
 /// EAMs of the table whose memory is measured.
 const LARGE: u32 = 1_000_000;
 
@@ -46,12 +50,12 @@ pub(crate) struct Row {
     pub(crate) verdict: String,
     /// Nanoseconds of a packet.
     pub(crate) ns: Spread,
-    /// Over the bare XDP_TX of the same round.
+    /// Over the bare XDP_TX, measured side by side.
     pub(crate) over_transmit: Spread,
-    /// Over the plainest scene of the same way, of the same round.
+    /// Over the plainest scene of the same way, measured side by side.
     pub(crate) over_plain: Spread,
-    /// More than the plainest scene of the same way, of the same round; nanoseconds.
-    pub(crate) more_than_plain: Spread,
+    /// More than that, in dependent reads of memory, measured side by side.
+    pub(crate) reads_more: Spread,
 }
 
 /// All of them.
@@ -69,81 +73,133 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
 }
 
-/// The figures of one scene, by round.
+/// The figures of one scene.
 struct Measured {
     scene: Scene,
     verdict: u32,
-    ns: Vec<f64>,
+    rounds: Vec<Round>,
+}
+
+/// What was measured side by side, nanoseconds of one packet.
+#[derive(Clone, Copy)]
+struct Round {
+    transmit: f64,
+    writing: f64,
+    memory: f64,
+    plain: f64,
+    scene: f64,
+}
+
+/// What measuring takes.
+struct Bench {
+    programs: Programs,
+    rig: Rig,
+    relays: BTreeMap<Table, (ProgramFd, Relay)>,
+    transmit: ProgramFd,
+    _outside: Namespace,
 }
 
 /// Measures the scenes in turn, `rounds` times.
 ///
 /// # Errors
-/// Without root or BPF, or a packet fares otherwise than its scene says.
+/// Without root or BPF, or a program fails.
 pub(crate) fn run(scenes: &[Scene], rounds: u32) -> Result<Report> {
-    let outside = Namespace::new()?;
-    let rig = Rig::new(&outside, 1, Shape { one_arm: false, mtu: MTU, xdp_outside: true })?;
-    let lines = (LARGE.next_power_of_two() as usize).max(64);
-    let mut programs = Programs::load(&outside, lines as u32)?;
-    programs.set_chain(&chain(lines))?;
-    // An interface gives a frame its place only if it has a program.
-    programs.attach(&rig.relay, "discard", rig.a.ifindex)?;
-    programs.attach(&rig.relay, "discard", rig.b.ifindex)?;
+    let lines = LARGE.next_power_of_two() as usize;
     let mut progress = Progress::new("ns per packet", rounds as usize * scenes.len());
-    let mut relays = BTreeMap::new();
-    for scene in scenes {
-        if !relays.contains_key(&scene.table) {
-            progress.say(&format!("loading a table of {} EAMs", scene.table.eams));
-            let relay = Relay::load(&rig, relays.len() as u32, scene.table, Attach::Nowhere)?;
-            relays.insert(scene.table, (relay.entry()?, relay));
-        }
-    }
-    let transmit = programs.fd("transmit")?;
-    programs.set_up(Setup { generate_into: rig.a.outside, redirect_into: rig.b.ifindex, ..Setup::default() })?;
-    programs.reset()?;
+    let mut bench = Bench::new(scenes, lines, &progress)?;
     let mut all: Vec<Measured> =
-        scenes.iter().map(|scene| Measured { scene: scene.clone(), verdict: 0, ns: Vec::new() }).collect();
-    let (mut bare, mut memory, mut writing) = (Vec::new(), Vec::new(), Vec::new());
+        scenes.iter().map(|scene| Measured { scene: scene.clone(), verdict: 0, rounds: Vec::new() }).collect();
     for _ in 0..rounds {
-        let base = time(&mut programs, &rig.relay, "transmit", &[0; 128], rig.a.ifindex)?.1;
-        let nothing = time(&mut programs, &rig.relay, "discard", &[0; 128], rig.a.ifindex)?.1;
-        let chase = time(&mut programs, &rig.relay, "chase", &[0; 128], rig.a.ifindex)?.1;
-        bare.push(base);
-        memory.push((chase - nothing) / f64::from(CHASES));
         for measured in &mut all {
-            progress.step(&format!("{} {}", measured.scene.way, measured.scene.name));
-            let arrival = if measured.scene.way == Way::FourToSix { &rig.a } else { &rig.b };
-            let made = packets(&measured.scene, arrival.macs);
-            programs.set_packets(&made, &schedule(&measured.scene, &made))?;
-            let frame = vec![0; made[0].len as usize];
-            let mut with = |subject| -> Result<(u32, f64)> {
-                programs.set_subject(subject)?;
-                programs.forget_frames()?;
-                time(&mut programs, &rig.relay, "measure", &frame, arrival.ifindex)
-            };
-            let alone = with(&transmit)?.1;
-            let (verdict, whole) = with(&relays[&measured.scene.table].0)?;
-            if verdict == 0 {
-                bail!("{} {}: the program was not called, or failed", measured.scene.way, measured.scene.name);
-            }
+            progress.step(&measured.scene.full_name());
+            let (verdict, round) = bench.round(&measured.scene)?;
             measured.verdict = verdict;
-            measured.ns.push(whole - alone + base);
-            writing.push(alone - base);
+            measured.rounds.push(round);
         }
     }
     progress.end();
-    Ok(report(&all, &bare, &memory, &writing, lines))
+    Ok(report(&all, lines))
 }
 
-/// One program's verdict and nanoseconds: the kernel's figure, which leaves out when something else ran, and is whole
-/// nanoseconds, rounded down.
-fn time(programs: &mut Programs, machine: &Namespace, name: &str, frame: &[u8], ifindex: u32) -> Result<(u32, f64)> {
-    machine.inside(|| {
-        programs.run(name, frame, ifindex, WARM_UP)?;
-        programs.forget_frames()?;
-        let (verdict, nanoseconds) = programs.run(name, frame, ifindex, REPEAT)?;
-        Ok((verdict, nanoseconds as f64 + 0.5))
-    })
+impl Bench {
+    fn new(scenes: &[Scene], lines: usize, progress: &Progress) -> Result<Self> {
+        let outside = Namespace::new()?;
+        let rig = Rig::new(&outside, 1, Shape { one_arm: false, mtu: MTU, xdp_outside: true })?;
+        let mut programs = Programs::load(&outside, lines as u32)?;
+        programs.set_chain(&chain(lines))?;
+        // An interface gives a frame its place only if it has a program.
+        programs.attach(&rig.relay, "discard", rig.a.ifindex)?;
+        programs.attach(&rig.relay, "discard", rig.b.ifindex)?;
+        let mut relays = BTreeMap::new();
+        for table in scenes.iter().map(|scene| scene.table).chain([Table::ONE]) {
+            if !relays.contains_key(&table) {
+                progress.say(&format!("loading a table of {} EAMs", table.eams));
+                let relay = Relay::load(&rig, relays.len() as u32, table, Attach::Nowhere)?;
+                relays.insert(table, (relay.entry()?, relay));
+            }
+        }
+        programs.reset()?;
+        let transmit = programs.fd("transmit")?;
+        Ok(Self { programs, rig, relays, transmit, _outside: outside })
+    }
+
+    fn round(&mut self, scene: &Scene) -> Result<(u32, Round)> {
+        let arm = if scene.way == Way::FourToSix { &self.rig.a } else { &self.rig.b };
+        let (macs, ifindex) = (arm.macs, arm.ifindex);
+        let plain = Packets::of(&Scene::plain(scene.way, Kind::Udp), macs);
+        let packets = Packets::of(scene, macs);
+        self.programs.set_packets(&plain, Place::Yardstick)?;
+        self.programs.set_packets(&packets, Place::Subject)?;
+        let population = population(scene);
+        let warm_up = (4 * population).clamp(WARM_UP, MOST);
+        let turns = if population > REPEAT { 1 } else { TURNS };
+        let repeat = (2 * population).clamp(REPEAT, MOST);
+        let mut least = [f64::INFINITY; 6];
+        let mut verdict = 0;
+        for _ in 0..turns {
+            let transmit = self.time("transmit", &[0; 128], ifindex, WARM_UP, REPEAT)?.1;
+            let discard = self.time("discard", &[0; 128], ifindex, WARM_UP, REPEAT)?.1;
+            let memory = self.time("chase", &[0; 128], ifindex, WARM_UP, REPEAT)?.1 - discard;
+            let mut with = |subject: Option<Table>, packets: &Packets, place, warm_up, repeat| -> Result<(u32, f64)> {
+                self.programs.set_up(Setup::default(), packets, place)?;
+                self.programs.set_subject(subject.map_or(&self.transmit, |table| &self.relays[&table].0))?;
+                self.time("measure", &packets.frame(), ifindex, warm_up, repeat)
+            };
+            let plain_writing = with(None, &plain, Place::Yardstick, WARM_UP, REPEAT)?.1;
+            let plain = with(Some(Table::ONE), &plain, Place::Yardstick, WARM_UP, REPEAT)?.1;
+            let writing = with(None, &packets, Place::Subject, WARM_UP, REPEAT)?.1;
+            let (action, whole) = with(Some(scene.table), &packets, Place::Subject, warm_up, repeat)?;
+            verdict = action;
+            for (least, now) in least.iter_mut().zip([transmit, memory, plain_writing, plain, writing, whole]) {
+                *least = least.min(now);
+            }
+        }
+        if verdict == 0 {
+            bail!("{}: the program was not called, or failed", scene.full_name());
+        }
+        let [transmit, memory, plain_writing, plain, writing, whole] = least;
+        let round = Round {
+            transmit,
+            writing: writing - transmit,
+            memory: memory / f64::from(CHASES),
+            plain: plain - plain_writing + transmit,
+            scene: whole - writing + transmit,
+        };
+        Ok((verdict, round))
+    }
+
+    /// One program's verdict and nanoseconds: the kernel's figure, which leaves out when something else ran, and is whole
+    /// nanoseconds, rounded down.
+    fn time(&mut self, name: &str, frame: &[u8], ifindex: u32, warm_up: u32, repeat: u32) -> Result<(u32, f64)> {
+        let Self { programs, rig, .. } = self;
+        rig.relay.inside(|| {
+            programs.forget_frames()?;
+            programs.run(name, frame, ifindex, warm_up)?;
+            programs.forget_frames()?;
+            let (verdict, nanoseconds) = programs.run(name, frame, ifindex, repeat)?;
+            Ok((verdict, nanoseconds as f64 + 0.5))
+        })
+    }
 }
 
 /// One circle through all lines, in no order.
@@ -157,31 +213,27 @@ fn chain(lines: usize) -> Vec<u32> {
     next
 }
 
-fn report(all: &[Measured], bare: &[f64], memory: &[f64], writing: &[f64], lines: usize) -> Report {
-    let plain = |way: Way| {
-        let plain = all.iter().find(|measured| measured.scene.way == way && is_plain(&measured.scene));
-        plain.map_or(bare, |measured| &measured.ns)
-    };
-    let row = |measured: &Measured| Row {
-        way: measured.scene.way.to_string(),
-        scene: measured.scene.name.clone(),
-        verdict: verdict(measured.verdict).to_owned(),
-        ns: Spread::of(measured.ns.iter().copied()),
-        over_transmit: Spread::of_pairs(&measured.ns, bare, |ns, bare| ns / bare),
-        over_plain: Spread::of_pairs(&measured.ns, plain(measured.scene.way), |ns, plain| ns / plain),
-        more_than_plain: Spread::of_pairs(&measured.ns, plain(measured.scene.way), |ns, plain| ns - plain),
+fn report(all: &[Measured], lines: usize) -> Report {
+    let every = |of: fn(&Round) -> f64| Spread::of(all.iter().flat_map(|measured| &measured.rounds).map(of));
+    let row = |measured: &Measured| {
+        let each = |of: fn(&Round) -> f64| Spread::of(measured.rounds.iter().map(of));
+        Row {
+            way: measured.scene.way.to_string(),
+            scene: measured.scene.name.clone(),
+            verdict: verdict(measured.verdict).to_owned(),
+            ns: each(|round| round.scene),
+            over_transmit: each(|round| round.scene / round.transmit),
+            over_plain: each(|round| round.scene / round.plain),
+            reads_more: each(|round| (round.scene - round.plain) / round.memory),
+        }
     };
     Report {
-        transmit: Spread::of(bare.iter().copied()),
-        memory: Spread::of(memory.iter().copied()),
+        transmit: every(|round| round.transmit),
+        memory: every(|round| round.memory),
         memory_bytes: (lines * size_of::<Bucket>()) as u64,
-        writing: Spread::of(writing.iter().copied()),
+        writing: every(|round| round.writing),
         rows: all.iter().map(row).collect(),
     }
-}
-
-fn is_plain(scene: &Scene) -> bool {
-    scene.name == "UDP" && scene.table == Table::ONE
 }
 
 fn verdict(action: u32) -> &'static str {

@@ -13,10 +13,15 @@ use aya::{
     util::nr_cpus,
 };
 use memmap2::MmapOptions;
-use xlat_bench_common::{Arrived, HISTOGRAM, STEPS, Setup, State, Step, Template};
+use xlat_bench_common::{Arrived, HISTOGRAM, STEPS, Setup, State, Step, TEMPLATES, Template};
 use xlat_tests::lab::Namespace;
 
-use crate::{frame::Made, rig};
+use crate::{
+    frame::{self, Macs, Made},
+    rig,
+    scene::Scene,
+    schedule::schedule,
+};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.o"));
 
@@ -25,6 +30,37 @@ pub(crate) const PROGRAMS: [&str; 7] = ["generate", "measure", "transmit", "redi
 /// Those that are run by themselves. `BPF_PROG_TEST_RUN` is slow (15 to 45 ms a call) for a program that is attached natively
 /// nowhere.
 const RUN: [&str; 5] = ["generate", "measure", "transmit", "discard", "chase"];
+
+/// The packets of a scene.
+pub(crate) struct Packets {
+    /// What they are made of.
+    pub(crate) made: Vec<Made>,
+    /// Which follow each other; a power of two.
+    pub(crate) steps: Vec<Step>,
+}
+
+impl Packets {
+    /// Of a scene, with frames from and to these addresses.
+    pub(crate) fn of(scene: &Scene, macs: Macs) -> Self {
+        let made = frame::packets(scene, macs);
+        let steps = schedule(scene, &made);
+        Self { made, steps }
+    }
+
+    /// A frame that all of them fit into.
+    pub(crate) fn frame(&self) -> Vec<u8> {
+        vec![0; self.made.iter().map(|made| made.len as usize).max().unwrap_or(0)]
+    }
+}
+
+/// Where packets are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Those of the scene.
+    Subject,
+    /// One that others are compared with.
+    Yardstick,
+}
 
 /// The loaded programs.
 pub(crate) struct Programs {
@@ -50,7 +86,8 @@ impl Programs {
         for name in PROGRAMS {
             program(&mut ebpf, name)?.load().with_context(|| format!("loading the bench's program {name}"))?;
         }
-        let mut take = |name: &str| ebpf.take_map(name).with_context(|| format!("the bench's object has no map {name}"));
+        let mut take =
+            |name: &str| ebpf.take_map(name).with_context(|| format!("the bench's object has no map {name}"));
         let (templates, setup) = (Array::try_from(take("TEMPLATE")?)?, Array::try_from(take("SETUP")?)?);
         let (state, arrived) = (PerCpuArray::try_from(take("STATE")?)?, PerCpuArray::try_from(take("ARRIVED")?)?);
         let (times, subject) = (PerCpuArray::try_from(take("TIMES")?)?, ProgramArray::try_from(take("SUBJECT")?)?);
@@ -89,20 +126,30 @@ impl Programs {
         self.subject.set(0, program, 0).context("making the subject callable")
     }
 
-    /// Makes these the packets to come.
+    /// Makes these the packets to come. `place`: 0, or that of the packets that others are compared with.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub(crate) fn set_packets(&mut self, packets: &[Made], schedule: &[Step]) -> Result<()> {
-        for (index, made) in packets.iter().enumerate() {
-            self.templates.set(index as u32, made.template, 0)?;
+    pub(crate) fn set_packets(&mut self, packets: &Packets, place: Place) -> Result<()> {
+        let (first_template, first_step) = match place {
+            Place::Subject => (0, 0),
+            Place::Yardstick => (TEMPLATES - 1, STEPS),
+        };
+        for (index, made) in packets.made.iter().enumerate() {
+            self.templates.set(first_template + index as u32, made.template, 0)?;
         }
         let map = self.ebpf.map("SCHEDULE").context("the bench's object has no map SCHEDULE")?;
         let aya::maps::Map::Array(map) = map else { anyhow::bail!("SCHEDULE is no array") };
-        let bytes = size_of_val(schedule).min(STEPS as usize * size_of::<Step>());
-        let mapping = MmapOptions::new().len(bytes).map_raw(map.fd().as_fd().as_raw_fd())?;
-        // SAFETY: the mapping has that many bytes; no program runs meanwhile.
-        unsafe { mapping.as_mut_ptr().copy_from_nonoverlapping(schedule.as_ptr().cast(), bytes) };
+        let step = |step: &Step| Step { template: first_template + step.template, ..*step };
+        let limit = if place == Place::Subject { STEPS } else { 1 };
+        let steps: Vec<Step> = packets.steps.iter().take(limit as usize).map(step).collect();
+        let len = (first_step as usize + steps.len()) * size_of::<Step>();
+        let mapping = MmapOptions::new().len(len).map_raw(map.fd().as_fd().as_raw_fd())?;
+        // SAFETY: the mapping reaches to the end of what is written; no program runs meanwhile.
+        unsafe {
+            let begin = mapping.as_mut_ptr().cast::<Step>().add(first_step as usize);
+            begin.copy_from_nonoverlapping(steps.as_ptr(), steps.len());
+        }
         Ok(())
     }
 
@@ -122,12 +169,16 @@ impl Programs {
         Ok(())
     }
 
-    /// Sets what the programs are to do.
+    /// Sets what the programs are to do with packets that have been placed.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub(crate) fn set_up(&mut self, setup: Setup) -> Result<()> {
-        Ok(self.setup.set(0, setup, 0)?)
+    pub(crate) fn set_up(&mut self, setup: Setup, packets: &Packets, place: Place) -> Result<()> {
+        let (first_step, step_mask) = match place {
+            Place::Subject => (0, packets.steps.len() as u32 - 1),
+            Place::Yardstick => (STEPS, 0),
+        };
+        Ok(self.setup.set(0, Setup { first_step, step_mask, ..setup }, 0)?)
     }
 
     /// Begins anew: frames are looked at as if never seen.

@@ -12,7 +12,11 @@ use xlat_ctl::{
     netlink::{self, Machine},
 };
 
-use crate::{address, rig::{CLIENTS, Rig, SERVICES}, scene::Table};
+use crate::{
+    address,
+    rig::{CLIENTS, Rig, SERVICES},
+    scene::Table,
+};
 
 /// The settings are the defaults, but for what a scene needs.
 pub(crate) const CONFIGURATION: &str = r#"

@@ -20,7 +20,7 @@ pub(crate) const CLIENTS: &str = "clients";
 /// See [`CLIENTS`].
 pub(crate) const SERVICES: &str = "services";
 /// MTU of a rig's links, bytes.
-pub(crate) const MTU: u32 = 9000;
+pub(crate) const MTU: u32 = 9200;
 
 /// One end of the cable between a relay and the outside.
 #[derive(Clone, Debug)]

@@ -31,22 +31,30 @@ pub(crate) fn schedule(scene: &Scene, packets: &[Made]) -> Vec<Step> {
             Draw::Zipf => scatter(zipf.sample(&mut random) as u32 - 1, services),
         };
         let client = clients[random.random_range(0..clients.len())];
-        let first = if scene.kind == Kind::Ordinary && scene.way == Way::FourToSix { FIRST_ORDINARY } else { FIRST_SERVICE };
-        Step {
-            service: (first + rank).to_be(),
-            client: client.to_be(),
-            template,
-            len: packets[template as usize].len,
-        }
+        let first =
+            if scene.kind == Kind::Ordinary && scene.way == Way::FourToSix { FIRST_ORDINARY } else { FIRST_SERVICE };
+        Step { service: (first + rank).to_be(), client: client.to_be(), template, len: packets[template as usize].len }
     };
-    (0..STEPS).map(step).collect()
+    (0..len(scene)).map(step).collect()
+}
+
+/// How many addresses the packets of a scene are to.
+pub(crate) fn population(scene: &Scene) -> u32 {
+    let services = if scene.services == Draw::First { 1 } else { addresses(scene.table) };
+    services.max(scene.clients)
+}
+
+/// Steps of a scene's schedule: a power of two, enough that what a cache has seen is not soon seen again.
+fn len(scene: &Scene) -> u32 {
+    (4 * population(scene)).next_power_of_two().clamp(1 << 10, STEPS)
 }
 
 fn clients(scene: &Scene, random: &mut SmallRng) -> Vec<u32> {
     if scene.kind == Kind::Denied {
         return vec![DENIED_CLIENT];
     }
-    let more = (1..scene.clients).map(|_| FIRST_CLIENT & !((1 << CLIENT_BITS) - 1) | random.next_u32() >> (32 - CLIENT_BITS));
+    let more =
+        (1..scene.clients).map(|_| FIRST_CLIENT & !((1 << CLIENT_BITS) - 1) | random.next_u32() >> (32 - CLIENT_BITS));
     [FIRST_CLIENT].into_iter().chain(more).collect()
 }
 

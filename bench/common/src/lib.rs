@@ -5,8 +5,10 @@
 pub const HEADER_WORDS: usize = 18;
 /// Templates that a schedule can name.
 pub const TEMPLATES: u32 = 16;
-/// Steps of a schedule.
-pub const STEPS: u32 = 1 << 19;
+/// Steps of the longest schedule.
+pub const STEPS: u32 = 1 << 21;
+/// Steps after it, for the packets that others are compared with.
+pub const MORE_STEPS: u32 = 16;
 /// Bytes of a frame, beside headers, in which a time is stamped.
 pub const STAMP_LEN: usize = 8;
 /// Places of a histogram of times.
@@ -81,6 +83,10 @@ pub struct Setup {
     pub batch: u32,
     /// 1: frames are stamped with the time, and the sink keeps a histogram.
     pub stamp: u32,
+    /// The first step that is taken.
+    pub first_step: u32,
+    /// Steps that are taken over and over again, minus one: a power of two minus one.
+    pub step_mask: u32,
 }
 
 /// What one CPU remembers from frame to frame.

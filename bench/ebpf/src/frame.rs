@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
     programs::XdpContext,
 };
-use xlat_bench_common::{STEPS, Setup, State, Step, Template};
+use xlat_bench_common::{Setup, State, Step, Template};
 
 use crate::{
     maps::{SCHEDULE, TEMPLATE},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Most looks at the clock before a batch: some 25 ns each.
-const MOST_LOOKS: u32 = 8192;
+const MOST_LOOKS: u32 = 4096;
 
 /// Words that every frame has room for.
 const SHORT: usize = 7;
@@ -22,8 +22,8 @@ const MIDDLE: usize = 10;
 
 /// Writes the next packet; gives its family.
 #[inline(always)]
-pub fn write(ctx: &XdpContext, state: &mut State, whole: bool) -> Option<u32> {
-    let step = SCHEDULE.get(state.position as u32 & (STEPS - 1))?;
+pub fn write(ctx: &XdpContext, state: &mut State, setup: &Setup, whole: bool) -> Option<u32> {
+    let step = SCHEDULE.get(setup.first_step + (state.position as u32 & setup.step_mask))?;
     state.position += 1;
     let template = TEMPLATE.get(step.template)?;
     set_len(ctx, step.len, whole)?;
@@ -56,7 +56,11 @@ pub fn restore(ctx: &XdpContext, state: &mut State) -> Option<()> {
 #[inline(always)]
 fn set_len(ctx: &XdpContext, len: u32, whole: bool) -> Option<()> {
     // SAFETY: the helper only reads the context.
-    let now = if whole { (unsafe { bpf_xdp_get_buff_len(ctx.as_ptr().cast()) }) as usize } else { ctx.data_end() - ctx.data() };
+    let now = if whole {
+        (unsafe { bpf_xdp_get_buff_len(ctx.as_ptr().cast()) }) as usize
+    } else {
+        ctx.data_end() - ctx.data()
+    };
     let delta = len as i32 - now as i32;
     // SAFETY: the helper checks the room.
     if delta != 0 && unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), delta) } != 0 {

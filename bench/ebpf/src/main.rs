@@ -45,7 +45,7 @@ fn try_generate(ctx: &XdpContext) -> Option<u32> {
     if setup.pace != 0 {
         pace(state, setup);
     }
-    let family = write(ctx, state, false)?;
+    let family = write(ctx, state, setup, false)?;
     if setup.stamp != 0 {
         // SAFETY: the helper has no arguments; `at` has checked the place.
         unsafe { *at::<u64>(ctx, stamp_at(family))? = bpf_ktime_get_ns() };
@@ -65,7 +65,7 @@ pub fn measure(ctx: XdpContext) -> u32 {
 fn try_measure(ctx: &XdpContext) -> Option<u32> {
     let state = state()?;
     restore(ctx, state)?;
-    write(ctx, state, true)?;
+    write(ctx, state, SETUP.get(0)?, true)?;
     let runs = &raw mut state.runs;
     // An atomic addition waits until all that was written is in the cache: what follows reads the packet from there, and
     // not from the CPU's store buffer, in which a packet off the wire never is. The compiler has no such thing for BPF.

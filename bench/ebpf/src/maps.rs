@@ -5,14 +5,14 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray, ProgramArray},
 };
-use xlat_bench_common::{Arrived, HISTOGRAM, STEPS, Setup, State, Step, TEMPLATES, Template};
+use xlat_bench_common::{Arrived, HISTOGRAM, MORE_STEPS, STEPS, Setup, State, Step, TEMPLATES, Template};
 
 /// What packets are made of.
 #[map]
 pub static TEMPLATE: Array<Template> = Array::with_max_entries(TEMPLATES, 0);
 /// The packets, one after the other and over again.
 #[map]
-pub static SCHEDULE: Array<Step> = Array::with_max_entries(STEPS, BPF_F_MMAPABLE);
+pub static SCHEDULE: Array<Step> = Array::with_max_entries(STEPS + MORE_STEPS, BPF_F_MMAPABLE);
 /// One record.
 #[map]
 pub static SETUP: Array<Setup> = Array::with_max_entries(1, 0);

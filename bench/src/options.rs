@@ -1,0 +1,42 @@
+//! What the command line asks for.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Measures xlat beside its alternatives, in one run on one machine. Every figure is a ratio inside the run, with its spread.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask bench", after_help = crate::HELP)]
+pub(crate) struct Options {
+    /// Two minutes instead of half an hour: the scenes that the targets speak of, few rounds.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How often each scene is measured, in turn with all others.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: Option<u32>,
+    /// One part of the bench only: `ns` (time of one packet), `rig` (packets a second); or with a text after a colon those
+    /// scenes of it that have the text in their name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scene: Option<String>,
+    /// Writes all figures to a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+impl Options {
+    /// Rounds, where nothing else is said this many or, if in a hurry, three.
+    pub(crate) fn rounds(&self, otherwise: u32) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 3 } else { otherwise })
+    }
+
+    /// Whether a part of the bench is asked for.
+    pub(crate) fn wants(&self, part: &str) -> bool {
+        self.scene.as_deref().is_none_or(|scene| scene.split(':').next() == Some(part))
+    }
+
+    /// Whether a scene of a part that is asked for is.
+    pub(crate) fn wants_scene(&self, name: &str) -> bool {
+        let text = self.scene.as_deref().and_then(|scene| scene.split_once(':'));
+        text.is_none_or(|(_, text)| name.contains(text))
+    }
+}
