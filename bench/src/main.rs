@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures xlat beside its alternatives, in one run on one machine.
 
 mod address;
+mod check;
 mod frame;
 mod ns;
 mod options;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    if options.check {
+        return check::run(options.record);
+    }
     let report = measure(options)?;
     print!("{}", report.table());
     if let Some(file) = &options.json {

@@ -18,6 +18,12 @@ pub(crate) struct Options {
     /// scenes of it that have the text in their name.
     #[arg(long, value_name = "NAME")]
     pub(crate) scene: Option<String>,
+    /// Only compares the size of each program, and what the verifier goes through, with what is recorded; fails where it has grown.
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// With `--check`: records instead of comparing.
+    #[arg(long, requires = "check")]
+    pub(crate) record: bool,
     /// Writes all figures to a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -7,11 +7,17 @@ use crate::{
     shell::{cargo, require_root, show},
 };
 
-/// Builds the bench with optimisation and hands it `arguments`.
+/// Builds the bench and hands it `arguments`: with optimisation if it is to measure, as the tests are built if it only checks.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     require_root("the bench")?;
     setup::for_running()?;
+    let profile = if arguments.contains(&"--check") { "dev" } else { "measure" };
     let program =
-        ["run", "--locked", "--quiet", "--profile", "measure", "--package", "xlat-bench", "--bin", "bench", "--"];
+        ["run", "--locked", "--quiet", "--profile", profile, "--package", "xlat-bench", "--bin", "bench", "--"];
     show(cargo(program).args(arguments))
+}
+
+/// Whether the programs are within their bounds.
+pub(crate) fn check() -> Result<()> {
+    run(&["--check"])
 }
