@@ -7,6 +7,7 @@ mod ns;
 mod options;
 mod programs;
 mod progress;
+mod rates;
 mod relay;
 mod report;
 mod rig;
@@ -56,6 +57,11 @@ fn measure(options: &Options) -> Result<Report> {
             bail!("no scene has the text of `--scene {}` in its name", options.scene.as_deref().unwrap_or_default());
         }
         report.ns = Some(ns::run(&scenes, options.rounds(7))?);
+    }
+    if options.wants("rig") {
+        let plans = rates::plans(options.quick);
+        let plans: Vec<_> = plans.into_iter().filter(|plan| options.wants_scene(&plan.scene.full_name())).collect();
+        report.rates = rates::run(&plans, options.rounds(7))?;
     }
     Ok(report)
 }

@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::{ns, stats::Spread};
+use crate::{ns, rates, stats::Spread};
 
 /// All figures.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     /// Nanoseconds of one packet.
     pub(crate) ns: Option<ns::Report>,
+    /// Packets a second.
+    pub(crate) rates: Vec<rates::Row>,
 }
 
 impl Report {
@@ -21,8 +23,35 @@ impl Report {
             // Writing to a string does not fail.
             let _ = ns_table(&mut text, ns);
         }
+        if !self.rates.is_empty() {
+            let _ = rates_table(&mut text, &self.rates);
+        }
         text
     }
+}
+
+fn rates_table(text: &mut String, rates: &[rates::Row]) -> std::fmt::Result {
+    writeln!(text, "\nMillion packets a second in the rig: median (least to greatest)\n")?;
+    writeln!(
+        text,
+        "{:4}{:40}{:17}{:>5} {:23}{:8}{:17}{}",
+        "way", "scene", "subject", "CPUs", "Mpps", "arrived", "over", "ratio"
+    )?;
+    for row in rates {
+        writeln!(
+            text,
+            "{:4}{:40}{:17}{:>5} {}{:<8.3}{:17}{}",
+            row.way,
+            row.scene,
+            row.subject,
+            row.cpus,
+            width(row.mpps, 2, 23),
+            row.arrived.median,
+            row.over,
+            width(row.ratio, 2, 22)
+        )?;
+    }
+    Ok(())
 }
 
 fn ns_table(text: &mut String, ns: &ns::Report) -> std::fmt::Result {

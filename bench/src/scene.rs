@@ -171,6 +171,12 @@ impl Scene {
         format!("{} {}", self.way, self.name)
     }
 
+    /// With frames of another length, which is not worth telling.
+    #[must_use]
+    pub(crate) fn of_size(self, size: Size) -> Self {
+        Self { size, ..self }
+    }
+
     /// With frames of another length.
     #[must_use]
     pub(crate) fn sized(self, size: Size) -> Self {
@@ -236,12 +242,9 @@ pub(crate) fn for_one_packet(quick: bool) -> Vec<Scene> {
         scenes.push(Scene::plain(way, Kind::Expired));
         scenes.push(Scene::plain(way, Kind::Ordinary));
     }
-    for scene in &mut scenes {
-        if matches!(scene.kind, Kind::Fragment | Kind::IcmpError) {
-            scene.size = Size::Fixed(256);
-        }
-    }
-    scenes
+    // Their headers are longer.
+    let long = |scene: &Scene| matches!(scene.kind, Kind::Fragment | Kind::IcmpError);
+    scenes.into_iter().map(|scene| if long(&scene) { scene.of_size(Size::Fixed(256)) } else { scene }).collect()
 }
 
 #[cfg(test)]
