@@ -63,5 +63,8 @@ fn measure(options: &Options) -> Result<Report> {
         let plans: Vec<_> = plans.into_iter().filter(|plan| options.wants_scene(&plan.scene.full_name())).collect();
         report.rates = rates::run(&plans, options.rounds(7))?;
     }
+    if options.wants("load") {
+        report.load = rates::load::run(options.rounds(5))?;
+    }
     Ok(report)
 }

@@ -14,7 +14,8 @@ pub(crate) struct Options {
     /// How often each scene is measured, in turn with all others.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
-    /// One part of the bench only: `ns` (time of one packet), `rig` (packets a second); or with a text after a colon those
+    /// One part of the bench only: `ns` (time of one packet), `rig` (packets a second), `load` (loss and
+    /// latency); or with a text after a colon those
     /// scenes of it that have the text in their name.
     #[arg(long, value_name = "NAME")]
     pub(crate) scene: Option<String>,

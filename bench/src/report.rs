@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub(crate) ns: Option<ns::Report>,
     /// Packets a second.
     pub(crate) rates: Vec<rates::Row>,
+    /// Loss and latency.
+    pub(crate) load: Vec<rates::load::Row>,
 }
 
 impl Report {
@@ -26,8 +28,29 @@ impl Report {
         if !self.rates.is_empty() {
             let _ = rates_table(&mut text, &self.rates);
         }
+        if !self.load.is_empty() {
+            let _ = load_table(&mut text, &self.load);
+        }
         text
     }
+}
+
+fn load_table(text: &mut String, load: &[rates::load::Row]) -> std::fmt::Result {
+    writeln!(text, "\nLoss and latency, load and relay on a CPU each: median (least to greatest)\n")?;
+    writeln!(
+        text,
+        "{:4}{:17}{:24}{:24}{:24}{:24}{}",
+        "way", "subject", "zero loss, Mpps", "median, us", "99 %, us", "median over redirect", "99 % over redirect"
+    )?;
+    for row in load {
+        write!(text, "{:4}{:17}{}", row.way, row.subject, width(row.zero_loss, 2, 24))?;
+        if row.median.median > 0.0 {
+            let [median, p99] = [row.median, row.p99].map(|time| width(time, 1, 24));
+            write!(text, "{median}{p99}{}{}", width(row.median_over, 2, 24), width(row.p99_over, 2, 24))?;
+        }
+        writeln!(text)?;
+    }
+    Ok(())
 }
 
 fn rates_table(text: &mut String, rates: &[rates::Row]) -> std::fmt::Result {
