@@ -2,6 +2,7 @@
 
 mod address;
 mod check;
+mod control;
 mod frame;
 mod ns;
 mod options;
@@ -50,6 +51,9 @@ fn run(options: &Options) -> Result<()> {
 
 fn measure(options: &Options) -> Result<Report> {
     let mut report = Report::default();
+    if options.control {
+        report.control = Some(control::run(options.quick)?);
+    }
     if options.wants("ns") {
         let scenes = scene::for_one_packet(options.quick);
         let scenes: Vec<_> = scenes.into_iter().filter(|scene| options.wants_scene(&scene.full_name())).collect();

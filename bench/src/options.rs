@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// With `--check`: records instead of comparing.
     #[arg(long, requires = "check")]
     pub(crate) record: bool,
+    /// Only measures the control plane: starts, changes, memory.
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) control: bool,
     /// Writes all figures to a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -38,7 +41,7 @@ impl Options {
 
     /// Whether a part of the bench is asked for.
     pub(crate) fn wants(&self, part: &str) -> bool {
-        self.scene.as_deref().is_none_or(|scene| scene.split(':').next() == Some(part))
+        !self.control && self.scene.as_deref().is_none_or(|scene| scene.split(':').next() == Some(part))
     }
 
     /// Whether a scene of a part that is asked for is.

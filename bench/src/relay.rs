@@ -1,6 +1,6 @@
 //! xlat on a rig's relay, as its daemon would load it: the real program with the real tables.
 
-use std::sync::LazyLock;
+use std::{net::IpAddr, sync::LazyLock, time::Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::programs::{ProgramFd, loaded_programs};
@@ -39,6 +39,19 @@ pub(crate) struct Relay {
     plane: DataPlane,
 }
 
+/// What filling a table took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filled {
+    /// Seconds that loading the program with empty tables took.
+    pub(crate) loading: f64,
+    /// Seconds that filling the tables took.
+    pub(crate) filling: f64,
+    /// Bytes of the tables.
+    pub(crate) table_bytes: u64,
+    /// Whether the first, the middle and the last entry are found.
+    pub(crate) translates: bool,
+}
+
 /// Where the program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attach {
@@ -66,16 +79,16 @@ impl Relay {
     /// # Errors
     /// Without root or BPF.
     pub(crate) fn load(rig: &Rig, number: u32, table: Table, attach: Attach) -> Result<Self> {
-        rig.relay.inside(|| Self::load_here(number, table, attach))
+        rig.relay.inside(|| Self::load_here(number, table, table.eams, attach))
     }
 
-    fn load_here(number: u32, table: Table, attach: Attach) -> Result<Self> {
+    fn load_here(number: u32, table: Table, max_eams: u32, attach: Attach) -> Result<Self> {
         let _runtime = RUNTIME.enter();
         let config = configuration()?;
         let machine = machine()?;
         let ways = Ways::default();
         let options = LoadOptions {
-            max_eams: table.eams.max(64),
+            max_eams: max_eams.max(64),
             fragmenter_name: format!("xlat{number}"),
             ways: Some(ways.clone()),
             ..LoadOptions::default()
@@ -94,6 +107,32 @@ impl Relay {
         // Next hops are remembered, as with a daemon that has heard of no change since.
         ways.changed(true);
         Ok(Self { plane })
+    }
+
+    /// Loads the program with an empty table, fills it, and tries some entries.
+    ///
+    /// # Errors
+    /// Without root, BPF or enough memory.
+    pub(crate) fn fill(rig: &Rig, table: Table) -> Result<Filled> {
+        rig.relay.inside(|| {
+            let begin = Instant::now();
+            let mut relay = Self::load_here(0, Table { eams: 0, ..table }, table.eams, Attach::Nowhere)?;
+            let loading = begin.elapsed().as_secs_f64();
+            let (machine, input) = (machine()?, input(&configuration()?, address::eam_list(table)));
+            let begin = Instant::now();
+            relay.plane.replace_table(&input, &machine).context("filling the table")?;
+            let filling = begin.elapsed().as_secs_f64();
+            let last = input.eams.len() - 1;
+            let translates = [0, last / 2, last].into_iter().all(|at| relay.knows(&input.eams[at]));
+            Ok(Filled { loading, filling, table_bytes: relay.plane.program_info().table_bytes, translates })
+        })
+    }
+
+    /// Whether both addresses of an EAM are found by it in the tables that the program reads.
+    fn knows(&self, eam: &Eam) -> bool {
+        let of = |address: IpAddr| self.plane.lookup(address).eam;
+        let found = of(eam.ipv4.addr().into());
+        found.is_some() && found == of(eam.ipv6.addr().into())
     }
 
     /// The entry program, to be called by another.

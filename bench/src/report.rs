@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::{ns, rates, stats::Spread};
+use crate::{control, ns, rates, stats::Spread};
 
 /// All figures.
 #[derive(Debug, Default, Serialize)]
@@ -15,6 +15,8 @@ pub(crate) struct Report {
     pub(crate) rates: Vec<rates::Row>,
     /// Loss and latency.
     pub(crate) load: Vec<rates::load::Row>,
+    /// The control plane.
+    pub(crate) control: Option<control::Report>,
 }
 
 impl Report {
@@ -30,6 +32,9 @@ impl Report {
         }
         if !self.load.is_empty() {
             let _ = load_table(&mut text, &self.load);
+        }
+        if let Some(control) = &self.control {
+            text += &control::table(control);
         }
         text
     }
