@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use xlat_tests::lab::{Namespace, Running};
 
@@ -59,7 +59,7 @@ listen = "127.0.0.1:9464"
 "#;
 
 /// The figures of one table. Seconds, if not said otherwise.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Row {
     /// Entries.
     pub(crate) eams: u32,
@@ -88,7 +88,7 @@ pub(crate) struct Row {
 }
 
 /// What became of more entries than one relay would have.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Beyond {
     /// Entries.
     pub(crate) eams: u32,
@@ -103,7 +103,7 @@ pub(crate) struct Beyond {
 }
 
 /// All of them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     /// One for each size of the table.
     pub(crate) rows: Vec<Row>,

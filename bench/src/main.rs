@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures xlat beside its alternatives, in one run on one machine.
 
 mod address;
+mod bulk;
 mod check;
 mod control;
 mod frame;
@@ -15,6 +16,7 @@ mod rig;
 mod scene;
 mod schedule;
 mod stats;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -51,7 +53,7 @@ fn run(options: &Options) -> Result<()> {
 
 fn measure(options: &Options) -> Result<Report> {
     let mut report = Report::default();
-    if options.control {
+    if options.control || options.scene.is_none() {
         report.control = Some(control::run(options.quick)?);
     }
     if options.wants("ns") {
@@ -69,6 +71,9 @@ fn measure(options: &Options) -> Result<Report> {
     }
     if options.wants("load") {
         report.load = rates::load::run(options.rounds(5))?;
+    }
+    if options.wants("bulk") {
+        report.bulk = bulk::run(options.rounds(5))?;
     }
     Ok(report)
 }

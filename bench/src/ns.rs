@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use aya::programs::ProgramFd;
 use rand::{SeedableRng as _, rngs::SmallRng, seq::SliceRandom as _};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xlat_bench_common::{CHASES, Setup};
 use xlat_common::table::Bucket;
 use xlat_tests::lab::Namespace;
@@ -40,7 +40,7 @@ const TURNS: usize = 3;
 const LARGE: u32 = 1_000_000;
 
 /// What one scene took.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Row {
     /// `4→6` or `6→4`.
     pub(crate) way: String,
@@ -59,7 +59,7 @@ pub(crate) struct Row {
 }
 
 /// All of them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Report {
     /// The bare XDP_TX, nanoseconds.
     pub(crate) transmit: Spread,

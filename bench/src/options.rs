@@ -15,7 +15,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
     /// One part of the bench only: `ns` (time of one packet), `rig` (packets a second), `load` (loss and
-    /// latency); or with a text after a colon those
+    /// latency), `bulk` (iperf3); or with a text after a colon those
     /// scenes of it that have the text in their name.
     #[arg(long, value_name = "NAME")]
     pub(crate) scene: Option<String>,

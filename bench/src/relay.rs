@@ -11,6 +11,7 @@ use xlat_ctl::{
     dataplane::{DataPlane, Eam, LoadOptions, TableInput, Ways, XdpMode},
     netlink::{self, Machine},
 };
+use xlat_tests::lab::Namespace;
 
 use crate::{
     address,
@@ -79,7 +80,15 @@ impl Relay {
     /// # Errors
     /// Without root or BPF.
     pub(crate) fn load(rig: &Rig, number: u32, table: Table, attach: Attach) -> Result<Self> {
-        rig.relay.inside(|| Self::load_here(number, table, table.eams, attach))
+        Self::load_in(&rig.relay, number, table, attach)
+    }
+
+    /// The same on any machine whose interfaces have the names of a rig's.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn load_in(machine: &Namespace, number: u32, table: Table, attach: Attach) -> Result<Self> {
+        machine.inside(|| Self::load_here(number, table, table.eams, attach))
     }
 
     fn load_here(number: u32, table: Table, max_eams: u32, attach: Attach) -> Result<Self> {

@@ -2,12 +2,17 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{control, ns, rates, stats::Spread};
+use crate::{
+    bulk, control, ns, rates,
+    stats::Spread,
+    targets::{Target, targets},
+};
 
 /// All figures.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub(crate) struct Report {
     /// Nanoseconds of one packet.
     pub(crate) ns: Option<ns::Report>,
@@ -17,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) load: Vec<rates::load::Row>,
     /// The control plane.
     pub(crate) control: Option<control::Report>,
+    /// TCP in bulk.
+    pub(crate) bulk: Vec<bulk::Row>,
 }
 
 impl Report {
@@ -36,8 +43,29 @@ impl Report {
         if let Some(control) = &self.control {
             text += &control::table(control);
         }
+        if !self.bulk.is_empty() {
+            let _ = bulk_table(&mut text, &self.bulk);
+        }
+        let _ = targets_table(&mut text, &targets(self));
         text
     }
+}
+
+fn bulk_table(text: &mut String, bulk: &[bulk::Row]) -> std::fmt::Result {
+    writeln!(text, "\nTCP in bulk (iperf3), Gbit/s: median (least to greatest)\n")?;
+    for row in bulk {
+        let links = if row.segments { "links with segments of 64 KiB" } else { "links with frames as on a wire" };
+        writeln!(text, "{:10}{links:34}{:.2}", row.subject, row.gbits)?;
+    }
+    Ok(())
+}
+
+fn targets_table(text: &mut String, targets: &[Target]) -> std::fmt::Result {
+    writeln!(text, "\n{:74}{:10}{:28}", "to reach", "", "measured")?;
+    for target in targets.iter().filter(|target| target.measured.is_some()) {
+        writeln!(text, "{:74}{:10}{:28}{}", target.what, target.wanted, target.measured(), target.verdict())?;
+    }
+    Ok(())
 }
 
 fn load_table(text: &mut String, load: &[rates::load::Row]) -> std::fmt::Result {

@@ -10,7 +10,7 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xlat_bench_common::{Setup, time_of};
 
 use super::{Bench, Counter, Subject, pin};
@@ -42,7 +42,7 @@ const HIGHEST: f64 = 5e6;
 const LOWEST: f64 = 2e5;
 
 /// Load and latency of one subject.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Row {
     /// `4→6` or `6→4`.
     pub(crate) way: String,

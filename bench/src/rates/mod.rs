@@ -19,7 +19,7 @@ use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xlat_bench_common::Setup;
 use xlat_tests::lab::Namespace;
 
@@ -44,7 +44,7 @@ const CALL: u32 = 8_192;
 pub(crate) const BATCH: u32 = 64;
 
 /// One scene with one subject.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Row {
     /// `4→6` or `6→4`.
     pub(crate) way: String,
@@ -60,6 +60,8 @@ pub(crate) struct Row {
     pub(crate) arrived: Spread,
     /// What it is compared with.
     pub(crate) over: String,
+    /// Million packets a second of that.
+    pub(crate) over_mpps: Spread,
     /// The ratio, by round.
     pub(crate) ratio: Spread,
 }
@@ -376,6 +378,7 @@ fn row(plan: &Plan, measured: &[(Slice, Slice)]) -> Row {
         mpps: of(|(subject, _)| subject.mpps()),
         arrived: of(|(subject, _)| (subject.arrived as f64 / subject.sent as f64).min(1.0)),
         over: if plan.cpus > 1 { "one CPU".to_owned() } else { plan.over.to_string() },
+        over_mpps: of(|(_, over)| over.mpps()),
         ratio: of(|(subject, over)| subject.mpps() / over.mpps()),
     }
 }

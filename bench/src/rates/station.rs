@@ -3,7 +3,7 @@
 use std::{fmt, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use xlat_tests::lab::{Namespace, Running};
 
@@ -19,7 +19,7 @@ use crate::{
 const MTU: u32 = 3400;
 
 /// A way of handling packets.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 pub(crate) enum Subject {
     /// A bare XDP_TX.
     Transmit,
@@ -91,7 +91,7 @@ impl Station {
             Subject::Discard => Some("discard"),
             _ => None,
         };
-        for name in bare {
+        if let Some(name) = bare {
             programs.attach(&rig.relay, name, rig.a.ifindex)?;
             if !one_arm {
                 programs.attach(&rig.relay, name, rig.b.ifindex)?;
@@ -103,7 +103,7 @@ impl Station {
             }
             _ => None,
         };
-        let tayga = if subject == Subject::Tayga { Some(Tayga::start(&rig)?) } else { None };
+        let tayga = if subject == Subject::Tayga { Some(Tayga::start(&rig.relay)?) } else { None };
         Ok(Self { subject, rig, _relay: relay, _tayga: tayga })
     }
 
@@ -129,7 +129,7 @@ impl Tayga {
     ///
     /// # Errors
     /// It is not installed, or does not start.
-    pub(crate) fn start(rig: &Rig) -> Result<Self> {
+    pub(crate) fn start(relay: &Namespace) -> Result<Self> {
         let directory = tempfile::tempdir().context("making a directory for TAYGA")?;
         let path = directory.path().join("tayga.conf");
         let (v4, v6) = (std::net::Ipv4Addr::from_bits(FIRST_SERVICE), within(SERVICES, FIRST_SERVICE));
@@ -140,14 +140,14 @@ impl Tayga {
         );
         fs::write(&path, text).context("writing TAYGA's configuration")?;
         let config = path.to_string_lossy().into_owned();
-        let said = rig.relay.run(&format!("tayga --mktun -c {config}"));
+        let said = relay.run(&format!("tayga --mktun -c {config}"));
         if !said.success {
             bail!("`{}` failed: {}{}", said.command, said.stdout, said.stderr);
         }
-        rig.relay.ip("link set dev nat64 up")?;
-        rig.relay.ip("route replace 16.0.0.0/8 dev nat64")?;
-        rig.relay.ip("route replace 2001:db8:6464::/96 dev nat64")?;
-        let process = rig.relay.start("tayga", &["-d", "-c", &config], &directory.path().join("log"))?;
+        relay.ip("link set dev nat64 up")?;
+        relay.ip("route replace 16.0.0.0/8 dev nat64")?;
+        relay.ip("route replace 2001:db8:6464::/96 dev nat64")?;
+        let process = relay.start("tayga", &["-d", "-c", &config], &directory.path().join("log"))?;
         Ok(Self { _process: process, _directory: directory })
     }
 }
