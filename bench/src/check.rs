@@ -25,10 +25,8 @@ pub(crate) struct Size {
     /// Instructions that the verifier went through.
     pub(crate) verified: u32,
     /// Bytes of machine code.
-    #[serde(skip_deserializing)]
     pub(crate) machine_code: u32,
     /// Seconds that loading took, nearly all of it the verifier's.
-    #[serde(skip_deserializing)]
     pub(crate) load_seconds: f64,
 }
 

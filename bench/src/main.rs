@@ -4,9 +4,11 @@ mod address;
 mod bulk;
 mod check;
 mod control;
+mod document;
 mod frame;
 mod ns;
 mod options;
+mod plot;
 mod programs;
 mod progress;
 mod rates;
@@ -48,11 +50,14 @@ fn run(options: &Options) -> Result<()> {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
     }
+    if options.docs || options.is_whole() {
+        document::write(report)?;
+    }
     Ok(())
 }
 
 fn measure(options: &Options) -> Result<Report> {
-    let mut report = Report::default();
+    let mut report = Report { machine: report::machine(), ..Report::default() };
     if options.control || options.scene.is_none() {
         report.control = Some(control::run(options.quick)?);
     }
@@ -62,6 +67,7 @@ fn measure(options: &Options) -> Result<Report> {
         if scenes.is_empty() {
             bail!("no scene has the text of `--scene {}` in its name", options.scene.as_deref().unwrap_or_default());
         }
+        report.programs = check::sizes()?;
         report.ns = Some(ns::run(&scenes, options.rounds(7))?);
     }
     if options.wants("rig") {

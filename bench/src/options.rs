@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Only measures the control plane: starts, changes, memory.
     #[arg(long, conflicts_with = "check")]
     pub(crate) control: bool,
+    /// Keeps the figures in docs/performance.md, with their plots, as a whole run does. Parts that are not measured stay.
+    #[arg(long)]
+    pub(crate) docs: bool,
     /// Writes all figures to a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -37,6 +40,11 @@ impl Options {
     /// Rounds, where nothing else is said this many or, if in a hurry, three.
     pub(crate) fn rounds(&self, otherwise: u32) -> u32 {
         self.rounds.unwrap_or(if self.quick { 3 } else { otherwise })
+    }
+
+    /// Whether all is measured, and for as long as it takes.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.quick && !self.control && self.scene.is_none()
     }
 
     /// Whether a part of the bench is asked for.

@@ -1,11 +1,11 @@
 //! All figures of a run, and their table.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bulk, control, ns, rates,
+    bulk, check, control, ns, rates,
     stats::Spread,
     targets::{Target, targets},
 };
@@ -14,6 +14,10 @@ use crate::{
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Report {
+    /// The machine, in words.
+    pub(crate) machine: String,
+    /// The programs by name.
+    pub(crate) programs: BTreeMap<String, check::Size>,
     /// Nanoseconds of one packet.
     pub(crate) ns: Option<ns::Report>,
     /// Packets a second.
@@ -27,6 +31,19 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// This one, with what it lacks from another.
+    pub(crate) fn over(self, before: Self) -> Self {
+        Self {
+            machine: self.machine,
+            programs: if self.programs.is_empty() { before.programs } else { self.programs },
+            ns: self.ns.or(before.ns),
+            rates: if self.rates.is_empty() { before.rates } else { self.rates },
+            load: if self.load.is_empty() { before.load } else { self.load },
+            control: self.control.or(before.control),
+            bulk: if self.bulk.is_empty() { before.bulk } else { self.bulk },
+        }
+    }
+
     /// For a person.
     pub(crate) fn table(&self) -> String {
         let mut text = String::new();
@@ -45,6 +62,9 @@ impl Report {
         }
         if !self.bulk.is_empty() {
             let _ = bulk_table(&mut text, &self.bulk);
+        }
+        if !self.programs.is_empty() {
+            let _ = write!(text, "\nPrograms\n\n{}", check::table(&self.programs));
         }
         let _ = targets_table(&mut text, &targets(self));
         text
@@ -138,4 +158,15 @@ fn ns_table(text: &mut String, ns: &ns::Report) -> std::fmt::Result {
 
 fn width(spread: Spread, places: usize, width: usize) -> String {
     format!("{:width$}", format!("{spread:.places$}"))
+}
+
+/// This machine in words: kernel, processor, CPUs.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let release = read("/proc/sys/kernel/osrelease");
+    let number = release.split(['-', '+']).next().unwrap_or_default().trim().to_owned();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).unwrap_or_default().1;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("Linux {number}, {model}, {cpus} CPUs")
 }

@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     stages.run("clippy", lint::host_crates)?;
     stages.run("clippy for the eBPF crates", lint::ebpf_crates)?;
     stages.run("compiling the tests", || tests(&["--no-run", "--quiet"]))?;
-    stages.run("size of the XDP programs", bench::check)?;
+    stages.run("size of the XDP programs", || bench::check(&["--check"]))?;
     stages.run("tests", || tests(arguments))
 }
 
