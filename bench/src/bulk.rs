@@ -50,7 +50,7 @@ struct Path {
 /// Without root, iperf3 or TAYGA.
 pub(crate) fn run(rounds: u32) -> Result<Vec<Row>> {
     let mut progress = Progress::new("TCP in bulk", rounds as usize * 4);
-    let mut paths = vec![
+    let mut paths = [
         Path::new("Linux", true, SERVER_OWN4)?,
         Path::new("Linux", false, SERVER_OWN4)?,
         Path::new("xlat", false, SERVER_SEEN)?,
