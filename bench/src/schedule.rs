@@ -46,7 +46,7 @@ pub(crate) fn population(scene: &Scene) -> u32 {
 
 /// Steps of a scene's schedule: a power of two, enough that what a cache has seen is not soon seen again.
 fn len(scene: &Scene) -> u32 {
-    (4 * population(scene)).next_power_of_two().clamp(1 << 10, STEPS)
+    (16 * population(scene)).next_power_of_two().clamp(1 << 12, STEPS)
 }
 
 fn clients(scene: &Scene, random: &mut SmallRng) -> Vec<u32> {
@@ -88,9 +88,9 @@ mod tests {
             (*hits.iter().min().expect("hits"), *hits.iter().max().expect("hits"))
         };
         let (least, most) = count(Draw::Uniform);
-        assert!(least > 350 && most < 700, "{least} to {most}");
-        let (least, most) = count(Draw::Zipf);
-        assert!(least > 0 && most > 60_000, "{least} to {most}");
+        assert!(least > 2 && most < 40, "{least} to {most}");
+        let (_, most) = count(Draw::Zipf);
+        assert!(most > 1500, "{most}");
     }
 
     #[test]
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_mix_keeps_its_proportions() {
         let scene = Scene::plain(Way::SixToFour, Kind::Udp).sized(Size::Imix);
-        let short = steps(&scene).iter().take(1200).filter(|step| step.len == 64 - 4 + 20).count();
-        assert_eq!(short, 700);
+        let short = steps(&scene).iter().take(1020).filter(|step| step.len == 64 - 4 + 20).count();
+        assert_eq!(short, 595);
     }
 }

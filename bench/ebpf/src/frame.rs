@@ -55,8 +55,8 @@ pub fn restore(ctx: &XdpContext, state: &mut State) -> Option<()> {
 
 #[inline(always)]
 fn set_len(ctx: &XdpContext, len: u32, whole: bool) -> Option<()> {
-    // SAFETY: the helper only reads the context.
     let now = if whole {
+        // SAFETY: the helper only reads the context.
         (unsafe { bpf_xdp_get_buff_len(ctx.as_ptr().cast()) }) as usize
     } else {
         ctx.data_end() - ctx.data()
@@ -135,7 +135,7 @@ const fn complement(sum: u64) -> u16 {
 /// by more than one batch.
 #[inline(always)]
 pub fn pace(state: &mut State, setup: &Setup) {
-    if setup.batch == 0 || state.position % u64::from(setup.batch) != 0 {
+    if setup.batch == 0 || !state.position.is_multiple_of(u64::from(setup.batch)) {
         return;
     }
     let mut now = 0;

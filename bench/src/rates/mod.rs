@@ -36,7 +36,7 @@ use crate::{
 const SLICE: Duration = Duration::from_millis(30);
 /// How often what is compared is measured in turn in one round; the fastest time counts, which is the least disturbed.
 const TURNS: usize = 2;
-/// More addresses than that are measured for longer, until each is sent to, and in one turn.
+/// More addresses than that are measured for longer, and in one turn.
 const MANY: u32 = 20_000;
 /// Frames of one call to the kernel.
 const CALL: u32 = 8_192;
@@ -224,7 +224,7 @@ impl Bench {
         let (programs, outside) = (&self.programs, &self.outside);
         // What a cache can hold of many addresses is in it before the measurement begins.
         let many = population(scene);
-        let (warm_up, least) = if many > MANY { (2 * many, u64::from(many)) } else { (CALL, 0) };
+        let (warm_up, least) = if many > MANY { (many, u64::from(many / 2)) } else { (CALL, 0) };
         self.outside.inside(|| self.programs.generate(&frame, warm_up, BATCH))?;
         let begin = counter.count(self)?;
         let runs = thread::scope(|scope| {
