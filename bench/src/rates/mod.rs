@@ -38,8 +38,10 @@ const SLICE: Duration = Duration::from_millis(30);
 const TURNS: usize = 2;
 /// More addresses than that are measured for longer, and in one turn.
 const MANY: u32 = 20_000;
-/// Frames of one call to the kernel.
-const CALL: u32 = 8_192;
+/// How long one call to the kernel is to last, seconds: less than the time after which another process gets the CPU.
+const CALL: f64 = 1.5e-3;
+/// Fewest and most frames of a call.
+const FRAMES: (u32, u32) = (512, 8_192);
 /// Frames that are sent on together.
 pub(crate) const BATCH: u32 = 64;
 
@@ -224,7 +226,7 @@ impl Bench {
         let (programs, outside) = (&self.programs, &self.outside);
         // What a cache can hold of many addresses is in it before the measurement begins.
         let many = population(scene);
-        let (warm_up, least) = if many > MANY { (many, u64::from(many / 2)) } else { (CALL, 0) };
+        let (warm_up, least) = if many > MANY { (many, u64::from(many / 2)) } else { (FRAMES.1, 0) };
         self.outside.inside(|| self.programs.generate(&frame, warm_up, BATCH))?;
         let begin = counter.count(self)?;
         let runs = thread::scope(|scope| {
@@ -270,19 +272,20 @@ fn send(
     pin(cpu)?;
     barrier.wait();
     let begin = Instant::now();
-    let mut calls = Vec::new();
-    while begin.elapsed() < SLICE || u64::from(CALL) * (calls.len() as u64) < least {
+    let (mut each, mut sent, mut frames) = (Vec::new(), 0, FRAMES.0);
+    let mut fastest = f64::INFINITY;
+    while begin.elapsed() < SLICE || sent < least {
         let call = Instant::now();
-        programs.generate(frame, CALL, BATCH)?;
-        calls.push(call.elapsed().as_secs_f64());
+        programs.generate(frame, frames, BATCH)?;
+        let seconds = call.elapsed().as_secs_f64() / f64::from(frames);
+        each.push(seconds);
+        sent += u64::from(frames);
+        fastest = fastest.min(seconds);
+        frames = ((CALL / fastest) as u32).clamp(FRAMES.0, FRAMES.1) / BATCH * BATCH;
     }
     let seconds = begin.elapsed().as_secs_f64();
-    calls.sort_by(f64::total_cmp);
-    Ok(Sent {
-        frames: u64::from(CALL) * calls.len() as u64,
-        seconds,
-        per_second: f64::from(CALL) / calls[calls.len() / 4],
-    })
+    each.sort_by(f64::total_cmp);
+    Ok(Sent { frames: sent, seconds, per_second: 1.0 / each[each.len() / 4] })
 }
 
 /// Keeps the calling thread on one CPU.
