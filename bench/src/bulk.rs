@@ -10,7 +10,7 @@ use crate::{
     progress::Progress,
     rates::Tayga,
     relay::{Attach, Relay},
-    rig::{CLIENTS, SERVICES},
+    rig::{self, CLIENTS, SERVICES},
     scene::Table,
     stats::Spread,
 };
@@ -99,7 +99,7 @@ impl Path {
     /// Gbit/s of one transfer.
     fn transfer(&mut self) -> Result<f64> {
         let directory = tempfile::tempdir()?;
-        let _server = self.end.start("iperf3", &["-s", "-1"], &directory.path().join("server"))?;
+        let _server = rig::start(&self.end, "iperf3", &["-s", "-1"], &directory.path().join("server"))?;
         thread::sleep(Duration::from_millis(300));
         let said = self.client.run(&format!("iperf3 -c {} -t {SECONDS} -J", self.server));
         if !said.success {

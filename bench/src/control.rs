@@ -24,7 +24,7 @@ use crate::{
     address::eam_list,
     progress::Progress,
     relay::Relay,
-    rig::{MTU, Rig, Shape},
+    rig::{self, MTU, Rig, Shape},
     scene::{Table, thousands},
     stats::Spread,
 };
@@ -245,7 +245,7 @@ impl Site {
         let log = self.directory.path().join("log");
         let begin = Instant::now();
         let arguments = ["run", "--config", &config.to_string_lossy()];
-        let mut daemon = rig.relay.start(&self.command.to_string_lossy(), &arguments, &log)?;
+        let mut daemon = rig::start(&rig.relay, &self.command.to_string_lossy(), &arguments, &log)?;
         loop {
             if self.ctl(rig, "status").is_ok() {
                 return Ok((daemon, begin.elapsed().as_secs_f64()));

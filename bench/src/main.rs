@@ -73,6 +73,9 @@ fn measure(options: &Options) -> Result<Report> {
     if options.wants("rig") {
         let plans = rates::plans(options.quick);
         let plans: Vec<_> = plans.into_iter().filter(|plan| options.wants_scene(&plan.scene.full_name())).collect();
+        if plans.is_empty() {
+            bail!("no scene has the text of `--scene {}` in its name", options.scene.as_deref().unwrap_or_default());
+        }
         report.rates = rates::run(&plans, options.rounds(7))?;
     }
     if options.wants("load") {

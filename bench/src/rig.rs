@@ -9,9 +9,11 @@
 //! Every rig has a relay in a network namespace of its own; the outside is one for all. Nothing is left behind: namespaces
 //! without a name go with their last handle.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 use nix::net::if_::if_nametoindex;
-use xlat_tests::lab::Namespace;
+use xlat_tests::lab::{Namespace, Running};
 
 use crate::frame::Macs;
 
@@ -95,6 +97,15 @@ impl Rig {
         let b = if shape.one_arm { a.clone() } else { b };
         Ok(Self { relay, a, b })
     }
+}
+
+/// Starts a program on a machine that ends with the bench, however that ends; to be called from the main thread.
+///
+/// # Errors
+/// It cannot be started.
+pub(crate) fn start(machine: &Namespace, program: &str, arguments: &[&str], log: &Path) -> Result<Running> {
+    let words: Vec<&str> = ["--pdeathsig", "KILL", program].iter().chain(arguments).copied().collect();
+    machine.start("setpriv", &words, log)
 }
 
 fn arm(outside: &Namespace, relay: &Namespace, name: &'static str, number: u32, shape: Shape) -> Result<Arm> {

@@ -11,7 +11,7 @@ use crate::{
     address::{FIRST_SERVICE, SERVICES, within},
     programs::Programs,
     relay::{Attach, Relay},
-    rig::{Arm, Rig, Shape},
+    rig::{self, Arm, Rig, Shape},
     scene::{Table, Way},
 };
 
@@ -147,7 +147,7 @@ impl Tayga {
         relay.ip("link set dev nat64 up")?;
         relay.ip("route replace 16.0.0.0/8 dev nat64")?;
         relay.ip("route replace 2001:db8:6464::/96 dev nat64")?;
-        let process = relay.start("tayga", &["-d", "-c", &config], &directory.path().join("log"))?;
+        let process = rig::start(relay, "tayga", &["-d", "-c", &config], &directory.path().join("log"))?;
         Ok(Self { _process: process, _directory: directory })
     }
 }
