@@ -7,12 +7,12 @@ use crate::{
     shell::{cargo, show, target_dir},
 };
 
-/// Checks formatting, then lints the host's crates, then the eBPF crate.
+/// Checks formatting, then lints the host's crates, then the eBPF crates.
 pub(crate) fn run() -> Result<()> {
     setup::toolchain()?;
     formatting()?;
     host_crates()?;
-    ebpf_crate()
+    ebpf_crates()
 }
 
 /// `cargo fmt`, looking only.
@@ -22,15 +22,15 @@ pub(crate) fn formatting() -> Result<()> {
 
 /// Clippy for all that runs on this machine, tests included.
 pub(crate) fn host_crates() -> Result<()> {
-    let scope = ["--workspace", "--exclude", "xlat-ebpf", "--all-targets"];
+    let scope = ["--workspace", "--exclude", "xlat-ebpf", "--exclude", "xlat-bench-ebpf", "--all-targets"];
     show(cargo(["clippy", "--locked", "--quiet"]).args(scope).args(["--", "-D", "warnings"]))
 }
 
-/// Clippy for the XDP program, for the target that it runs on. `RUSTC_BOOTSTRAP` lets the stable compiler take
+/// Clippy for the XDP programs, for the target that they run on. `RUSTC_BOOTSTRAP` lets the stable compiler take
 /// `-Z build-std`.
-pub(crate) fn ebpf_crate() -> Result<()> {
+pub(crate) fn ebpf_crates() -> Result<()> {
     let target = ["--target", "bpfel-unknown-none", "-Z", "build-std=core", "--profile", "ebpf"];
-    let mut clippy = cargo(["clippy", "--locked", "--quiet", "--package", "xlat-ebpf"]);
+    let mut clippy = cargo(["clippy", "--locked", "--quiet", "--package", "xlat-ebpf", "--package", "xlat-bench-ebpf"]);
     clippy.args(target).arg("--target-dir").arg(target_dir().join("ebpf")).env("RUSTC_BOOTSTRAP", "1");
     show(clippy.args(["--", "-D", "warnings"]))
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+mod bench;
 mod build;
 mod demo;
 mod fuzz;
@@ -26,6 +27,7 @@ cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first
   test [ARGS]            lint, then every test; ARGS go to `cargo test`, a part of a test's name for example
   fuzz [ARGS]            random packets through the XDP program and a second translator, which must agree (needs root);
                          `cargo xtask fuzz --help` lists ARGS
+  bench [OPTIONS]        measure xlat beside its alternatives (needs root); `cargo xtask bench --help` lists OPTIONS
   demo                   an IPv4-only client talks to an IPv6-only server through the relay, step by step (needs root)
   lab up                 make the demo's namespaces, start the relay in them, and leave both (needs root)
   lab exec HOST -- CMD   run a command as the host `client`, `relay` or `server` of that lab
@@ -55,6 +57,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["lint"] => lint::run(),
         ["test", rest @ ..] => test::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["bench", rest @ ..] => bench::run(rest),
         ["demo"] => demo::run(),
         ["lab", rest @ ..] => lab_verb::run(rest),
         ["serve"] => serve::run(),

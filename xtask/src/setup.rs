@@ -39,6 +39,12 @@ pub(crate) fn for_running() -> Result<()> {
     bpffs()
 }
 
+/// What the bench takes beside that.
+pub(crate) fn for_bench() -> Result<()> {
+    for_running()?;
+    programs::install_missing_for_bench()
+}
+
 fn bpf_linker() -> Result<()> {
     let wanted = format!("bpf-linker {BPF_LINKER}");
     if capture(&mut command("bpf-linker", ["--version"])).is_ok_and(|version| version.trim() == wanted) {

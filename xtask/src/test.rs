@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::{
-    lint, setup,
+    bench, lint, setup,
     shell::{cargo, require_root, show},
 };
 
@@ -16,14 +16,16 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     stages.run("setup", setup::for_running)?;
     stages.run("formatting", lint::formatting)?;
     stages.run("clippy", lint::host_crates)?;
-    stages.run("clippy for the eBPF crate", lint::ebpf_crate)?;
+    stages.run("clippy for the eBPF crates", lint::ebpf_crates)?;
     stages.run("compiling the tests", || tests(&["--no-run", "--quiet"]))?;
+    stages.run("size of the XDP programs", || bench::check(&["--check"]))?;
     stages.run("tests", || tests(arguments))
 }
 
 /// All crates in one go, cheapest first, and to the end: a run tells of every test that fails.
 fn tests(arguments: &[&str]) -> Result<()> {
-    let scope = ["--package", "xtask", "--package", "xlat-common", "--package", "xlat-ctl", "--package", "xlat-tests"];
+    let packages = ["xtask", "xlat-common", "xlat-bench-common", "xlat-ctl", "xlat-bench", "xlat-tests"];
+    let scope = packages.iter().flat_map(|package| ["--package", package]);
     show(cargo(["test", "--locked", "--no-fail-fast"]).args(scope).args(arguments))
 }
 

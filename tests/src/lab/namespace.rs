@@ -126,7 +126,8 @@ impl Namespace {
     }
 
     /// Where other programs find it as long as this process lives.
-    fn path(&self) -> String {
+    #[must_use]
+    pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
     }
 

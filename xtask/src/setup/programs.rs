@@ -27,6 +27,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("tshark", "tshark"),
 ];
 
+/// What the bench needs beside them: a file, with the Debian package that has it. Only the bench asks for it.
+const OF_THE_BENCH: &[(&str, &str)] =
+    &[("/usr/sbin/tayga", "tayga"), ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core")];
+
 /// The checker of metrics pages. Its package is a server that starts at boot, so this one program is taken out of it.
 const PROMTOOL: &str = "/usr/local/bin/promtool";
 
@@ -49,6 +53,17 @@ pub(crate) fn install_missing() -> Result<()> {
     Ok(())
 }
 
+/// Installs what only the bench needs: the translator that xlat is compared with, and the font of the plots.
+pub(crate) fn install_missing_for_bench() -> Result<()> {
+    let missing = OF_THE_BENCH.iter().filter(|(file, _)| !Path::new(file).exists());
+    let (files, packages): (Vec<&str>, Vec<&str>) = missing.copied().unzip();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    require_apt_and_root(&files, &packages, false)?;
+    install(&packages)
+}
+
 fn require_apt_and_root(programs: &[&str], packages: &[&str], promtool_is_missing: bool) -> Result<()> {
     let has_apt = find_program("apt-get").is_some();
     if has_apt && shell::is_root() {
@@ -63,7 +78,7 @@ fn require_apt_and_root(programs: &[&str], packages: &[&str], promtool_is_missin
     } else {
         format!("this machine has no apt-get: install what Debian packages as {packages} in its own way")
     };
-    bail!("programs that the tests and the demo call are not on this machine: {programs}; {cure}")
+    bail!("what the tests, the demo or the bench call is not on this machine: {programs}; {cure}")
 }
 
 fn install(packages: &[&str]) -> Result<()> {

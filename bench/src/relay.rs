@@ -1,0 +1,170 @@
+//! xlat on a rig's relay, as its daemon would load it: the real program with the real tables.
+
+use std::{net::IpAddr, sync::LazyLock, time::Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::programs::{ProgramFd, loaded_programs};
+use tokio::runtime::Runtime;
+use xlat_common::settings::Settings;
+use xlat_ctl::{
+    config::{self, Config},
+    dataplane::{DataPlane, Eam, LoadOptions, TableInput, Ways, XdpMode},
+    netlink::{self, Machine},
+};
+use xlat_tests::lab::Namespace;
+
+use crate::{
+    address,
+    rig::{CLIENTS, Rig, SERVICES},
+    scene::Table,
+};
+
+/// The settings are the defaults, but for what a scene needs.
+pub(crate) const CONFIGURATION: &str = r#"
+[dataplane]
+interfaces = ["clients", "services"]
+[translation]
+prefixes = ["2001:db8:6464::/96"]
+udp_zero_checksum = "compute"
+[deny]
+ipv4 = ["198.51.100.0/24"]
+[control]
+group = "root"
+"#;
+
+/// The runtime on which `xlat_ctl` follows netlink and reads the program's log.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("starting the tokio runtime"));
+
+/// The program on one relay.
+pub(crate) struct Relay {
+    plane: DataPlane,
+}
+
+/// What filling a table took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filled {
+    /// Seconds that loading the program with empty tables took.
+    pub(crate) loading: f64,
+    /// Seconds that filling the tables took.
+    pub(crate) filling: f64,
+    /// Bytes of the tables.
+    pub(crate) table_bytes: u64,
+    /// Whether the first, the middle and the last entry are found.
+    pub(crate) translates: bool,
+}
+
+/// Where the program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attach {
+    /// Nowhere.
+    Nowhere,
+    /// On both arms.
+    Everywhere,
+}
+
+/// The configuration of every relay of the bench.
+///
+/// # Errors
+/// It is refused.
+pub(crate) fn configuration() -> Result<Config> {
+    let checked = config::parse(CONFIGURATION).map_err(|problems| {
+        let lines: Vec<&str> = problems.iter().map(|problem| problem.text.as_str()).collect();
+        anyhow!("the bench's configuration is refused: {}", lines.join("; "))
+    })?;
+    Ok(checked.config)
+}
+
+impl Relay {
+    /// Loads the program on a rig's relay, fills its table, and attaches it. `number` tells those of one relay apart.
+    ///
+    /// # Errors
+    /// Without root or BPF.
+    pub(crate) fn load(rig: &Rig, number: u32, table: Table, attach: Attach) -> Result<Self> {
+        Self::load_in(&rig.relay, number, table, attach)
+    }
+
+    /// The same on any machine whose interfaces have the names of a rig's.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn load_in(machine: &Namespace, number: u32, table: Table, attach: Attach) -> Result<Self> {
+        machine.inside(|| Self::load_here(number, table, table.eams, attach))
+    }
+
+    fn load_here(number: u32, table: Table, max_eams: u32, attach: Attach) -> Result<Self> {
+        let _runtime = RUNTIME.enter();
+        let config = configuration()?;
+        let machine = machine()?;
+        let ways = Ways::default();
+        let options = LoadOptions {
+            max_eams: max_eams.max(64),
+            fragmenter_name: format!("xlat{number}"),
+            ways: Some(ways.clone()),
+            ..LoadOptions::default()
+        };
+        let mut plane = DataPlane::load(&Settings::from(&config), &options).context("loading the XDP program")?;
+        plane.update_machine(&machine).context("telling the program of the machine")?;
+        plane.replace_table(&input(&config, address::eam_list(table)), &machine).context("filling the table")?;
+        if attach == Attach::Everywhere {
+            for interface in machine.interfaces.iter().filter(|there| there.name == CLIENTS || there.name == SERVICES) {
+                plane
+                    .attach(interface.ifindex, &interface.name, XdpMode::Native)
+                    .with_context(|| format!("attaching the program to {}", interface.name))?;
+            }
+        }
+        plane.update_machine(&self::machine()?).context("telling the program of the machine")?;
+        // Next hops are remembered, as with a daemon that has heard of no change since.
+        ways.changed(true);
+        Ok(Self { plane })
+    }
+
+    /// Loads the program with an empty table, fills it, and tries some entries.
+    ///
+    /// # Errors
+    /// Without root, BPF or enough memory.
+    pub(crate) fn fill(rig: &Rig, table: Table) -> Result<Filled> {
+        rig.relay.inside(|| {
+            let begin = Instant::now();
+            let mut relay = Self::load_here(0, Table { eams: 0, ..table }, table.eams, Attach::Nowhere)?;
+            let loading = begin.elapsed().as_secs_f64();
+            let (machine, input) = (machine()?, input(&configuration()?, address::eam_list(table)));
+            let begin = Instant::now();
+            relay.plane.replace_table(&input, &machine).context("filling the table")?;
+            let filling = begin.elapsed().as_secs_f64();
+            let last = input.eams.len() - 1;
+            let translates = [0, last / 2, last].into_iter().all(|at| relay.knows(&input.eams[at]));
+            Ok(Filled { loading, filling, table_bytes: relay.plane.program_info().table_bytes, translates })
+        })
+    }
+
+    /// Whether both addresses of an EAM are found by it in the tables that the program reads.
+    fn knows(&self, eam: &Eam) -> bool {
+        let of = |address: IpAddr| self.plane.lookup(address).eam;
+        let found = of(eam.ipv4.addr().into());
+        found.is_some() && found == of(eam.ipv6.addr().into())
+    }
+
+    /// The entry program, to be called by another.
+    ///
+    /// # Errors
+    /// The kernel does not know it any more.
+    pub(crate) fn entry(&self) -> Result<ProgramFd> {
+        let id = self.plane.program_info().id;
+        let info = loaded_programs().filter_map(Result::ok).find(|info| info.id() == id);
+        Ok(info.with_context(|| format!("the kernel has no program {id}"))?.fd()?)
+    }
+}
+
+/// The machine of the calling thread's namespace, its veths as ordinary devices, which XDP_TX works out of: the other ends have
+/// programs.
+fn machine() -> Result<Machine> {
+    let mut machine = netlink::snapshot().context("asking the kernel for its interfaces")?;
+    for interface in &mut machine.interfaces {
+        interface.kind = None;
+    }
+    Ok(machine)
+}
+
+fn input(config: &Config, eams: Vec<Eam>) -> TableInput {
+    TableInput { eams, deny4: config.deny.ipv4.clone(), deny6: config.deny.ipv6.clone() }
+}
