@@ -10,7 +10,7 @@
 //!
 //! Every word is loaded and stored whole, so that no reader sees half of one. A word counts only in the *epoch* in which it was
 //! stored: the epoch moves with every change of a route, rule, neighbour, link or address that the daemon hears of, and by the
-//! clock, so that nothing is remembered for longer than [`TICK_SHIFT`] says when there is no daemon. A next hop, once stored, is
+//! clock, about once a second ([`tick_shift`]), so that nothing is remembered for longer when there is no daemon. A next hop, once stored, is
 //! never overwritten: a place always means the same, as long as the program instance lives.
 
 use crate::interface::MAX_IFINDEX;
@@ -19,8 +19,6 @@ use crate::interface::MAX_IFINDEX;
 pub const PLACES: u32 = 1 << PLACE_BITS;
 /// Words for IPv4 clients.
 pub const CLIENT_WORDS: u32 = 1 << 18;
-/// The kernel's clock ticks 100 to 1000 times a second; the epoch moves every 2^7 ticks, 0.13 to 1.3 seconds.
-pub const TICK_SHIFT: u32 = 7;
 /// Places that a next hop is looked for in.
 pub const PROBES: u32 = 4;
 
@@ -30,11 +28,20 @@ const PLACE_MASK: u64 = PLACES as u64 - 1;
 
 const _: () = assert!(MAX_IFINDEX <= 1 << 16);
 
-/// The epoch at a moment. `changes`: how many changes the daemon has heard of, not 0; `jiffies`: the kernel's clock.
+/// How many bits of the kernel's clock, which ticks `hertz` times a second, the epoch leaves out: it moves by the clock every 0.5 to
+/// 1.1 seconds.
+#[must_use]
+pub const fn tick_shift(hertz: u32) -> u32 {
+    let most = hertz + hertz / 10;
+    if most < 2 { 0 } else { most.ilog2() }
+}
+
+/// The epoch at a moment. `changes`: how many changes the daemon has heard of, not 0; `jiffies`: the kernel's clock; `shift`: see
+/// [`tick_shift`].
 #[inline(always)]
 #[must_use]
-pub const fn epoch(changes: u64, jiffies: u64) -> u64 {
-    changes.wrapping_add(jiffies >> TICK_SHIFT)
+pub const fn epoch(changes: u64, jiffies: u64, shift: u32) -> u64 {
+    changes.wrapping_add(jiffies >> (shift & 63))
 }
 
 /// What a service's entry remembers.
@@ -141,6 +148,14 @@ mod tests {
         #[test]
         fn sets_lie_within_the_words(address in any::<u32>()) {
             prop_assert!(client_set(address) + 1 < CLIENT_WORDS && client_set(address).is_multiple_of(2));
+        }
+    }
+
+    #[test]
+    fn the_epoch_moves_about_once_a_second() {
+        for hertz in [100, 250, 300, 1000, 1024] {
+            let seconds = f64::from(1 << tick_shift(hertz)) / f64::from(hertz);
+            assert!((0.5..1.1).contains(&seconds), "{hertz} Hz: {seconds} s");
         }
     }
 

@@ -142,8 +142,8 @@ pub struct Settings {
     pub ipv6_pool_count: u32,
     /// `ifindex` of the fragmenter's near end; 0: there is none.
     pub fragmenter_ifindex: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// How many bits of the kernel's clock a next hop's epoch leaves out (`crate::next_hop`).
+    pub tick_shift: u32,
     /// Sources for unmapped ICMPv4 errors.
     pub ipv6_pool: [Ipv6Range; MAX_POOL],
     /// Number of buckets of each table, minus one; a power of two minus one.
@@ -182,7 +182,7 @@ impl Settings {
         ipv4_pool: [Ipv4Range { first: 0, count: 0 }; MAX_POOL],
         ipv6_pool_count: 0,
         fragmenter_ifindex: 0,
-        reserved: 0,
+        tick_shift: 7,
         ipv6_pool: [Ipv6Range { first: Ipv6::UNSPECIFIED, count: 0 }; MAX_POOL],
         bucket_mask: 0,
         multi_buffer: 0,
@@ -203,6 +203,6 @@ unsafe impl aya::Pod for Settings {}
 const _: () = {
     assert!(core::mem::offset_of!(Settings, prefixes) == 8);
     assert!(core::mem::offset_of!(Settings, ipv6_pool) % 8 == 0);
-    assert!(core::mem::offset_of!(Settings, ipv6_pool) == core::mem::offset_of!(Settings, reserved) + size_of::<u32>());
+    assert!(core::mem::offset_of!(Settings, ipv6_pool) == core::mem::offset_of!(Settings, tick_shift) + size_of::<u32>());
     assert!(core::mem::offset_of!(Settings, seed) + 8 == size_of::<Settings>());
 };

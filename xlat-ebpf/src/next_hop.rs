@@ -12,6 +12,7 @@ use crate::{
     forward::{Way, lead_to_device},
     link::{self, Arrival, Link},
     lookup::{header, service_word_of, state, state_ptr},
+    setting,
     verifier::bounded,
 };
 
@@ -32,7 +33,7 @@ fn now(header: &TableHeader) -> u64 {
     // SAFETY: a word of the record; the daemon stores it whole at any time.
     let changes = unsafe { (&raw const header.way_changes).read_volatile() };
     // SAFETY: the helper has no arguments. Since Linux 5.6.
-    if changes == 0 { 0 } else { next_hop::epoch(changes, unsafe { bpf_jiffies64() }) }
+    if changes == 0 { 0 } else { next_hop::epoch(changes, unsafe { bpf_jiffies64() }, setting!(tick_shift)) }
 }
 
 /// The place of the next hop that a service's entry remembers; 0: none.

@@ -28,7 +28,7 @@ fn six_to_four() -> Frame {
     ip6(SERVER, CLIENT).udp(1, 2, b"?").into()
 }
 
-/// The epoch moves by the clock at most once in 128 ms: of three tries at least two meet what is remembered.
+/// The epoch moves by the clock about once a second: of three tries at least two meet what is remembered.
 #[track_caller]
 fn expect_most(expected: (Verdict, Verdict), outcome: impl Fn() -> (Verdict, Verdict)) {
     let outcomes: Vec<_> = (0..3).map(|_| outcome()).collect();

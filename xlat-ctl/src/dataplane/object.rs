@@ -15,7 +15,7 @@ use aya::{
     programs::{Program, ProgramType, Xdp},
     sys::{BpfHelper, is_helper_supported},
 };
-use xlat_common::{programs, settings::Settings};
+use xlat_common::{next_hop, programs, settings::Settings};
 
 use super::{
     error::DataPlaneError,
@@ -33,6 +33,13 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// How often a second the kernel's clock ticks, by the resolution of the clock that shows its ticks.
+fn clock_ticks() -> u32 {
+    const NANOSECONDS: u32 = 1_000_000_000;
+    let tick = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC_COARSE).map_or(0, |time| time.tv_nsec());
+    u32::try_from(tick).ok().filter(|tick| *tick != 0).map_or(100, |tick| NANOSECONDS / tick)
+}
+
 /// Completes the settings with what depends on the kernel and on this instance.
 pub(super) fn complete(settings: &Settings, buckets: u32, single_buffer: bool) -> Settings {
     Settings {
@@ -40,6 +47,7 @@ pub(super) fn complete(settings: &Settings, buckets: u32, single_buffer: bool) -
         bucket_mask: buckets - 1,
         multi_buffer: (!single_buffer && has_multi_buffer()).into(),
         seed: random(),
+        tick_shift: next_hop::tick_shift(clock_ticks()),
         ..*settings
     }
 }
