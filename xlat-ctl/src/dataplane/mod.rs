@@ -12,6 +12,7 @@ mod mapping;
 mod namespaces;
 mod object;
 mod pins;
+mod readers;
 mod table;
 mod ways;
 
@@ -222,7 +223,7 @@ impl DataPlane {
             near_link: None,
             fragmenter,
             table,
-            grace: Grace::new(mapping::wait_for_readers),
+            grace: Grace::new(readers::wait),
             interfaces,
             machine: Machine::default(),
             prefix_of_interface,
@@ -342,7 +343,7 @@ impl DataPlane {
             fragmenter.forget_other_prefixes();
         }
         // A packet may still be on its way through the old programs.
-        mapping::wait_for_readers();
+        readers::wait();
         let mut carried = Counters::ZERO;
         for instance in pins.instances().iter().filter(|instance| Some(*instance) != self.instance.as_ref()) {
             if let Some(counters) = pins.counters_of(instance) {

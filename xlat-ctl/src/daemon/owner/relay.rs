@@ -100,8 +100,9 @@ fn filled(
 }
 
 fn fill(dataplane: &mut DataPlane, config: &Config, table: &eam::Table, machine: &Machine) -> anyhow::Result<usize> {
-    dataplane.update_machine(machine)?;
+    // The table first: an empty one is filled, which is much faster than changing one.
     dataplane.replace_table(&eams::table_input(config, table), machine)?;
+    dataplane.update_machine(machine)?;
     let own = |address: IpAddr| {
         machine.addresses().find(|(own, _)| *own == address).map(|(_, interface)| interface.to_owned())
     };
