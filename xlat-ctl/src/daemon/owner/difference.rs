@@ -178,6 +178,14 @@ impl Difference {
         for (entry, _) in &self.changed {
             table.set_comment(&entry.pair, entry.comment.clone());
         }
+        if self.added.len() > table.len() {
+            // As a whole it is faster made, and smaller.
+            let all = std::mem::take(table).into_entries().chain(self.added.iter().cloned()).collect();
+            let made = Table::from_entries(all);
+            debug_assert!(made.is_ok());
+            *table = made.unwrap_or_default();
+            return;
+        }
         for entry in &self.added {
             let inserted = table.insert(entry.clone());
             debug_assert_eq!(inserted, Ok(()));
