@@ -112,6 +112,11 @@ fn compile(workspace: &Path, target_dir: &Path) -> Result<(), String> {
         .current_dir(workspace)
         .env("RUSTC_BOOTSTRAP", "1")
         .args(["build", "--quiet", "--package", "xlat-ebpf", "--bin", "xlat", "--profile", "ebpf"])
+        .args(if env::var_os("CARGO_FEATURE_OTHER_LAYOUT").is_some() {
+            &["--features", "other-layout"][..]
+        } else {
+            &[]
+        })
         .args(["-Z", "build-std=core", "--target", "bpfel-unknown-none", "--target-dir"])
         .arg(target_dir);
     let status = cargo.status().map_err(|error| format!("cannot run {cargo:?}: {error}"))?;
