@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 mod build;
+mod control;
 mod demo;
 mod fuzz;
 mod interrupt;
@@ -27,6 +28,7 @@ cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first
   test [ARGS]            lint, then every test; ARGS go to `cargo test`, a part of a test's name for example
   fuzz [ARGS]            random packets through the XDP program and a second translator, which must agree (needs root);
                          `cargo xtask fuzz --help` lists ARGS
+  bench --control        times and memory of the daemon with a thousand to a million entries, against their limits (needs root)
   prove                  100 reloads, 100 whole tables, 20 kills and 5 upgrades at 200,000 packets a second, of which none
                          may be lost: some ten minutes (needs root)
   demo                   an IPv4-only client talks to an IPv6-only server through the relay, step by step (needs root)
@@ -57,6 +59,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["build"] => build::run(),
         ["lint"] => lint::run(),
         ["test", rest @ ..] => test::run(rest),
+        ["bench", "--control"] => control::run(),
         ["prove"] => prove::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["demo"] => demo::run(),
