@@ -33,6 +33,8 @@ pub struct Object<'a> {
     pub package: &'a str,
     /// Name of its binary. The object is placed in `OUT_DIR`, as this with `.o`.
     pub binary: &'a str,
+    /// Features of the package to switch on.
+    pub features: &'a [&'a str],
     /// Directories of the workspace with the sources of its crates.
     pub crates: &'a [&'a str],
 }
@@ -84,6 +86,7 @@ impl Object<'_> {
             .current_dir(workspace)
             .env("RUSTC_BOOTSTRAP", "1")
             .args(["build", "--quiet", "--package", self.package, "--bin", self.binary, "--profile", "ebpf"])
+            .args(["--features", &self.features.join(",")])
             .args(["-Z", "build-std=core", "--target", "bpfel-unknown-none", "--target-dir"])
             .arg(target_dir);
         let status = cargo.status().map_err(|error| format!("cannot run {cargo:?}: {error}"))?;

@@ -57,8 +57,31 @@ pub fn command_path() -> Result<PathBuf> {
     PATH.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
+/// The command of a build whose maps have another layout, as a later release may have it.
+///
+/// # Errors
+/// It does not compile.
+pub fn other_layout_path() -> Result<PathBuf> {
+    static PATH: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let build = || {
+        // Both builds come to lie in the same place: this one is put aside, and the other made again.
+        let built = build_with(&["--features", "other-layout"])?;
+        let aside = built.with_file_name("xlat-ctl-other-layout");
+        std::fs::copy(&built, &aside).context("putting the other build aside")?;
+        build_with(&[])?;
+        Ok::<_, anyhow::Error>(aside)
+    };
+    // Nobody may find it while it is the wrong one.
+    command_path()?;
+    PATH.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+}
+
 /// Tests of one crate cannot ask cargo for the binary of another, so it is built where this test was.
 fn build() -> Result<PathBuf> {
+    build_with(&[])
+}
+
+fn build_with(arguments: &[&str]) -> Result<PathBuf> {
     let test = std::env::current_exe().context("looking for this test's own file")?;
     // target/PROFILE/deps/lab-0123456789abcdef
     let profile = test.ancestors().nth(2).context("this test lies in no target directory")?;
@@ -66,7 +89,8 @@ fn build() -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--quiet", "--locked", "--package", "xlat-ctl", "--bin", "xlat-ctl", "--target-dir"])
-        .arg(target);
+        .arg(target)
+        .args(arguments);
     if profile.file_name() == Some("release".as_ref()) {
         cargo.arg("--release");
     }
@@ -92,15 +116,14 @@ impl Daemon {
             .replace("STATE", &directory.path().join("state").to_string_lossy())
             .replace("[dataplane]", &format!("[dataplane]\npin_directory = \"{}\"", pins.0.display()));
         std::fs::write(directory.path().join("xlat.toml"), text).context("writing the configuration")?;
-        let process = Self::run(relay, directory.path(), &[])?;
+        let process = Self::run(relay, &command_path()?, directory.path(), &[])?;
         let mut this = Self { process, directory, pins };
         this.wait_until_ready(relay)?;
         Ok(this)
     }
 
-    fn run(relay: &Namespace, directory: &Path, environment: &[(&str, &str)]) -> Result<Running> {
+    fn run(relay: &Namespace, command: &Path, directory: &Path, environment: &[(&str, &str)]) -> Result<Running> {
         let configuration = directory.join("xlat.toml");
-        let command = command_path()?;
         let set = environment.iter().map(|(name, value)| format!("{name}={value}"));
         let command = [command.to_string_lossy().into_owned(), "run".to_owned(), "--config".to_owned()];
         let words: Vec<String> = set.chain(command).chain([configuration.to_string_lossy().into_owned()]).collect();
@@ -113,7 +136,16 @@ impl Daemon {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_again(&mut self, relay: &Namespace, environment: &[(&str, &str)]) -> Result<()> {
-        self.process = Self::run(relay, self.directory.path(), environment)?;
+        self.process = Self::run(relay, &command_path()?, self.directory.path(), environment)?;
+        self.wait_until_ready(relay)
+    }
+
+    /// As [`Self::start_again`], with another build of the command.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_other(&mut self, relay: &Namespace, command: &Path) -> Result<()> {
+        self.process = Self::run(relay, command, self.directory.path(), &[])?;
         self.wait_until_ready(relay)
     }
 

@@ -13,6 +13,7 @@ mod capture;
 mod daemon;
 mod namespace;
 mod pass;
+mod stream;
 mod traffic;
 
 use std::{
@@ -24,8 +25,9 @@ use anyhow::Result;
 
 pub use self::{
     capture::{Capture, Captured, expect_no_fault, sound_packets, tshark, write_packets},
-    daemon::{Daemon, command_path},
+    daemon::{Daemon, command_path, other_layout_path},
     namespace::{Namespace, Running, Said},
+    stream::{Frame, Load, Seen},
     traffic::{TcpServer, UdpServer, ask, random_bytes, send_packet},
 };
 

@@ -1,4 +1,4 @@
-//! The `xlat-ctl` command. Every verb but `run`, `check`, `detach`, `import` and `state` is one call to the daemon.
+//! The `xlat-ctl` command. Every verb but `run`, `check`, `detach`, `import`, `prepare` and `state` is one call to the daemon.
 
 mod check;
 mod client;
@@ -7,6 +7,7 @@ mod eam;
 mod import;
 mod lookup;
 mod output;
+mod prepare;
 mod state;
 mod stats;
 mod status;
@@ -74,6 +75,8 @@ enum Verb {
         Example:\n  xlat-ctl detach --config /etc/xlat/xlat.toml"
     )]
     Detach(ConfigFile),
+    /// As root, make ready what a daemon under its own user cannot make: for service managers
+    Prepare(prepare::Prepare),
     /// Show interfaces, XDP mode, program, table size and uptime
     #[command(after_help = "Exit code 0 only when a daemon answers and its program is attached to every configured \
         interface.\n\nExample:\n  xlat-ctl status --json | jq .state")]
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
         Verb::Check(ConfigFile { config }) => check::check(&config, common.json),
         Verb::Reload => detach::reload(&common),
         Verb::Detach(ConfigFile { config }) => detach::detach(&config, common.json),
+        Verb::Prepare(prepare) => prepare::prepare(&prepare),
         Verb::Status => status::status(&common),
         Verb::Eam(verb) => eam::eam(&common, verb),
         Verb::Import(verb) => import::import(&common, verb),

@@ -9,7 +9,10 @@ use xlat_common::{
     reason::DropReason,
 };
 
-use crate::api::{Attachment, Status};
+use crate::{
+    api::{Attachment, Status},
+    netlink,
+};
 
 /// The page for one reading.
 pub(super) fn page(status: &Status, counters: &Counters) -> prometheus::Result<String> {
@@ -72,6 +75,11 @@ fn others(registry: &Registry, counters: &Counters) -> prometheus::Result<()> {
         ),
         ("xlat_hairpinned_packets_total", "Packets translated twice, from service to service.", counters.hairpinned),
         ("xlat_suppressed_events_total", "Events kept out of the log by the rate limit.", counters.events_suppressed),
+        (
+            "xlat_netlink_overruns_total",
+            "Times the kernel had more news of the machine than were read in time: all of it was looked at again.",
+            netlink::overruns(),
+        ),
     ] {
         let counter = IntCounter::new(name, help)?;
         counter.inc_by(value);

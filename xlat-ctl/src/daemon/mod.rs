@@ -6,7 +6,9 @@ mod http;
 mod log;
 mod lookup;
 mod metrics;
+mod notify;
 mod owner;
+mod privileges;
 mod socket;
 pub(crate) mod store;
 mod time;
@@ -67,6 +69,7 @@ fn try_run(config_path: &Path, socket: Option<PathBuf>) -> anyhow::Result<()> {
     if let Some(socket) = socket {
         config.control.socket = config::socket(&socket).map_err(|text| anyhow!("--socket {text}"))?;
     }
+    privileges::shed();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
@@ -97,8 +100,10 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
             let tasks = [
                 tokio::spawn(http::serve_control(listener, owner.clone())),
                 tokio::spawn(http::serve_metrics(metrics, owner.clone())),
+                tokio::spawn(notify::keep_alive(owner.clone())),
             ];
             info!("ready: control socket {}, metrics http://{listen}/metrics", control.socket.display());
+            notify::ready();
             let outcome = until_stopped(&mut signals, &owner, &mut machine, ended).await;
             for task in tasks {
                 task.abort();
@@ -107,6 +112,7 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
         }
         Err(error) => Err(error.into()),
     };
+    notify::stopping();
     let end = owner.stop(*outcome.as_ref().unwrap_or(&Ending::Failure)).await;
     drop(claim);
     match (&outcome, end) {

@@ -120,6 +120,8 @@ impl Claim {
         self.bound = true;
         let listener = socket.listen(BACKLOG).map_err(cannot_make)?;
         match Group::from_name(group) {
+            // Nobody but root may give it to a group; under its own user the daemon is in the group already.
+            Ok(Some(group)) if fs::metadata(path).is_ok_and(|metadata| metadata.gid() == group.gid.as_raw()) => {}
             Ok(Some(group)) => {
                 chown(path, None, Some(group.gid)).map_err(|errno| failed("set the group of", path, errno.into()))?;
             }

@@ -31,7 +31,6 @@ use std::{
 };
 
 use ipnet::Ipv6Net;
-use nix::sched::{CloneFlags, unshare};
 use tracing::{debug, warn};
 
 use super::{error::DataPlaneError, interfaces::NearEnd, namespaces};
@@ -107,6 +106,7 @@ impl Fragmenter {
         if let Some(kept) = keep.filter(|path| path.exists()) {
             match Self::take_over(name, kept) {
                 Ok(fragmenter) => return Ok(fragmenter),
+                Err(reason) if !namespaces::may_keep() => debug!("nothing to take over: {reason}"),
                 Err(reason) => {
                     warn!("the fragmenter that is there cannot be taken over, a new one is made: {reason}");
                     namespaces::forget(kept);
@@ -157,8 +157,8 @@ impl Fragmenter {
         let inside = thread::Builder::new()
             .name("fragmenter".to_owned())
             .spawn(move || {
-                let namespace = open_namespace()?;
-                let kept = keep_at.filter(|path| namespaces::keep(path));
+                let namespace = open_namespace(keep_at.as_deref())?;
+                let kept = keep_at.filter(|path| namespaces::is_kept(path) || namespaces::keep(path));
                 ready.send((namespace, kept)).map_err(|_| "nobody waits for the namespace".to_owned())?;
                 is_made.recv().map_err(|_| "the veth pair was not made".to_owned())?;
                 set_up_far(mtu)
@@ -327,11 +327,13 @@ fn random_mac() -> [u8; 6] {
     [0x02, a, b, c, d, e]
 }
 
-/// Moves the calling thread into a new network namespace.
-fn open_namespace() -> Result<File, String> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| match error {
-        nix::Error::EPERM => "no permission to make a network namespace: it needs CAP_SYS_ADMIN".to_owned(),
-        other => format!("cannot make a network namespace: {}", plain(&other.into())),
+/// Moves the calling thread into the network namespace that is kept at a path, or into a new one.
+fn open_namespace(kept: Option<&Path>) -> Result<File, String> {
+    namespaces::enter(kept).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "no permission to make or enter a network namespace: it needs CAP_SYS_ADMIN".to_owned()
+        }
+        _ => format!("cannot make a network namespace: {}", plain(&error)),
     })?;
     for (key, value) in SETTINGS {
         set(key, value)?;

@@ -30,16 +30,3 @@ impl Memory for Mapping {
         unsafe { slice::from_raw_parts(self.map.as_mut_ptr().cast(), self.map.len() / size_of::<AtomicU64>()) }
     }
 }
-
-/// Waits until every program that was running on any CPU has finished.
-pub(super) fn wait_for_readers() {
-    /// `MEMBARRIER_CMD_GLOBAL`: `synchronize_rcu()`, and programs run inside RCU read sections.
-    const GLOBAL: libc::c_int = 1;
-    /// Far more than one program run takes, for kernels with `nohz_full`, where the call is not to be had.
-    const LONG: std::time::Duration = std::time::Duration::from_millis(200);
-    // SAFETY: a system call with numbers only.
-    let result = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
-    if result != 0 {
-        std::thread::sleep(LONG);
-    }
-}

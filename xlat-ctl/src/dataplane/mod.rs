@@ -12,6 +12,7 @@ mod mapping;
 mod namespaces;
 mod object;
 mod pins;
+mod readers;
 mod table;
 mod ways;
 
@@ -27,6 +28,7 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, ProgramArray},
 };
 use ipnet::{Ipv4Net, Ipv6Net};
+use nix::unistd::{Gid, Uid};
 use tracing::{debug, info};
 use xlat_common::{
     address::Ipv6,
@@ -223,7 +225,7 @@ impl DataPlane {
             near_link: None,
             fragmenter,
             table,
-            grace: Grace::new(mapping::wait_for_readers),
+            grace: Grace::new(readers::wait),
             interfaces,
             machine: Machine::default(),
             prefix_of_interface,
@@ -343,7 +345,7 @@ impl DataPlane {
             fragmenter.forget_other_prefixes();
         }
         // A packet may still be on its way through the old programs.
-        mapping::wait_for_readers();
+        readers::wait();
         let mut carried = Counters::ZERO;
         for instance in pins.instances().iter().filter(|instance| Some(*instance) != self.instance.as_ref()) {
             if let Some(counters) = pins.counters_of(instance) {
@@ -522,6 +524,31 @@ pub fn remove_pinned(pin_directory: &Path) -> Result<bool, DataPlaneError> {
     Pins::open(pin_directory)?.remove_all();
     fragmenter::remove_kept(pin_directory);
     Ok(true)
+}
+
+/// Makes ready what a data plane in `pin_directory` needs of a daemon that is not root: the directory, which is given to a user,
+/// and the namespace of its fragmenter. To be called as root.
+///
+/// # Errors
+/// Permissions, a daemon that uses the directory, or no BPF file system at that place.
+pub fn prepare(pin_directory: &Path, user: Uid, group: Gid) -> Result<(), DataPlaneError> {
+    Pins::open(pin_directory)?.hand_over(user, group)?;
+    let kept = namespaces::place(pin_directory);
+    namespaces::prepare(&kept)
+        .map_err(|reason| DataPlaneError::Kernel { what: format!("keep a namespace at {}", kept.display()), reason })
+}
+
+/// Takes [`prepare`] back, unless packets are translated by what is there.
+///
+/// # Errors
+/// A daemon that uses the directory, or no BPF file system at that place.
+pub fn tidy(pin_directory: &Path) -> Result<(), DataPlaneError> {
+    let pins = Pins::open(pin_directory)?;
+    if pins.links().is_empty() {
+        pins.remove_all();
+        fragmenter::remove_kept(pin_directory);
+    }
+    Ok(())
 }
 
 fn own_addresses(machine: &Machine) -> HashSet<IpAddr> {

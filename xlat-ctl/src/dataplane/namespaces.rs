@@ -10,7 +10,9 @@ use std::{
 
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, setns},
+    sched::{CloneFlags, setns, unshare},
+    sys::statfs::{FsType, statfs},
+    unistd::{AccessFlags, eaccess},
 };
 use tracing::warn;
 
@@ -18,6 +20,8 @@ use crate::plain;
 
 /// Where `ip netns` keeps namespaces.
 const DIRECTORY: &str = "/run/netns";
+/// `NSFS_MAGIC`: the file system of namespaces.
+const NAMESPACES: FsType = FsType(0x6e73_6673);
 
 /// The place of the namespace of the relay that is pinned in `pin_directory`: `ip netns` lists it by the directory's path in its
 /// file system, `xlat` for the default.
@@ -44,8 +48,47 @@ pub(super) fn keep(path: &Path) -> bool {
     kept.is_ok()
 }
 
+/// Whether a namespace is kept at `path`.
+pub(super) fn is_kept(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == NAMESPACES)
+}
+
+/// Whether this process may keep and forget namespaces. If not, somebody with more rights has prepared one for it.
+pub(super) fn may_keep() -> bool {
+    match eaccess(DIRECTORY, AccessFlags::W_OK) {
+        Err(nix::Error::ENOENT) => eaccess("/run", AccessFlags::W_OK).is_ok(),
+        other => other.is_ok(),
+    }
+}
+
+/// Keeps a new, empty namespace at `path`, if there is none.
+///
+/// # Errors
+/// Permissions; it is said on the log which.
+pub(super) fn prepare(path: &Path) -> Result<(), String> {
+    if is_kept(path) {
+        return Ok(());
+    }
+    let make = || {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| plain(&errno.into()))?;
+        if keep(path) { Ok(()) } else { Err("it cannot be kept".to_owned()) }
+    };
+    thread::scope(|scope| scope.spawn(make).join()).unwrap_or_else(|_| Err("its thread ended early".to_owned()))
+}
+
+/// Moves the calling thread into the namespace that is kept at `path`, or into a new one where there is none.
+pub(super) fn enter(path: Option<&Path>) -> io::Result<()> {
+    match path.filter(|path| is_kept(path)) {
+        Some(path) => Ok(setns(File::open(path)?.as_fd(), CloneFlags::CLONE_NEWNET)?),
+        None => Ok(unshare(CloneFlags::CLONE_NEWNET)?),
+    }
+}
+
 /// Gives up what is kept at `path`. What it held goes when nobody else is in it.
 pub(super) fn forget(path: &Path) {
+    if !may_keep() {
+        return;
+    }
     match umount2(path, MntFlags::MNT_DETACH) {
         // It is no mount: the file alone is left, of a machine that has been restarted.
         Ok(()) | Err(nix::Error::EINVAL) => {}

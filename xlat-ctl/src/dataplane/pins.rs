@@ -23,6 +23,7 @@ use aya::{
 use nix::{
     fcntl::{Flock, FlockArg},
     sys::statfs::{BPF_FS_MAGIC, statfs},
+    unistd::{Gid, Uid, chown},
 };
 use tracing::{debug, warn};
 use xlat_common::{ABI_VERSION, counters::Counters};
@@ -39,6 +40,8 @@ const INSTANCE: &str = "instance-";
 #[derive(Debug)]
 pub struct Pins {
     directory: PathBuf,
+    /// Whether the directories stay though nothing is pinned in them.
+    stays: bool,
     /// The lock goes with the process, whatever ends it.
     _lock: Flock<File>,
 }
@@ -86,12 +89,30 @@ impl Pins {
         make_private(&directory.join(LINKS))?;
         let file = File::open(directory).map_err(|error| failed("open", directory, &error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { directory: directory.to_owned(), _lock: lock }),
+            Ok(lock) => Ok(Self { directory: directory.to_owned(), stays: false, _lock: lock }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
                 Err(DataPlaneError::PinsInUse { directory: directory.to_owned() })
             }
             Err((_, errno)) => Err(failed("lock", directory, &errno.into())),
         }
+    }
+
+    /// Gives the directories, and all that is pinned in them, to a user. They stay when `self` goes.
+    ///
+    /// # Errors
+    /// Permissions.
+    pub(super) fn hand_over(mut self, user: Uid, group: Gid) -> Result<(), DataPlaneError> {
+        self.stays = true;
+        let give = |path: &Path| {
+            chown(path, Some(user), Some(group)).map_err(|errno| failed("set the owner of", path, &errno.into()))
+        };
+        give(&self.directory)?;
+        for name in names(&self.directory) {
+            let path = self.directory.join(name);
+            give(&path)?;
+            names(&path).iter().try_for_each(|name| give(&path.join(name)))?;
+        }
+        Ok(())
     }
 
     /// The directory.
@@ -199,6 +220,9 @@ impl Pins {
 
 impl Drop for Pins {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // Only empty directories go: where something is pinned, they stay.
         let _ = fs::remove_dir(self.directory.join(LINKS)).and_then(|()| fs::remove_dir(&self.directory));
     }

@@ -65,6 +65,11 @@ impl Table {
         self.by_ipv4.values()
     }
 
+    /// The entries themselves, in the order of their IPv4 prefixes.
+    pub fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.by_ipv4.into_values()
+    }
+
     /// The entry with exactly this IPv4 prefix.
     #[must_use]
     pub fn get_ipv4(&self, net: Ipv4Net) -> Option<&Entry> {

@@ -14,6 +14,6 @@ mod watch;
 pub use self::{
     machine::{Interface, Machine, Vlan, XdpProgram},
     routes::{Ways, follow_ways},
-    socket::NetlinkError,
+    socket::{NetlinkError, overruns},
     watch::{snapshot, watch},
 };

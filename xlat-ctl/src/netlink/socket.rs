@@ -4,6 +4,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use rtnetlink::{
@@ -15,6 +16,16 @@ use rtnetlink::{
 };
 
 use crate::plain;
+
+/// How often news were lost since the process started.
+static OVERRUNS: AtomicU64 = AtomicU64::new(0);
+
+/// How often the kernel had more news than a socket has room for, since this process started. Each time the whole state is
+/// looked at again.
+#[must_use]
+pub fn overruns() -> u64 {
+    OVERRUNS.load(Relaxed)
+}
 
 /// A dump that changes under the reader is taken again, this often at most.
 const DUMP_ATTEMPTS: u32 = 10;
@@ -137,7 +148,10 @@ impl Socket {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(lost),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => lost = true,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    OVERRUNS.fetch_add(1, Relaxed);
+                    lost = true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

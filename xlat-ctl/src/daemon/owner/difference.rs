@@ -178,6 +178,14 @@ impl Difference {
         for (entry, _) in &self.changed {
             table.set_comment(&entry.pair, entry.comment.clone());
         }
+        if self.added.len() > table.len() {
+            // As a whole it is faster made, and smaller.
+            let all = std::mem::take(table).into_entries().chain(self.added.iter().cloned()).collect();
+            let made = Table::from_entries(all);
+            debug_assert!(made.is_ok());
+            *table = made.unwrap_or_default();
+            return;
+        }
         for entry in &self.added {
             let inserted = table.insert(entry.clone());
             debug_assert_eq!(inserted, Ok(()));
@@ -201,5 +209,41 @@ impl Difference {
         let omitted = all.len().saturating_sub(api::SHOWN_CHANGES) as u64;
         all.truncate(api::SHOWN_CHANGES);
         (all.into_iter().map(|(entry, kind, before)| of(kind, entry, before)).collect(), omitted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eam::{parse_ipv4, parse_ipv6};
+
+    fn entry(number: u32) -> Entry {
+        let (ipv4, ipv6) = (format!("192.0.2.{number}"), format!("2001:db8::{number:x}"));
+        let pair = Pair::new(parse_ipv4(&ipv4).unwrap(), parse_ipv6(&ipv6).unwrap()).unwrap();
+        Entry { pair, comment: number.to_string(), origin: Origin::Dynamic }
+    }
+
+    fn entries(table: &Table) -> Vec<Entry> {
+        table.iter().cloned().collect()
+    }
+
+    #[test]
+    fn a_table_becomes_another_and_that_one_again() {
+        // More than the table has are taken as a whole, fewer one by one.
+        for (before, added) in [(0..10, 10..12), (0..3, 10..60)] {
+            let mut table = Table::from_entries(before.clone().map(entry).collect()).unwrap();
+            let of_before = entries(&table);
+            let difference = Difference {
+                removed: vec![entry(0)],
+                added: added.clone().map(entry).collect(),
+                changed: vec![(Entry { comment: "other".to_owned(), ..entry(1) }, "1".to_owned())],
+            };
+            difference.reshape(&mut table);
+            let mut wanted: Vec<Entry> = before.chain(added).skip(1).map(entry).collect();
+            wanted[0].comment = "other".to_owned();
+            assert_eq!(entries(&table), wanted);
+            difference.inverse().reshape(&mut table);
+            assert_eq!(entries(&table), of_before);
+        }
     }
 }

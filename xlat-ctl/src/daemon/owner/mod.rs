@@ -17,7 +17,7 @@ use xlat_common::counters::Counters;
 
 pub(super) use self::relay::Kernel;
 use self::relay::Relay;
-use super::{author::Author, store::Reader};
+use super::{author::Author, notify, store::Reader};
 use crate::{
     api::{self, Code, Lookup, Status},
     config::{Config, OnEnd},
@@ -228,7 +228,10 @@ impl Owner {
 
     /// Has the owner take the configuration file as it is at this moment. Gives what is doubtful in it.
     pub(super) async fn reload(&self) -> Result<Vec<String>, Refusal> {
-        self.ask(Request::Reload).await?
+        notify::reloading();
+        let outcome = self.ask(Request::Reload).await;
+        notify::ready();
+        outcome?
     }
 
     /// Ends the owner's thread. Gives what became of the data plane.

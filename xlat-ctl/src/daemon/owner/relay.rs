@@ -100,8 +100,12 @@ fn filled(
 }
 
 fn fill(dataplane: &mut DataPlane, config: &Config, table: &eam::Table, machine: &Machine) -> anyhow::Result<usize> {
+    // The table first: an empty one is filled, which is much faster than changing one.
+    let (begun, input) = (Instant::now(), eams::table_input(config, table));
+    dataplane.replace_table(&input, machine)?;
+    debug!("{} entries filled in {:.1?}", input.eams.len(), begun.elapsed());
+    drop(input);
     dataplane.update_machine(machine)?;
-    dataplane.replace_table(&eams::table_input(config, table), machine)?;
     let own = |address: IpAddr| {
         machine.addresses().find(|(own, _)| *own == address).map(|(_, interface)| interface.to_owned())
     };

@@ -2,11 +2,11 @@
 //! keeps. It knows nothing of what the entries mean.
 
 use std::{
-    collections::{HashMap, HashSet},
     marker::PhantomData,
     sync::atomic::Ordering::{Relaxed, Release},
 };
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use xlat_common::{
     address::Ipv6,
     table::{Entry, OVERFLOW, first_bucket, second_bucket},
@@ -78,9 +78,9 @@ pub(crate) struct Writer<F: Family, M> {
     /// Number of entries.
     live: usize,
     /// For each bucket that has any: how many keys whose first bucket it is lie in their second.
-    overflowed: HashMap<u32, u32>,
+    overflowed: FxHashMap<u32, u32>,
     /// Places that were withdrawn, with the number of grace periods that had passed then: not to be used before the next.
-    withdrawn: HashMap<Place, u64>,
+    withdrawn: FxHashMap<Place, u64>,
     family: PhantomData<F>,
 }
 
@@ -95,8 +95,8 @@ impl<F: Family, M: Memory> Writer<F, M> {
             seed,
             lengths: vec![0; F::FULL as usize + 1],
             live: 0,
-            overflowed: HashMap::new(),
-            withdrawn: HashMap::new(),
+            overflowed: FxHashMap::default(),
+            withdrawn: FxHashMap::default(),
             family: PhantomData,
         }
     }
@@ -207,7 +207,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
         for put in puts.iter_mut().filter(|put| look && put.old.is_some()) {
             put.old = self.find(F::key(&put.entry)).map(|(place, _)| place);
         }
-        let pinned: HashSet<Place> = puts.iter().filter_map(|put| put.old).collect();
+        let pinned: FxHashSet<Place> = puts.iter().filter_map(|put| put.old).collect();
         let mut done = Done::default();
         for put in &puts {
             if self.put(put, &pinned, &mut done, grace).is_err() {
@@ -225,7 +225,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
         Ok(())
     }
 
-    fn put(&mut self, put: &Put, pinned: &HashSet<Place>, done: &mut Done<F>, grace: &mut Grace) -> Result<(), Full> {
+    fn put(&mut self, put: &Put, pinned: &FxHashSet<Place>, done: &mut Done<F>, grace: &mut Grace) -> Result<(), Full> {
         if let Some(old) = put.old {
             let before = self.load(old);
             if (Entry { flags: before.flags, next_hop: before.next_hop, ..put.entry }) == before {
@@ -243,7 +243,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
     }
 
     /// Takes back what `put` has done.
-    fn undo(&mut self, done: &Done<F>, pinned: &HashSet<Place>) {
+    fn undo(&mut self, done: &Done<F>, pinned: &FxHashSet<Place>) {
         for (place, before) in &done.flagged {
             self.store_first_word(*place, before);
         }
@@ -266,13 +266,13 @@ impl<F: Family, M: Memory> Writer<F, M> {
         if self.find(key).is_some() {
             return Ok(false);
         }
-        let place = self.room(key, &HashSet::new(), grace).ok_or(Full)?;
+        let place = self.room(key, &FxHashSet::default(), grace).ok_or(Full)?;
         self.publish(place, entry);
         Ok(true)
     }
 
     /// A place for a key: a free one of its buckets, or one that is made free by moving others.
-    fn room(&mut self, key: Key<Address<F>>, pinned: &HashSet<Place>, grace: &mut Grace) -> Option<Place> {
+    fn room(&mut self, key: Key<Address<F>>, pinned: &FxHashSet<Place>, grace: &mut Grace) -> Option<Place> {
         let hash = F::hash(key, self.seed);
         let buckets = [first_bucket(hash, self.mask), second_bucket(hash, self.mask)];
         if let Some(place) = buckets.into_iter().find_map(|bucket| self.free_in(bucket, grace)) {
@@ -307,14 +307,14 @@ impl<F: Family, M: Memory> Writer<F, M> {
 
     /// Looks for the shortest chain of entries that can each move to its other bucket, the last to a free place, and moves
     /// them, from the last to the first. The place that becomes free is in one of `buckets`.
-    fn make_room(&mut self, buckets: [u32; 2], pinned: &HashSet<Place>, grace: &mut Grace) -> Option<Place> {
+    fn make_room(&mut self, buckets: [u32; 2], pinned: &FxHashSet<Place>, grace: &mut Grace) -> Option<Place> {
         /// A bucket on the way, and the entry (of the bucket before) that would move here.
         struct Step {
             bucket: u32,
             from: Option<(usize, Place)>,
         }
         let mut steps: Vec<Step> = buckets.into_iter().map(|bucket| Step { bucket, from: None }).collect();
-        let mut seen: HashSet<u32> = buckets.into_iter().collect();
+        let mut seen: FxHashSet<u32> = buckets.into_iter().collect();
         let mut at = 0;
         let mut target = None;
         'search: while at < steps.len() && steps.len() < SEARCH {

@@ -1,0 +1,271 @@
+//! Many numbered packets a second through the relay, each one watched for: raw Ethernet frames out of one interface, and what
+//! arrives at another.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::Namespace;
+
+/// Frames that are sent together, with one system call: far fewer than a veth holds.
+const BATCH: usize = 32;
+/// Bytes of an arriving frame that are looked at.
+const LOOK: usize = 128;
+/// What the receiving socket holds while its thread does not run: two seconds' worth.
+const BUFFER: usize = 1 << 29;
+
+/// A frame to be sent again and again, its number in four bytes of it.
+#[derive(Clone)]
+pub struct Frame {
+    bytes: Vec<u8>,
+    number_at: usize,
+    checksum_at: usize,
+    /// Sum over the words that the checksum covers, as long as number and checksum are zero.
+    sum: u32,
+}
+
+impl Frame {
+    /// `packet`: an IPv4 packet with UDP and a payload of at least four bytes, right in all else. `to`, `from`: link-layer addresses.
+    ///
+    /// # Panics
+    /// The packet is shorter.
+    #[must_use]
+    pub fn udp4(to: [u8; 6], from: [u8; 6], packet: &[u8]) -> Self {
+        const ETHERNET: usize = 14;
+        const UDP: usize = ETHERNET + 20;
+        let mut bytes = [&to[..], &from, &[0x08, 0x00], packet].concat();
+        bytes[UDP + 6..UDP + 12].fill(0);
+        let words = |bytes: &[u8]| -> u32 {
+            bytes.chunks(2).map(|two| u32::from(u16::from_be_bytes([two[0], *two.get(1).unwrap_or(&0)]))).sum()
+        };
+        let length = u32::try_from(bytes.len() - UDP).expect("a short packet");
+        let sum = words(&bytes[ETHERNET + 12..UDP]) + 17 + length + words(&bytes[UDP..]);
+        Self { bytes, number_at: UDP + 8, checksum_at: UDP + 6, sum }
+    }
+
+    fn write(&self, number: u32, to: &mut [u8]) {
+        to.copy_from_slice(&self.bytes);
+        to[self.number_at..self.number_at + 4].copy_from_slice(&number.to_be_bytes());
+        let mut sum = self.sum + (number >> 16) + (number & 0xffff);
+        while sum > 0xffff {
+            sum = (sum >> 16) + (sum & 0xffff);
+        }
+        let checksum = match !(sum as u16) {
+            0 => 0xffff,
+            other => other,
+        };
+        to[self.checksum_at..self.checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+/// What became of each number.
+pub struct Seen {
+    /// By number: 0: it did not arrive; 255: more than once; else what the judge said.
+    pub verdicts: Vec<u8>,
+    /// Arrived frames that the receiving socket had no room for: with any the count says nothing.
+    pub overflow: u64,
+    /// How long frames were sent.
+    pub time: Duration,
+}
+
+/// A running load.
+pub struct Load {
+    sent: Arc<AtomicU64>,
+    done: Arc<AtomicBool>,
+    over: Arc<AtomicBool>,
+    sender: JoinHandle<io::Result<Duration>>,
+    receiver: JoinHandle<io::Result<(Vec<u8>, u64)>>,
+    received: Arc<AtomicUsize>,
+}
+
+fn own_priority() {
+    // SAFETY: a system call with numbers only; on Linux it is for the calling thread.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
+}
+
+/// A raw socket of an interface. `protocol` 0: for sending only.
+fn raw_socket(interface: &str, protocol: u16) -> io::Result<OwnedFd> {
+    let index = nix::net::if_::if_nametoindex(interface)?;
+    // SAFETY: a call with numbers only; the descriptor is new, and nobody else has it.
+    let socket = unsafe {
+        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
+        if socket < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        OwnedFd::from_raw_fd(socket)
+    };
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBufForce, &BUFFER)?;
+    // SAFETY: all bit patterns of the structure are valid.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = index.cast_signed();
+    let len = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the address is of the length that is given.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
+    if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+}
+
+impl Load {
+    /// Sends the frames in turn, `rate` a second, from one interface, and has `judge` look at all IPv6 frames that come in by the
+    /// other: it gives the frame's number and a verdict from 1 to 254, or `None` for a frame that is none of these.
+    ///
+    /// # Errors
+    /// Without root.
+    pub fn start(
+        from: (&Namespace, &str),
+        to: (&Namespace, &str),
+        frames: Vec<Frame>,
+        rate: u32,
+        judge: impl Fn(&[u8]) -> Option<(u32, u8)> + Send + 'static,
+    ) -> io::Result<Self> {
+        let out = from.0.inside(|| raw_socket(from.1, 0))?;
+        let into = to.0.inside(|| raw_socket(to.1, libc::ETH_P_IPV6 as u16))?;
+        let (sent, received) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (done, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let sender = {
+            let (sent, done) = (Arc::clone(&sent), Arc::clone(&done));
+            thread::spawn(move || send(&out, &frames, rate, &sent, &done))
+        };
+        let receiver = {
+            let (over, received) = (Arc::clone(&over), Arc::clone(&received));
+            thread::spawn(move || receive(&into, judge, &over, &received))
+        };
+        Ok(Self { sent, done, over, sender, receiver, received })
+    }
+
+    /// The number of frames that have been sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// Ends the load, waits for what is on its way, and tells of all numbers.
+    ///
+    /// # Errors
+    /// The kernel refused to send or to receive.
+    ///
+    /// # Panics
+    /// The judge panicked.
+    pub fn finish(self) -> io::Result<Seen> {
+        self.done.store(true, Relaxed);
+        let time = self.sender.join().expect("the sender")?;
+        // Until nothing comes any more.
+        let mut before = usize::MAX;
+        while std::mem::replace(&mut before, self.received.load(Relaxed)) != self.received.load(Relaxed) {
+            thread::sleep(Duration::from_millis(200));
+        }
+        self.over.store(true, Relaxed);
+        let (mut verdicts, overflow) = self.receiver.join().expect("the receiver")?;
+        verdicts.resize(self.sent.load(Relaxed) as usize, 0);
+        Ok(Seen { verdicts, overflow, time })
+    }
+}
+
+fn send(socket: &OwnedFd, frames: &[Frame], rate: u32, sent: &AtomicU64, done: &AtomicBool) -> io::Result<Duration> {
+    own_priority();
+    let longest = frames.iter().map(|frame| frame.bytes.len()).max().unwrap_or(0);
+    let mut bytes = vec![0; BATCH * longest];
+    let begin = Instant::now();
+    let mut number = 0_u64;
+    while !done.load(Relaxed) {
+        // SAFETY: all bit patterns of these structures are valid.
+        let mut vectors: [libc::iovec; BATCH] = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
+        for (index, place) in bytes.chunks_mut(longest).enumerate() {
+            let number = number as u32 + index as u32;
+            let frame = &frames[number as usize % frames.len()];
+            frame.write(number, &mut place[..frame.bytes.len()]);
+            vectors[index] = libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: frame.bytes.len() };
+            messages[index].msg_hdr.msg_iov = &raw mut vectors[index];
+            messages[index].msg_hdr.msg_iovlen = 1;
+        }
+        let mut from = 0;
+        while from < BATCH {
+            let rest = &mut messages[from..];
+            // SAFETY: the messages point to vectors, and these to bytes, which all live until the call returns.
+            let count = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0) };
+            if count < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            from += count as usize;
+        }
+        number += BATCH as u64;
+        sent.store(number, Relaxed);
+        let due = begin + Duration::from_nanos(number * 1_000_000_000 / u64::from(rate));
+        let early = due.saturating_duration_since(Instant::now());
+        // A sleep takes at least 50 µs longer than it should; what is late is caught up with.
+        if early > Duration::from_micros(100) {
+            thread::sleep(early);
+        }
+    }
+    Ok(begin.elapsed())
+}
+
+fn receive(
+    socket: &OwnedFd,
+    judge: impl Fn(&[u8]) -> Option<(u32, u8)>,
+    over: &AtomicBool,
+    received: &AtomicUsize,
+) -> io::Result<(Vec<u8>, u64)> {
+    own_priority();
+    nix::sys::socket::setsockopt(
+        socket,
+        nix::sys::socket::sockopt::ReceiveTimeout,
+        &nix::sys::time::TimeVal::new(0, 50_000),
+    )?;
+    let mut verdicts = Vec::new();
+    let mut bytes = vec![0_u8; BATCH * LOOK];
+    while !over.load(Relaxed) {
+        // SAFETY: all bit patterns of these structures are valid.
+        let mut vectors: [libc::iovec; BATCH] = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        let mut messages: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
+        for (index, place) in bytes.chunks_mut(LOOK).enumerate() {
+            vectors[index] = libc::iovec { iov_base: place.as_mut_ptr().cast(), iov_len: LOOK };
+            messages[index].msg_hdr.msg_iov = &raw mut vectors[index];
+            messages[index].msg_hdr.msg_iovlen = 1;
+        }
+        let (socket, first) = (socket.as_raw_fd(), messages.as_mut_ptr());
+        // SAFETY: the messages point to vectors, and these to bytes, which all live until the call returns.
+        let count =
+            unsafe { libc::recvmmsg(socket, first, BATCH as libc::c_uint, libc::MSG_WAITFORONE, std::ptr::null_mut()) };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => continue,
+                _ => return Err(error),
+            }
+        }
+        for (message, place) in messages.iter().zip(bytes.chunks(LOOK)).take(count as usize) {
+            let Some((number, verdict)) = judge(&place[..LOOK.min(message.msg_len as usize)]) else { continue };
+            let number = number as usize;
+            if verdicts.len() <= number {
+                verdicts.resize((number + 1).next_power_of_two().max(1 << 20), 0);
+            }
+            verdicts[number] = if verdicts[number] == 0 { verdict } else { 255 };
+        }
+        received.fetch_add(count as usize, Relaxed);
+    }
+    Ok((verdicts, overflow(socket)?))
+}
+
+/// How many frames the socket had no room for.
+fn overflow(socket: &OwnedFd) -> io::Result<u64> {
+    let mut counted = [0_u32; 2];
+    let mut len = size_of_val(&counted) as libc::socklen_t;
+    let place = counted.as_mut_ptr().cast();
+    // SAFETY: the place is of the length that is given.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, place, &raw mut len) };
+    // `struct tpacket_stats`: all frames, and those without room.
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(counted[1].into()) }
+}

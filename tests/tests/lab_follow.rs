@@ -1,0 +1,192 @@
+//! The machine changes under the daemon: each change is followed within a second, without a restart.
+
+use std::{
+    net::UdpSocket,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+use xlat_tests::lab::{Daemon, Lab, Namespace, SERVER_SEEN};
+
+/// What the issue of following promises, and a little for the looking.
+const SOON: Duration = Duration::from_millis(1200);
+
+fn status(lab: &Lab, daemon: &Daemon) -> Value {
+    let said = daemon.ctl(&lab.relay, "status --json");
+    serde_json::from_str(&said.stdout)
+        .unwrap_or_else(|error| panic!("no JSON ({error}): {}{}", said.stdout, said.stderr))
+}
+
+/// What `status` says of an interface: its state and its index.
+fn interface(status: &Value, name: &str) -> Option<(String, Option<u64>)> {
+    let all = status["interfaces"].as_array()?;
+    let one = all.iter().find(|one| one["name"] == name)?;
+    Some((one["state"].as_str()?.to_owned(), one["ifindex"].as_u64()))
+}
+
+#[track_caller]
+fn expect_soon(daemon: &Daemon, what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < SOON, "{what}: not within a second; the log:\n{}", daemon.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn attached(lab: &Lab, daemon: &Daemon, name: &str) -> bool {
+    interface(&status(lab, daemon), name).is_some_and(|(state, _)| state == "attached")
+}
+
+fn ping(lab: &Lab) -> bool {
+    lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}")).success
+}
+
+/// Interfaces that match a glob are taken as they appear, and let go of when their name does not match any more.
+#[test]
+fn a_glob_is_followed_through_appearing_and_renaming() {
+    let (lab, daemon) =
+        Lab::with_daemon_changed(&[("\"inet4\", \"inet6\"", "\"inet*\"")]).expect("a lab with a daemon");
+    lab.relay.link("inet7", &lab.router6, "seventh").expect("a link");
+    expect_soon(&daemon, "inet7 appears", || attached(&lab, &daemon, "inet7"));
+    let rename = |from: &str, to: &str| {
+        lab.relay.ip(&format!("link set {from} down")).expect("down");
+        lab.relay.ip(&format!("link set {from} name {to}")).expect("another name");
+        lab.relay.ip(&format!("link set {to} up")).expect("up");
+    };
+    rename("inet7", "other");
+    expect_soon(&daemon, "inet7 is renamed", || {
+        let status = status(&lab, &daemon);
+        interface(&status, "inet7").is_none() && interface(&status, "other").is_none()
+    });
+    let shown = lab.relay.ip("-details link show dev other").expect("the interface");
+    assert!(!shown.contains("prog/xdp"), "{shown}");
+    rename("other", "inet9");
+    expect_soon(&daemon, "it is renamed again", || attached(&lab, &daemon, "inet9"));
+    assert!(ping(&lab), "the others are disturbed");
+}
+
+/// Datagrams from the client to the server for as long as this lives.
+fn with_traffic(lab: &Lab, action: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    let socket = lab.client.inside(|| UdpSocket::bind("0.0.0.0:0")).expect("a socket");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                for _ in 0..64 {
+                    let _ = socket.send_to(&[0; 64], (SERVER_SEEN, 9));
+                }
+                thread::sleep(Duration::from_micros(500));
+            }
+        });
+        action();
+        done.store(true, Relaxed);
+    });
+}
+
+/// Under traffic an interface goes, and comes back with another index.
+#[test]
+fn an_interface_that_comes_back_is_taken_again() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    assert!(ping(&lab), "the lab works");
+    let before = interface(&status(&lab, &daemon), "inet6").expect("it is there").1;
+    with_traffic(&lab, || {
+        thread::sleep(Duration::from_millis(200));
+        lab.relay.ip("link del inet6").expect("it goes");
+        expect_soon(&daemon, "inet6 goes", || {
+            interface(&status(&lab, &daemon), "inet6").is_some_and(|(state, _)| state == "waiting")
+        });
+        lab.relay.link("inet6", &lab.router6, "relay").expect("it comes");
+        lab.relay.ip("addr add 2001:db8:fe::1/64 dev inet6 nodad").expect("an address");
+        lab.relay.ip("route add 2001:db8:5e1::/48 via 2001:db8:fe::2").expect("a route");
+        lab.router6.ip("addr add 2001:db8:fe::2/64 dev relay nodad").expect("an address");
+        lab.router6.ip("route add default via 2001:db8:fe::1").expect("a route");
+        expect_soon(&daemon, "inet6 comes back", || attached(&lab, &daemon, "inet6"));
+    });
+    let after = interface(&status(&lab, &daemon), "inet6").expect("it is there").1;
+    assert_ne!(before, after, "it has its old index");
+    let _far_end = lab.router6.pass("relay").expect("a program on the far end");
+    assert!(ping(&lab), "{}", daemon.log());
+}
+
+#[test]
+fn another_link_layer_address_is_followed() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    assert!(ping(&lab), "the lab works");
+    for (name, router) in [("inet4", &lab.router4), ("inet6", &lab.router6)] {
+        lab.relay.ip(&format!("link set {name} address 02:00:00:00:00:77")).expect("another address");
+        router.ip("neigh flush dev relay").expect("no neighbours");
+        expect_soon(&daemon, name, || ping(&lab));
+    }
+}
+
+/// An address of a service that becomes the relay's own is not translated, and is again when the relay gives it up.
+#[test]
+fn addresses_of_the_relay_are_followed() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let rule = || {
+        let said = daemon.ctl(&lab.relay, "lookup 198.51.100.66 --json").stdout;
+        serde_json::from_str::<Value>(&said).expect("JSON")["rule"].as_str().unwrap_or_default().to_owned()
+    };
+    let answered = || lab.client.run("ping -n -c 1 -W 1 198.51.100.66").success;
+    assert_eq!((rule().as_str(), answered()), ("eam", false));
+    lab.relay.ip("addr add 198.51.100.66/32 dev inet4").expect("an address");
+    expect_soon(&daemon, "the address comes", || rule() == "own" && answered());
+    lab.relay.ip("addr del 198.51.100.66/32 dev inet4").expect("no address");
+    expect_soon(&daemon, "the address goes", || rule() == "eam");
+    // It is translated: nobody is there to answer.
+    assert!(!answered());
+}
+
+/// More news than the socket holds: nothing is missed, and it is counted.
+#[test]
+fn an_overrun_of_the_news_is_made_good() {
+    let (lab, daemon) =
+        Lab::with_daemon_changed(&[("\"inet4\", \"inet6\"", "\"inet*\"")]).expect("a lab with a daemon");
+    assert_eq!(overruns(&lab.relay), 0);
+    let pid = nix::unistd::Pid::from_raw(status(&lab, &daemon)["pid"].as_i64().expect("a number") as i32);
+    kill(pid, Signal::SIGSTOP).expect("it can be stopped");
+    let mut batch = String::new();
+    for number in 0..3000 {
+        batch += &format!("link set inet4 mtu {}\n", 1400 + number % 2);
+    }
+    let file = daemon.directory().join("batch");
+    std::fs::write(&file, batch + "link set inet4 mtu 1500\n").expect("a file");
+    lab.relay.ip(&format!("-batch {}", file.display())).expect("many changes");
+    lab.relay.link("inet7", &lab.router6, "seventh").expect("a link");
+    kill(pid, Signal::SIGCONT).expect("it can go on");
+    expect_soon(&daemon, "inet7 appears", || attached(&lab, &daemon, "inet7"));
+    assert!(overruns(&lab.relay) > 0, "no overrun is counted; the log:\n{}", daemon.log());
+    assert!(daemon.log().contains("more news"), "{}", daemon.log());
+    assert!(ping(&lab), "{}", daemon.log());
+}
+
+fn overruns(relay: &Namespace) -> u64 {
+    let page = relay.run("curl -s http://127.0.0.1:9464/metrics").ok();
+    let line = page.lines().find_map(|line| line.strip_prefix("xlat_netlink_overruns_total "));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no counter in\n{page}"))
+}
+
+/// Another loader takes an interface: who it is stands in the status, and the metrics show that it is not translated there.
+#[test]
+fn a_program_of_somebody_else_is_named() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let ifindex = interface(&status(&lab, &daemon), "inet4").and_then(|(_, ifindex)| ifindex).expect("an index");
+    let pin = daemon.pins().join(format!("links/{ifindex}"));
+    let link = lab.relay.run(&format!("bpftool -j link show pinned {}", pin.display())).ok();
+    let link: Value = serde_json::from_str(&link).expect("bpftool speaks JSON");
+    lab.relay.run(&format!("bpftool link detach id {}", link["id"])).ok();
+    let theirs = lab.relay.pass("inet4").expect("their program takes the place");
+    expect_soon(&daemon, "the other program", || !daemon.ctl(&lab.relay, "status").success);
+    let said = daemon.ctl(&lab.relay, "status").stdout;
+    assert!(said.contains("another") && said.contains("inet4"), "{said}");
+    let page = lab.relay.run("curl -s http://127.0.0.1:9464/metrics").ok();
+    assert!(page.contains("xlat_interface_xdp_mode{interface=\"inet4\",mode=\"none\"} 1"), "{page}");
+    drop(theirs);
+    // It is tried every second.
+    thread::sleep(Duration::from_millis(300));
+    expect_soon(&daemon, "the place is free again", || daemon.ctl(&lab.relay, "status").success);
+    assert!(ping(&lab), "{}", daemon.log());
+}
