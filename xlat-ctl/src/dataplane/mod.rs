@@ -205,7 +205,13 @@ impl DataPlane {
         let events = log::read(&mut ebpf);
         let header = Arc::new(header(&ebpf)?);
         if let Some(ways) = &options.ways {
-            ways.add(&header);
+            if object::has_compare_exchange() {
+                ways.add(&header);
+            } else {
+                info!(
+                    "next hops are looked up for each packet, which is slower: remembering them takes Linux 5.12 or newer"
+                );
+            }
         }
         let table_bytes = u64::from(buckets) * size_of::<Bucket>() as u64;
         let table = table(&mut ebpf, &settings)?;
