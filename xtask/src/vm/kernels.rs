@@ -181,7 +181,7 @@ fn series(release: &str) -> &str {
 }
 
 /// The numbers in a release, in their order, up to the architecture.
-fn numbers(release: &str) -> Vec<u32> {
+pub(super) fn numbers(release: &str) -> Vec<u32> {
     let version = release.strip_suffix("-amd64").unwrap_or(release);
     version.split(|other: char| !other.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }

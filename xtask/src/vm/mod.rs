@@ -9,6 +9,7 @@ use crate::{interrupt, setup};
 mod busybox;
 mod initramfs;
 mod kernels;
+mod matrix;
 mod nics;
 mod qemu;
 
@@ -29,6 +30,9 @@ which it sees changes of its own only, and another kernel. Its output and its ex
   --memory MIB     (default 1536)
   --timeout SECS   after which the machine is switched off (default 600)
   --console        what the kernel says, too, on standard error
+
+cargo xtask vm --all [WORD …]: tries the relay on every NIC and kernel, or on those that a word names (`6.1`, `igb`), and
+writes the tables of docs/support.md.
 ";
 
 /// The options of a run.
@@ -66,6 +70,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<u8> {
     if matches!(arguments, [] | ["-h" | "--help"]) {
         print!("{HELP}");
         return Ok(0);
+    }
+    if let ["--all", only @ ..] = arguments {
+        return matrix::run(only).map(|()| 0);
     }
     let (options, command) = parse(arguments)?;
     if options.kernel == "list" {

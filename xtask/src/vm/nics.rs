@@ -78,14 +78,18 @@ pub(crate) fn cards(nic: Nic) -> [Card; 4] {
 }
 
 impl Card {
-    /// The emulator's arguments for it. A hub is the wire: whatever one of its ports is given, all others get.
-    pub(crate) fn arguments(&self) -> [String; 4] {
+    /// The emulator's arguments for it. A hub is the wire: whatever one of its ports is given, all others get. Each card has a
+    /// port of its own, since the functions of an igb take the next slot as well.
+    pub(crate) fn arguments(&self) -> [String; 6] {
         let Self { name, mac, nic, wire } = self;
+        let slot = &mac[mac.len() - 2..];
         [
             "-netdev".to_owned(),
             format!("hubport,id={name},hubid={wire}"),
             "-device".to_owned(),
-            format!("{},netdev={name},mac={mac}", nic.device()),
+            format!("pcie-root-port,id=port-{name},chassis={slot}"),
+            "-device".to_owned(),
+            format!("{},netdev={name},mac={mac},bus=port-{name}", nic.device()),
         ]
     }
 }
