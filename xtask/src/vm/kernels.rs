@@ -17,7 +17,7 @@ use crate::{
 /// The suites that are looked through. The oldest has Linux 5.10, the last the newest one.
 const SUITES: [&str; 4] = ["bullseye", "bookworm", "bookworm-backports", "trixie-backports"];
 
-/// Where a kernel's packages put the kernel itself.
+/// Where a kernel's older packages put the kernel itself.
 const BOOT: &str = "boot";
 
 /// A kernel under `target/vm/kernels`.
@@ -55,9 +55,10 @@ impl Kernel {
         Self { release: release.to_owned(), root: kernels().join(release) }
     }
 
-    /// The compressed kernel.
+    /// The compressed kernel: beside its modules in the newer packages.
     pub(crate) fn image(&self) -> PathBuf {
-        self.root.join(BOOT).join(format!("vmlinuz-{}", self.release))
+        let beside = self.modules().join("vmlinuz");
+        if beside.exists() { beside } else { self.root.join(BOOT).join(format!("vmlinuz-{}", self.release)) }
     }
 
     /// Its modules.
@@ -81,8 +82,8 @@ impl Kernel {
         let apt = PrivateApt::new()?;
         apt.update(suite)?;
         let mut unpacked = None;
-        // The newer packages of a kernel are divided in two, and the one named after the image is empty.
-        for part in ["linux-image", "linux-binary", "linux-modules"] {
+        // The newer packages of a kernel are divided, and the one named after the image is empty.
+        for part in ["linux-image", "linux-base", "linux-binary", "linux-modules"] {
             let package = format!("{part}-{release}");
             if let Some(version) = apt.versions(&package)?.first() {
                 unpacked = Some(apt.unpack(&package, version)?);
@@ -92,7 +93,9 @@ impl Kernel {
         let partial = kernels().join(format!("partial-{}", std::process::id()));
         let lib = if unpacked.join("lib/modules").exists() { "lib/modules" } else { "usr/lib/modules" };
         fs::create_dir_all(partial.join("lib"))?;
-        move_tree(&unpacked.join(BOOT), &partial.join(BOOT))?;
+        if unpacked.join(BOOT).exists() {
+            move_tree(&unpacked.join(BOOT), &partial.join(BOOT))?;
+        }
         move_tree(&unpacked.join(lib), &partial.join("lib/modules"))?;
         capture(&mut command("depmod", ["--basedir", &partial.to_string_lossy(), release]))?;
         fs::rename(&partial, root).with_context(|| format!("placing the kernel at {}", root.display()))
