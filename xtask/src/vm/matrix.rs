@@ -50,6 +50,8 @@ pub(crate) fn run(only: &[&str]) -> Result<()> {
         for driver in named(&DRIVERS, only) {
             eprintln!("== {driver} on Linux {}", kernel.release);
             let steps = trial_of(&kernel, driver.parse().ok())?;
+            // An interrupt ends the emulator as well, which says nothing of the relay.
+            interrupt::check()?;
             for [step, word, words] in &steps {
                 eprintln!("{step:<22} {word} {words}");
             }
