@@ -3,5 +3,6 @@
 pub mod fuzz;
 pub mod harness;
 pub mod lab;
+pub mod nic;
 pub mod notation;
 pub mod reference;

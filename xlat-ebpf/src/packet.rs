@@ -149,7 +149,7 @@ pub fn load_bytes(ctx: &XdpContext, offset: usize, scratch: &mut Scratch, len: u
     if len == 0 {
         return Some(());
     }
-    let len = bounded(len)?;
+    let len = bounded(len, BUFFER_LEN)?;
     let result = if setting!(multi_buffer) != 0 {
         // SAFETY: the buffer is BUFFER_LEN bytes; the helper checks the frame's bounds. Since Linux 5.18.
         unsafe { bpf_xdp_load_bytes(raw(ctx), offset as u32, scratch.buffer.as_mut_ptr().cast(), len as u32) }
@@ -165,7 +165,7 @@ pub fn store_bytes(ctx: &XdpContext, offset: usize, scratch: &mut Scratch, len: 
     if len == 0 {
         return Some(());
     }
-    let len = bounded(len)?;
+    let len = bounded(len, BUFFER_LEN)?;
     let result = if setting!(multi_buffer) != 0 {
         // SAFETY: the buffer is BUFFER_LEN bytes; the helper checks the frame's bounds. Since Linux 5.18.
         unsafe { bpf_xdp_store_bytes(raw(ctx), offset as u32, scratch.buffer.as_mut_ptr().cast(), len as u32) }
@@ -182,11 +182,10 @@ static ZEROS: [u8; MAX_ZEROS + 1] = [0; MAX_ZEROS + 1];
 /// Writes `len` (at most [`MAX_ZEROS`]) zero bytes at `offset` of the frame.
 #[inline(always)]
 pub fn store_zeros(ctx: &XdpContext, offset: usize, len: usize) -> Option<()> {
-    // The verifier has to see both bounds.
-    let len = core::hint::black_box(len) & MAX_ZEROS;
     if len == 0 {
         return Some(());
     }
+    let len = bounded(len, MAX_ZEROS)?;
     let result = if setting!(multi_buffer) != 0 {
         // SAFETY: there are as many zeros; the helper checks the frame's bounds. Since Linux 5.18.
         unsafe { bpf_xdp_store_bytes(raw(ctx), offset as u32, ZEROS.as_ptr().cast_mut().cast(), len as u32) }
@@ -271,11 +270,12 @@ extern "C" fn store_zero_bytes(ctx: *mut xdp_md, offset: u32, len: u32) -> i32 {
     0
 }
 
-/// `len` if it is 1 to [`BUFFER_LEN`], in a form whose bounds the verifier keeps.
+/// `len` if it is 1 to `most`, in a form whose bounds every verifier keeps: before Linux 6.8 it learns nothing from a number's
+/// not being 0, so the number is made of one that is compared with `most` alone.
 #[inline(always)]
-fn bounded(len: usize) -> Option<usize> {
-    let len = core::hint::black_box(len);
-    if len == 0 || len > BUFFER_LEN { None } else { Some(len) }
+fn bounded(len: usize, most: usize) -> Option<usize> {
+    let less = core::hint::black_box(len.wrapping_sub(1));
+    if less < most { Some(less + 1) } else { None }
 }
 
 /// The ones' complement sum of `len` bytes at `offset`, an odd last byte padded with zero. Uses the scratch buffer.

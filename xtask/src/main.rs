@@ -18,6 +18,7 @@ mod serve;
 mod setup;
 mod shell;
 mod test;
+mod vm;
 
 const HELP: &str = "\
 cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first sets up what it needs.
@@ -31,6 +32,7 @@ cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first
   bench [OPTIONS]        measure xlat beside its alternatives (needs root); `cargo xtask bench --help` lists OPTIONS
   prove                  100 reloads, 100 whole tables, 20 kills and 5 upgrades at 200,000 packets a second, of which none
                          may be lost: some ten minutes (needs root)
+  vm [OPTIONS] -- CMD    run a command in a virtual machine with another kernel and other NICs; `cargo xtask vm --help`
   demo                   an IPv4-only client talks to an IPv6-only server through the relay, step by step (needs root)
   lab up                 make the demo's namespaces, start the relay in them, and leave both (needs root)
   lab exec HOST -- CMD   run a command as the host `client`, `relay` or `server` of that lab
@@ -40,7 +42,7 @@ cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
@@ -48,9 +50,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[String]) -> Result<()> {
+/// Does what the words say. Gives the exit code: 0, or that of a command that was to be run elsewhere.
+fn run(arguments: &[String]) -> Result<u8> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words.as_slice() {
+    if let ["vm", rest @ ..] = words.as_slice() {
+        return vm::run(rest);
+    }
+    verb(&words).map(|()| 0)
+}
+
+fn verb(words: &[&str]) -> Result<()> {
+    match words {
         [] | ["help" | "-h" | "--help"] => {
             print!("{HELP}");
             Ok(())

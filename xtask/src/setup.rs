@@ -7,8 +7,11 @@ use anyhow::{Context, Result, bail};
 use crate::shell::{self, capture, command, find_program, show};
 
 mod apt;
+mod emulator;
 mod programs;
 mod rust_src;
+
+pub(crate) use self::apt::PrivateApt;
 
 /// The version whose output the eBPF build is tested with; it uses the LLVM inside the pinned rustc.
 const BPF_LINKER: &str = "0.10.3";
@@ -43,6 +46,11 @@ pub(crate) fn for_running() -> Result<()> {
 pub(crate) fn for_bench() -> Result<()> {
     for_running()?;
     programs::install_missing_for_bench()
+}
+
+/// What a virtual machine takes. What runs in it is the caller's.
+pub(crate) fn for_vm() -> Result<()> {
+    emulator::install_if_missing()
 }
 
 fn bpf_linker() -> Result<()> {

@@ -210,7 +210,7 @@ impl Relay {
         for interface in &machine.interfaces {
             if config.dataplane.interfaces.iter().any(|pattern| pattern.matches(&interface.name)) {
                 dataplane
-                    .attach(interface.ifindex, &interface.name, XdpMode::Native)
+                    .attach(interface.ifindex, &interface.name, XdpMode::Auto)
                     .with_context(|| format!("attaching the program to {}", interface.name))?;
             }
         }

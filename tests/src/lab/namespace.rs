@@ -189,6 +189,20 @@ impl Namespace {
         self.inside(|| std::fs::write(&path, value)).with_context(|| format!("writing {value} to {path}"))
     }
 
+    /// Takes an interface out of the namespace of another process.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn adopt(&self, interface: &str, from: Pid) -> Result<()> {
+        let net = format!("--net=/proc/{from}/ns/net");
+        let arguments = [&net, "--", "ip", "link", "set", interface, "netns", &self.path()];
+        let output = Command::new("nsenter").args(arguments).output().context("starting nsenter")?;
+        if !output.status.success() {
+            bail!("moving {interface}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
     /// Does something in a thread of this machine.
     ///
     /// # Panics

@@ -1,8 +1,9 @@
-//! The `xlat-ctl` command. Every verb but `run`, `check`, `detach`, `import`, `prepare` and `state` is one call to the daemon.
+//! The `xlat-ctl` command. Every verb but `run`, `check`, `doctor`, `detach`, `import`, `prepare` and `state` is one call to the daemon.
 
 mod check;
 mod client;
 mod detach;
+mod doctor;
 mod eam;
 mod import;
 mod lookup;
@@ -62,6 +63,10 @@ enum Verb {
     #[command(after_help = "Warnings go to standard error and do not change the exit code.\n\n\
         Example:\n  xlat-ctl check --config ./xlat.toml && systemctl restart xlat")]
     Check(ConfigFile),
+    /// Look at the machine for what makes a relay misbehave, and say what mends it
+    #[command(after_help = "Changes nothing. Exit code 0 where nothing is found, 1 otherwise.\n\n\
+        Example:\n  xlat-ctl doctor --config /etc/xlat/xlat.toml")]
+    Doctor(ConfigFile),
     /// Have the daemon take its configuration file as it is, without losing a packet
     #[command(
         after_help = "A new program instance is made, filled, tried and put in the place of the old one. Where the file \
@@ -128,6 +133,7 @@ pub fn main() -> ExitCode {
     let done = match verb {
         Verb::Run(ConfigFile { config }) => return daemon::run(&config, common.socket),
         Verb::Check(ConfigFile { config }) => check::check(&config, common.json),
+        Verb::Doctor(ConfigFile { config }) => doctor::doctor(&config, common.json),
         Verb::Reload => detach::reload(&common),
         Verb::Detach(ConfigFile { config }) => detach::detach(&config, common.json),
         Verb::Prepare(prepare) => prepare::prepare(&prepare),

@@ -7,6 +7,7 @@ use super::{
     XdpMode,
     error::{AttachError, DataPlaneError, cause},
     pins::Pins,
+    refusal,
 };
 use crate::netlink::{self, Machine};
 
@@ -108,11 +109,10 @@ fn in_mode(program: &mut Xdp, place: Place<'_>, mode: XdpMode) -> Result<Link, A
             Some((program, mode)) => AttachError::Occupied { interface, program, mode },
             None => AttachError::Refused { interface, mode, reason },
         },
-        (Some(libc::EOPNOTSUPP), _) => {
-            let reason = "the driver does not support it".to_owned();
-            AttachError::Refused { interface, mode, reason }
+        (number, reason) => {
+            let known = (mode == "native").then(|| refusal::native_mode(name, number)).flatten();
+            AttachError::Refused { interface, mode, reason: known.unwrap_or(reason) }
         }
-        (_, reason) => AttachError::Refused { interface, mode, reason },
     })
 }
 

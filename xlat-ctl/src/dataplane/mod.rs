@@ -13,6 +13,7 @@ mod namespaces;
 mod object;
 mod pins;
 mod readers;
+mod refusal;
 mod table;
 mod ways;
 
@@ -26,6 +27,7 @@ use std::{
 use aya::{
     Ebpf, TestRun, TestRunOptions,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, ProgramArray},
+    util::KernelVersion,
 };
 use ipnet::{Ipv4Net, Ipv6Net};
 use nix::unistd::{Gid, Uid};
@@ -44,6 +46,7 @@ pub use self::{
     attach::describe_program,
     error::{AttachError, DataPlaneError, TableError},
     pins::Pins,
+    refusal::native_mode,
     table::Known,
     ways::Ways,
 };
@@ -122,6 +125,12 @@ impl Default for LoadOptions {
             prefix_of_interface: Vec::new(),
         }
     }
+}
+
+/// Bytes that the look-up tables take with room for this many EAMs.
+#[must_use]
+pub fn table_bytes(max_eams: u32) -> u64 {
+    2 * u64::from(table::buckets_for(max_eams, 0)) * size_of::<Bucket>() as u64
 }
 
 /// Where the program is attached.
@@ -208,7 +217,13 @@ impl DataPlane {
         let events = log::read(&mut ebpf);
         let state = Arc::new(state(&ebpf)?);
         if let Some(ways) = &options.ways {
-            ways.add(&state);
+            if object::has_compare_exchange() {
+                ways.add(&state);
+            } else {
+                info!(
+                    "next hops are looked up for each packet, which is slower: remembering them takes Linux 5.12 or newer"
+                );
+            }
         }
         let table_bytes = u64::from(buckets) * size_of::<Bucket>() as u64;
         let table = table(&mut ebpf, &settings)?;
@@ -436,6 +451,12 @@ impl DataPlane {
             memory: info.memory_locked().unwrap_or(0),
             table_bytes: self.table_bytes,
         }
+    }
+
+    /// Whether the kernel runs a program on a frame of a given interface (Linux 5.15).
+    #[must_use]
+    pub fn can_be_tried() -> bool {
+        KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 15, 0))
     }
 
     /// Runs the program once on a frame, as if it had arrived at an interface. Gives the XDP action and the frame as the

@@ -14,6 +14,7 @@ use aya::{
     maps::{MapData, ProgramArray},
     programs::{Program, ProgramType, Xdp},
     sys::{BpfHelper, is_helper_supported},
+    util::KernelVersion,
 };
 use xlat_common::{next_hop, programs, settings::Settings};
 
@@ -64,7 +65,13 @@ pub(super) struct Loaded {
 /// Loads every map and program of the object, and makes the rare packets' programs callable.
 pub(super) fn load(object: &[u8], settings: &Settings, pins: Option<&Pins>) -> Result<Loaded, DataPlaneError> {
     let buckets = settings.bucket_mask + 1;
-    let object = if settings.multi_buffer == 0 { without_frags(object) } else { Cow::Borrowed(object) };
+    let mut object = Cow::Borrowed(object);
+    if settings.multi_buffer == 0 {
+        without_frags(object.to_mut());
+    }
+    if !has_compare_exchange() {
+        without_compare_exchange(object.to_mut());
+    }
     let mut ebpf = EbpfLoader::new()
         .override_global("SETTINGS", settings, true)
         .map_max_entries("TABLE4", buckets)
@@ -98,16 +105,38 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), DataPlaneError> {
 
 /// An older kernel refuses programs that say they can handle several buffers. They say it by the name of their section:
 /// in the section names, those of the relocations (`.relxdp.frags`) and the type information alike.
-fn without_frags(object: &[u8]) -> Cow<'_, [u8]> {
+fn without_frags(object: &mut [u8]) {
     const WITH: &[u8] = b"xdp.frags\0";
     const WITHOUT: &[u8] = b"xdp\0\0\0\0\0\0\0";
-    let mut object = object.to_vec();
     let places: Vec<usize> =
         object.windows(WITH.len()).enumerate().filter(|(_, bytes)| *bytes == WITH).map(|(place, _)| place).collect();
     for place in places {
         object[place..place + WITH.len()].copy_from_slice(WITHOUT);
     }
-    Cow::Owned(object)
+}
+
+/// Whether programs can compare and exchange in one step (Linux 5.12), which remembering next hops takes.
+pub(super) fn has_compare_exchange() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 12, 0))
+}
+
+/// An older kernel refuses a program with that instruction in it, even where it is never reached, as where next hops are not
+/// remembered. It becomes a plain store, which has the same operands; gives how many there were.
+fn without_compare_exchange(object: &mut [u8]) -> usize {
+    /// `BPF_STX | BPF_DW`, with `BPF_ATOMIC` and with `BPF_MEM`; `BPF_CMPXCHG` is the instruction's constant.
+    const ATOMIC: u8 = 0xdb;
+    const STORE: u8 = 0x7b;
+    const COMPARE_EXCHANGE: [u8; 4] = 0xf1_u32.to_le_bytes();
+    let (instructions, _) = object.as_chunks_mut::<8>();
+    let mut count = 0;
+    for instruction in instructions {
+        if instruction[0] == ATOMIC && instruction[2..4] == [0, 0] && instruction[4..] == COMPARE_EXCHANGE {
+            instruction[0] = STORE;
+            instruction[4..].fill(0);
+            count += 1;
+        }
+    }
+    count
 }
 
 fn link_tail_calls(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>, DataPlaneError> {
@@ -136,9 +165,16 @@ mod tests {
 
     #[test]
     fn does_not_claim_several_buffers_before_an_older_kernel() {
-        let patched = without_frags(crate::OBJECT);
-        assert_eq!(patched.len(), crate::OBJECT.len());
+        let mut patched = crate::OBJECT.to_vec();
+        without_frags(&mut patched);
         assert!(!patched.windows(9).any(|bytes| bytes == b"xdp.frags"));
+    }
+
+    #[test]
+    fn takes_every_compare_and_exchange_out_before_an_older_kernel() {
+        let mut patched = crate::OBJECT.to_vec();
+        assert!((1..64).contains(&without_compare_exchange(&mut patched)));
+        assert_eq!(without_compare_exchange(&mut patched), 0);
     }
 
     #[test]

@@ -72,6 +72,32 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// A NIC for tests.
+    #[cfg(test)]
+    pub(crate) fn example(name: &str) -> Self {
+        Self {
+            ifindex: 2,
+            name: name.to_owned(),
+            mac: [2; 6],
+            mtu: 1500,
+            up: true,
+            kind: None,
+            vlan: None,
+            ipv4: Vec::new(),
+            ipv6: Vec::new(),
+            takes_ipv6: true,
+            xdp_program: None,
+            xdp_features: None,
+        }
+    }
+
+    /// Whether the driver gives a program frames of several buffers. Where the kernel does not say, hardly any driver does.
+    #[must_use]
+    pub fn takes_several_buffers(&self) -> bool {
+        self.xdp_features.is_some_and(|features| features & features::RX_SG != 0)
+            || self.kind.as_deref() == Some("veth")
+    }
+
     /// Whether the device takes frames that XDP sends out of it. `None`: the kernel does not say.
     #[must_use]
     pub fn takes_xdp_frames(&self) -> Option<bool> {

@@ -7,12 +7,15 @@ pub(crate) mod features;
 pub(crate) mod links;
 mod machine;
 pub(crate) mod offload;
+mod route_lookup;
 mod routes;
 pub(crate) mod socket;
 mod watch;
 
 pub use self::{
     machine::{Interface, Machine, Vlan, XdpProgram},
+    offload::Device,
+    route_lookup::{Route, route_to},
     routes::{Ways, follow_ways},
     socket::{NetlinkError, overruns},
     watch::{snapshot, watch},

@@ -26,6 +26,80 @@ struct Value {
 /// # Errors
 /// As the kernel says.
 pub(crate) fn set(interface: &str, offload: Offload, on: bool) -> io::Result<()> {
+    ask(interface, &mut Value { command: offload as u32, data: on.into() })
+}
+
+/// What a device is and has switched on, as far as its driver says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Name of the driver; empty where there is none.
+    pub driver: String,
+    /// Large receive offload: packets are joined before XDP sees them.
+    pub lro: bool,
+    /// VLAN tags are taken out of received frames.
+    pub rxvlan: bool,
+    /// Received checksums may be judged, or left half made, before the frame is seen.
+    pub rx_checksum: bool,
+    /// Queues that receive; `None`: the driver does not say.
+    pub receive_queues: Option<u32>,
+    /// Most queues that it can be given.
+    pub most_queues: Option<u32>,
+}
+
+impl Device {
+    /// Asks for all of it in the calling thread's network namespace. What the driver does not say is as if it were off.
+    #[must_use]
+    pub fn of(interface: &str) -> Self {
+        let value = |command: u32| {
+            let mut value = Value { command, data: 0 };
+            ask(interface, &mut value).map_or(0, |()| value.data)
+        };
+        let flags = value(ETHTOOL_GFLAGS);
+        let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
+        let has_channels = ask(interface, &mut channels).is_ok();
+        let ([most_receive, _, _, most_combined], [receive, _, _, combined]) = (channels.most, channels.now);
+        Self {
+            driver: driver(interface),
+            lro: flags & FLAG_LRO != 0,
+            rxvlan: flags & FLAG_RXVLAN != 0,
+            rx_checksum: value(ETHTOOL_GRXCSUM) != 0,
+            receive_queues: has_channels.then_some(receive + combined),
+            most_queues: has_channels.then_some(most_combined.max(most_receive)),
+        }
+    }
+}
+
+/// From `linux/ethtool.h`.
+const ETHTOOL_GDRVINFO: u32 = 0x3;
+const ETHTOOL_GRXCSUM: u32 = 0x14;
+const ETHTOOL_GFLAGS: u32 = 0x25;
+const ETHTOOL_GCHANNELS: u32 = 0x3c;
+const FLAG_RXVLAN: u32 = 1 << 8;
+const FLAG_LRO: u32 = 1 << 15;
+
+/// `struct ethtool_channels`: the most of receive, transmit, other and combined ones, and then how many there are.
+#[repr(C)]
+#[derive(Default)]
+struct Channels {
+    command: u32,
+    most: [u32; 4],
+    now: [u32; 4],
+}
+
+fn driver(interface: &str) -> String {
+    /// `struct ethtool_drvinfo`: the command, then the name in 32 bytes.
+    const LENGTH: usize = 196;
+    let mut info = [0_u32; LENGTH / 4];
+    info[0] = ETHTOOL_GDRVINFO;
+    if ask(interface, &mut info).is_err() {
+        return String::new();
+    }
+    let bytes: Vec<u8> = info[1..9].iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// One question or command to a device: `argument` is as its command word has it.
+fn ask<T>(interface: &str, argument: &mut T) -> io::Result<()> {
     // SAFETY: a system call with numbers only.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     if socket < 0 {
@@ -33,7 +107,6 @@ pub(crate) fn set(interface: &str, offload: Offload, on: bool) -> io::Result<()>
     }
     // SAFETY: just opened, nobody else's.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let mut value = Value { command: offload as u32, data: on.into() };
     // SAFETY: all-zero bytes are a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if interface.len() >= request.ifr_name.len() {
@@ -42,8 +115,8 @@ pub(crate) fn set(interface: &str, offload: Offload, on: bool) -> io::Result<()>
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from as libc::c_char;
     }
-    request.ifr_ifru.ifru_data = (&raw mut value).cast::<c_void>().cast();
-    // SAFETY: `request` names an interface and points to a value that outlives the call.
+    request.ifr_ifru.ifru_data = std::ptr::from_mut(argument).cast::<c_void>().cast();
+    // SAFETY: `request` names an interface and points to the structure of its command, which outlives the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -40,9 +40,15 @@ impl PrivateApt {
 
     /// Fetches the package lists of one suite of Debian from the archives that this machine uses.
     pub(crate) fn update(&self, suite: &str) -> Result<()> {
+        self.update_all(&[suite])
+    }
+
+    fn update_all(&self, suites: &[&str]) -> Result<()> {
         let signed_by = if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
-        let lines: Vec<String> =
-            archives()?.iter().map(|archive| format!("deb {signed_by}{archive} {suite} main\n")).collect();
+        let archives = archives()?;
+        let line = |(archive, suite): (&String, &&str)| format!("deb {signed_by}{archive} {suite} main\n");
+        let pairs = archives.iter().flat_map(|archive| suites.iter().map(move |suite| (archive, suite)));
+        let lines: Vec<String> = pairs.map(line).collect();
         self.write("sources.list", &lines.concat())?;
         self.run("apt-get", &["--quiet", "--quiet", "update"]).map(|_| ())
     }
@@ -52,10 +58,23 @@ impl PrivateApt {
         self.update(&codename()?)
     }
 
+    /// Fetches the package lists of that release and of its backports, and gives the name of the latter.
+    pub(crate) fn update_with_backports(&self) -> Result<String> {
+        let codename = codename()?;
+        let backports = format!("{codename}-backports");
+        self.update_all(&[&codename, &backports])?;
+        Ok(backports)
+    }
+
     /// The versions of a package in the lists that [`Self::update`] fetched.
     pub(crate) fn versions(&self, package: &str) -> Result<Vec<String>> {
         let table = self.run("apt-cache", &["madison", package])?;
         Ok(table.lines().filter_map(|line| line.split('|').nth(1)).map(|version| version.trim().to_owned()).collect())
+    }
+
+    /// The names of the packages in those lists that begin so.
+    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        Ok(self.run("apt-cache", &["pkgnames", prefix])?.lines().map(str::to_owned).collect())
     }
 
     /// Downloads one version of a package and unpacks it, without installing anything; gives the directory.
@@ -71,6 +90,13 @@ impl PrivateApt {
         Ok(unpacked)
     }
 
+    /// Installs packages into the system, of `suite` where that is given and has them. Needs root.
+    pub(crate) fn install(&self, packages: &[&str], suite: Option<&str>) -> Result<()> {
+        let options = ["--quiet", "--quiet", "--yes", "--no-install-recommends"];
+        let target: Vec<&str> = suite.map(|suite| ["--target-release", suite]).into_iter().flatten().collect();
+        self.run("apt-get", &[&["install"], &options[..], &target, packages].concat()).map(|_| ())
+    }
+
     fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.directory.join(name);
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
@@ -80,7 +106,8 @@ impl PrivateApt {
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
         let configuration = self.directory.join("apt.conf");
         let mut command = command(program, ["--config-file", &configuration.to_string_lossy()]);
-        capture(command.args(arguments).current_dir(&self.directory).env("LC_ALL", "C"))
+        command.args(arguments).current_dir(&self.directory);
+        capture(command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive"))
     }
 }
 

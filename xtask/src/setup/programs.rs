@@ -116,10 +116,10 @@ fn install_promtool() -> Result<()> {
 }
 
 /// A policy that keeps Debian's packages from starting their services, unless the machine has a policy of its own.
-struct ServicesStayOff(Option<PathBuf>);
+pub(super) struct ServicesStayOff(Option<PathBuf>);
 
 impl ServicesStayOff {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let policy = Path::new("/usr/sbin/policy-rc.d");
         if policy.exists() {
             return Ok(Self(None));

@@ -111,6 +111,10 @@ fn fill(dataplane: &mut DataPlane, config: &Config, table: &eam::Table, machine:
     };
     let rules = Rules { config, table, own: &own };
     let wanted = |name: &str| config.dataplane.interfaces.iter().any(|pattern| pattern.matches(name));
+    if !DataPlane::can_be_tried() {
+        info!("the new program instance is not tried with canaries: that takes Linux 5.15 or newer");
+        return Ok(0);
+    }
     let canaries = canary::send(dataplane, &rules, machine, wanted)
         .map_err(|reason| anyhow::anyhow!("the new program instance fails its trial and is not attached: {reason}"))?;
     dataplane.reset_counters()?;

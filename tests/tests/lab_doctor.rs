@@ -1,0 +1,185 @@
+//! `xlat-ctl doctor` on a relay that is well, and on one that is broken in one way.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use xlat_tests::lab::{Lab, command_path};
+
+/// A relay without a daemon that has nothing wrong, its configuration, and where that lies.
+struct Patient {
+    lab: Lab,
+    configuration: PathBuf,
+    _directory: TempDir,
+}
+
+impl Patient {
+    fn new() -> Self {
+        let lab = Lab::new().expect("a lab");
+        let directory = tempfile::tempdir().expect("a directory");
+        let configuration = directory.path().join("xlat.toml");
+        let text = Lab::configuration()
+            .replace("SOCKET", &directory.path().join("xlat.sock").to_string_lossy())
+            .replace("STATE", &directory.path().join("state").to_string_lossy());
+        std::fs::write(&configuration, text).expect("writing the configuration");
+        let patient = Self { lab, configuration, _directory: directory };
+        for tree in ["all", "default", "inet4", "inet6"] {
+            patient.lab.relay.sysctl(&format!("ipv4/conf/{tree}/rp_filter"), "0").expect("no filter");
+        }
+        for command in [
+            "link set inet6 mtu 1520",
+            "route add default via 198.18.0.1",
+            "route add unreachable 198.51.100.0/24",
+            "-6 route add default via 2001:db8:fe::2",
+            "-6 route add unreachable 2001:db8:6464::/96",
+        ] {
+            patient.ip(command);
+        }
+        patient
+    }
+
+    fn ip(&self, command: &str) {
+        self.lab.relay.ip(command).expect("an `ip` command");
+    }
+
+    /// What is found: check, problem and remedy of each. The exit code fits.
+    fn findings(&self) -> Vec<[String; 3]> {
+        let program = command_path().expect("xlat-ctl");
+        let command = format!("{} doctor --json --config {}", program.display(), self.configuration.display());
+        let said = self.lab.relay.run(&command);
+        let report: Value = serde_json::from_str(&said.stdout)
+            .unwrap_or_else(|error| panic!("`doctor` prints JSON ({error}): {}{}", said.stdout, said.stderr));
+        let findings = report["findings"].as_array().expect("findings");
+        assert_eq!(said.code, Some(i32::from(!findings.is_empty())), "{findings:?}");
+        let word = |finding: &Value, key: &str| finding[key].as_str().expect("a string").to_owned();
+        findings.iter().map(|finding| ["check", "problem", "remedy"].map(|key| word(finding, key))).collect()
+    }
+
+    /// Exactly one thing is found, by this check, with this in the problem and this in the remedy.
+    #[track_caller]
+    fn expect(&self, check: &str, problem: &str, remedy: &str) {
+        let findings = self.findings();
+        let [[found, in_problem, in_remedy]] = &findings[..] else { panic!("one finding expected: {findings:#?}") };
+        assert_eq!(found, check, "{findings:#?}");
+        assert!(in_problem.contains(problem), "{in_problem}");
+        assert!(in_remedy.contains(remedy), "{in_remedy}");
+    }
+}
+
+#[test]
+fn finds_nothing_on_a_relay_that_is_well() {
+    let patient = Patient::new();
+    assert_eq!(patient.findings(), Vec::<[String; 3]>::new());
+}
+
+#[test]
+fn finds_forwarding_off() {
+    let patient = Patient::new();
+    patient.lab.relay.sysctl("ipv4/conf/inet6/forwarding", "0").expect("a value");
+    patient.expect("forwarding", "inet6", "net.ipv4.conf.all.forwarding=1");
+}
+
+#[test]
+fn finds_ipv6_forwarding_off() {
+    let patient = Patient::new();
+    patient.lab.relay.sysctl("ipv6/conf/inet4/forwarding", "0").expect("a value");
+    patient.expect("forwarding", "IPv6 is not forwarded", "net.ipv6.conf.all.forwarding=1");
+}
+
+#[test]
+fn finds_a_reverse_path_filter() {
+    let patient = Patient::new();
+    patient.lab.relay.sysctl("ipv4/conf/inet6/rp_filter", "2").expect("a value");
+    patient.expect("reverse-path", "inet6", "net.ipv4.conf.inet6.rp_filter=0");
+}
+
+#[test]
+fn finds_an_ipv6_side_too_narrow_for_full_size_packets() {
+    let patient = Patient::new();
+    patient.ip("link set inet6 mtu 1500");
+    patient.expect("mtu", "whose MTU is 1500", "ip link set inet6 mtu 1520");
+}
+
+#[test]
+fn finds_a_service_prefix_that_loops() {
+    let patient = Patient::new();
+    patient.ip("route del unreachable 198.51.100.0/24");
+    let findings = patient.findings();
+    assert_eq!(findings.len(), 2, "one for each mapping: {findings:#?}");
+    assert!(findings[0][1].contains("circle"), "{findings:#?}");
+    assert!(findings[0][2].contains("ip route add unreachable 198.51.100.10/32"), "{findings:#?}");
+}
+
+#[test]
+fn finds_a_translation_prefix_that_loops() {
+    let patient = Patient::new();
+    patient.ip("-6 route del unreachable 2001:db8:6464::/96");
+    patient.expect("routes", "inet6, and circle", "ip -6 route add unreachable 2001:db8:6464::/96");
+}
+
+#[test]
+fn finds_services_without_a_route() {
+    let patient = Patient::new();
+    patient.ip("-6 route del default");
+    patient.ip("-6 route del 2001:db8:5e1::/48");
+    let findings = patient.findings();
+    assert!(findings.iter().all(|finding| finding[0] == "routes"), "{findings:#?}");
+    assert!(findings[0][1].contains("no route to the service 2001:db8:5e1:1::10"), "{findings:#?}");
+}
+
+#[test]
+fn finds_no_way_to_the_ipv4_internet() {
+    let patient = Patient::new();
+    patient.ip("route del default");
+    patient.expect("routes", "no route to the IPv4 Internet", "ip route add default");
+}
+
+#[test]
+fn finds_an_address_of_the_relays_own_among_the_services() {
+    let patient = Patient::new();
+    patient.ip("addr add 198.51.100.66/32 dev lo");
+    patient.expect("routes", "198.51.100.66/32 is an address of the relay's own", "ip addr del");
+}
+
+#[test]
+fn finds_an_interface_that_is_missing_and_one_that_is_down() {
+    let patient = Patient::new();
+    patient.ip("link set inet4 name other");
+    let findings = patient.findings();
+    assert!(findings.iter().any(|finding| finding[1].contains("there is no interface inet4")), "{findings:#?}");
+    let patient = Patient::new();
+    patient.ip("link set inet6 down");
+    let findings = patient.findings();
+    assert!(findings.iter().any(|finding| finding[1].contains("inet6 is down")), "{findings:#?}");
+}
+
+#[test]
+fn finds_a_program_in_generic_mode() {
+    let patient = Patient::new();
+    let text = Lab::configuration().replace("[dataplane]", "[dataplane]\nxdp_mode = \"generic\"");
+    let daemon = xlat_tests::lab::Daemon::start(&patient.lab.relay, &text).expect("a daemon");
+    let findings = patient.findings();
+    assert!(
+        findings.iter().any(|finding| finding[0] == "xdp" && finding[1].contains("inet4 has the program in generic")),
+        "{findings:#?}"
+    );
+    drop(daemon);
+}
+
+#[test]
+fn finds_tables_that_do_not_fit_the_memory() {
+    let patient = Patient::new();
+    // A mount of this process' own, with a control group in it that may have 4 MiB.
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("memory.max"), "4194304").expect("a limit");
+    std::fs::write(directory.path().join("cgroup"), "0::/\n").expect("a group");
+    let script = format!(
+        "mount --bind {0} /sys/fs/cgroup && mount --bind {0}/cgroup /proc/$$/cgroup && exec {1} doctor --config {2}",
+        directory.path().display(),
+        command_path().expect("xlat-ctl").display(),
+        patient.configuration.display(),
+    );
+    let output = patient.lab.relay.command("unshare", &["--mount", "sh", "-c", &script]).output().expect("unshare");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("memory: the tables for 65536 EAMs"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}

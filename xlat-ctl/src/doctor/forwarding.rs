@@ -1,0 +1,30 @@
+//! Does the kernel forward what the program leaves to it?
+
+use super::{Finding, Seen};
+
+pub(super) const NAME: &str = "forwarding";
+
+pub(super) fn check(seen: &Seen) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (family, name) in [("ipv4", "IPv4"), ("ipv6", "IPv6")] {
+        let mut off = Vec::new();
+        if family == "ipv6" && seen.sysctl("ipv6/conf/all/forwarding") == Some(0) {
+            off.push("all".to_owned());
+        }
+        for interface in seen.configured() {
+            let key = format!("{family}/conf/{}/forwarding", interface.name);
+            if seen.sysctl(&key) == Some(0) {
+                off.push(interface.name.clone());
+            }
+        }
+        if off.is_empty() {
+            continue;
+        }
+        findings.push(Finding::serious(
+            NAME,
+            format!("{name} is not forwarded ({}): what the program leaves to the kernel is discarded", off.join(", ")),
+            format!("sysctl -w net.{family}.conf.all.forwarding=1"),
+        ));
+    }
+    findings
+}

@@ -1,0 +1,68 @@
+//! Offloads that change what XDP sees.
+
+use super::{Finding, Seen};
+
+pub(super) const NAME: &str = "offloads";
+
+/// Drivers of virtual machines' NICs, whose received packets may be half summed.
+const VIRTUAL: [&str; 2] = ["virtio_net", "vmxnet3"];
+
+pub(super) fn check(seen: &Seen) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (interface, device) in seen.with_device() {
+        let name = &interface.name;
+        let has_program = interface.xdp_program.is_some();
+        if device.lro {
+            findings.push(Finding::serious(
+                NAME,
+                format!("{name} joins received packets (LRO) before XDP sees them"),
+                format!("ethtool -K {name} lro off"),
+            ));
+        }
+        let has_vlans =
+            seen.machine.interfaces.iter().any(|other| other.vlan.is_some_and(|vlan| vlan.parent == interface.ifindex));
+        if device.rxvlan && has_vlans {
+            findings.push(Finding::serious(
+                NAME,
+                format!("{name} takes VLAN tags out of frames, so that VLANs cannot be told apart by the program"),
+                format!("ethtool -K {name} rxvlan off"),
+            ));
+        }
+        // With a native program on it the driver has switched this off at the host.
+        if VIRTUAL.contains(&device.driver.as_str()) && device.rx_checksum && !has_program {
+            findings.push(Finding::hint(
+                NAME,
+                format!(
+                    "{name} may be handed packets with half-made checksums, which come out of the translation wrong"
+                ),
+                format!("ethtool -K {name} rx off"),
+            ));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::{Device, Interface, Vlan};
+
+    #[test]
+    fn finds_what_changes_frames_before_the_program_sees_them() {
+        let device = |driver: &str| Device { driver: driver.to_owned(), ..Device::default() };
+        let nic = Interface::example("eth0");
+        let vlan = Vlan { parent: nic.ifindex, id: 7, protocol: 0x8100 };
+        let tagged = Interface { ifindex: 9, vlan: Some(vlan), ..Interface::example("eth0.7") };
+        for (device, expected) in [
+            (Device { lro: true, ..device("ixgbe") }, Some("ethtool -K eth0 lro off")),
+            (Device { rxvlan: true, ..device("igb") }, Some("ethtool -K eth0 rxvlan off")),
+            (Device { rx_checksum: true, ..device("virtio_net") }, Some("ethtool -K eth0 rx off")),
+            (Device { rx_checksum: true, ..device("igb") }, None),
+        ] {
+            let mut seen = Seen::example(vec![(nic.clone(), device)]);
+            seen.machine.interfaces.push(tagged.clone());
+            let remedies: Vec<String> = check(&seen).into_iter().map(|finding| finding.remedy).collect();
+            assert_eq!(remedies, expected.map_or(Vec::new(), |remedy| vec![remedy.to_owned()]));
+        }
+    }
+}

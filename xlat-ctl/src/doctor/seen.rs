@@ -1,0 +1,67 @@
+//! What the checks look at: the configuration, and the machine as it is at this moment.
+
+use std::{collections::BTreeMap, fs};
+
+use crate::{
+    config::Config,
+    netlink::{self, Device, Interface, Machine, NetlinkError},
+};
+
+/// The machine, from inside the calling thread's network namespace, and what is to run on it.
+pub struct Seen {
+    /// What the relay is to do.
+    pub config: Config,
+    /// Its interfaces.
+    pub machine: Machine,
+    /// What each of the configured ones is, by `ifindex`.
+    pub devices: BTreeMap<u32, Device>,
+    /// The kernel's version: major, minor.
+    pub kernel: (u32, u32),
+}
+
+impl Seen {
+    /// The example's relay with these interfaces and what they are, for tests.
+    #[cfg(test)]
+    pub(super) fn example(interfaces: Vec<(Interface, Device)>) -> Self {
+        let config = crate::config::parse(crate::config::EXAMPLE).expect("the example is valid").config;
+        let devices = interfaces.iter().map(|(interface, device)| (interface.ifindex, device.clone())).collect();
+        let interfaces = interfaces.into_iter().map(|(interface, _)| interface).collect();
+        Self { config, machine: Machine { interfaces }, devices, kernel: (6, 12) }
+    }
+
+    /// Looks at the machine.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub fn now(config: Config) -> Result<Self, NetlinkError> {
+        let machine = netlink::snapshot()?;
+        let mut this = Self { config, machine, devices: BTreeMap::new(), kernel: kernel() };
+        this.devices = this.configured().map(|interface| (interface.ifindex, Device::of(&interface.name))).collect();
+        Ok(this)
+    }
+
+    /// The interfaces that the configuration names.
+    pub(super) fn configured(&self) -> impl Iterator<Item = &Interface> {
+        self.machine
+            .interfaces
+            .iter()
+            .filter(|interface| self.config.dataplane.interfaces.iter().any(|pattern| pattern.matches(&interface.name)))
+    }
+
+    /// The configured interfaces with what they are.
+    pub(super) fn with_device(&self) -> impl Iterator<Item = (&Interface, &Device)> {
+        self.configured().filter_map(|interface| Some((interface, self.devices.get(&interface.ifindex)?)))
+    }
+
+    /// A number below `/proc/sys/net`, of the calling thread's network namespace. `None`: there is no such value.
+    pub(super) fn sysctl(&self, key: &str) -> Option<i64> {
+        let text = fs::read_to_string(format!("/proc/sys/net/{key}"));
+        text.ok()?.trim().parse().ok()
+    }
+}
+
+fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|other: char| !other.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

@@ -1,0 +1,80 @@
+//! Is the program attached, in native mode, and if not why?
+
+use super::{Finding, Seen};
+use crate::{config::Pattern, dataplane, netlink::Interface};
+
+pub(super) const NAME: &str = "xdp";
+
+/// Largest MTU, bytes, whose frames fit a page of 4096 with the room that drivers keep for XDP.
+const ONE_PAGE: u32 = 3400;
+
+pub(super) fn check(seen: &Seen) -> Vec<Finding> {
+    let there = |pattern: &&Pattern| !seen.configured().any(|interface| pattern.matches(&interface.name));
+    let absent = seen.config.dataplane.interfaces.iter().filter(there).map(|pattern| {
+        Finding::serious(
+            NAME,
+            format!("there is no interface {pattern}"),
+            "correct dataplane.interfaces, or make the interface".to_owned(),
+        )
+    });
+    absent.chain(seen.configured().flat_map(of_interface)).collect()
+}
+
+fn of_interface(interface: &Interface) -> Vec<Finding> {
+    let name = &interface.name;
+    let mut findings = Vec::new();
+    if !interface.up {
+        findings.push(Finding::serious(NAME, format!("{name} is down"), format!("ip link set {name} up")));
+    }
+    let is_generic = interface.xdp_program.is_some_and(|program| program.generic);
+    let refusal = dataplane::native_mode(name, is_generic.then_some(libc::EOPNOTSUPP));
+    if is_generic || interface.xdp_program.is_none() && refusal.is_some() {
+        let what =
+            if is_generic { "has the program in generic mode, which is slower" } else { "gets no native program" };
+        findings.push(Finding::hint(
+            NAME,
+            format!("{name} {what}"),
+            refusal.unwrap_or_else(|| "the driver does not support native mode".to_owned()),
+        ));
+    }
+    let is_native = interface.xdp_program.is_some_and(|program| !program.generic);
+    // Some drivers let the MTU be raised while a program is attached, and then receive no large frame.
+    if is_native && interface.mtu > ONE_PAGE && !interface.takes_several_buffers() {
+        findings.push(Finding::serious(
+            NAME,
+            format!("{name} has an MTU of {}, but its driver gives XDP no frame larger than a page", interface.mtu),
+            format!("ip link set {name} mtu {ONE_PAGE}, or xdp_mode = \"generic\""),
+        ));
+    }
+    if interface.takes_xdp_frames() == Some(false) && interface.xdp_program.is_some() {
+        findings.push(Finding::hint(
+            NAME,
+            format!("{name} takes no frames from XDP: the kernel forwards them, which is slower"),
+            if interface.kind.as_deref() == Some("veth") {
+                format!("ethtool -K {name} gro on, and the same at its other end")
+            } else {
+                "a driver that takes redirected frames (ndo_xdp_xmit)".to_owned()
+            },
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::XdpProgram;
+
+    #[test]
+    fn finds_an_mtu_raised_above_what_xdp_is_given() {
+        let native = Interface {
+            mtu: 9000,
+            xdp_program: Some(XdpProgram { id: 1, generic: false }),
+            ..Interface::example("no-such-nic")
+        };
+        assert!(of_interface(&native)[0].remedy.contains("mtu 3400"));
+        let several = Interface { xdp_features: Some(0x7f), ..native.clone() };
+        assert_eq!(of_interface(&several), []);
+        assert_eq!(of_interface(&Interface { mtu: 1500, ..native }), []);
+    }
+}

@@ -1,0 +1,195 @@
+//! `cargo xtask vm --all`: every kernel and NIC of the matrix, and the tables of docs/support.md that come of it.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    Options,
+    kernels::Kernel,
+    nics::Nic,
+    qemu::{Ended, Guest, Output},
+};
+use crate::{
+    interrupt, setup,
+    shell::{cargo, show, target_dir, workspace},
+};
+
+/// The kernels of the matrix, the oldest first.
+const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", "newest"];
+/// The drivers; the first needs no NIC.
+const DRIVERS: [&str; 5] = ["veth", "virtio_net", "igb", "vmxnet3", "e1000e"];
+/// How long one trial may take under software emulation on a busy machine.
+const LONGEST: Duration = Duration::from_secs(900);
+/// Where the tables stand in the document.
+const BEGIN: &str = "<!-- vm --all begins -->\n";
+const END: &str = "<!-- vm --all ends -->\n";
+
+/// What a trial says of each step, by the name of the trial.
+type Results = BTreeMap<String, Vec<[String; 3]>>;
+
+/// Those of `all` that are among the words; all of them, where none is.
+fn named<'a>(all: &[&'a str], words: &[&str]) -> Vec<&'a str> {
+    let chosen: Vec<&str> = all.iter().copied().filter(|name| words.contains(name)).collect();
+    if chosen.is_empty() { all.to_vec() } else { chosen }
+}
+
+/// Runs all of it, or only the kernels and drivers that `only` names (`6.1`, `igb`), and writes the tables.
+pub(crate) fn run(only: &[&str]) -> Result<()> {
+    if let Some(word) = only.iter().find(|word| !KERNELS.contains(word) && !DRIVERS.contains(word)) {
+        bail!("vm --all {word}: the kernels are {}, the drivers {}", KERNELS.join(", "), DRIVERS.join(", "));
+    }
+    interrupt::catch();
+    setup::for_running()?;
+    setup::for_vm()?;
+    let programs = ["--package", "xlat-ctl", "--package", "xlat-tests", "--bin", "xlat-ctl", "--bin", "nic"];
+    show(cargo(["build", "--locked", "--release"]).args(programs))?;
+    let mut results = Results::new();
+    for version in named(&KERNELS, only) {
+        let kernel = Kernel::get(version)?;
+        for driver in named(&DRIVERS, only) {
+            eprintln!("== {driver} on Linux {}", kernel.release);
+            let steps = trial_of(&kernel, driver.parse().ok())?;
+            // An interrupt ends the emulator as well, which says nothing of the relay.
+            interrupt::check()?;
+            for [step, word, words] in &steps {
+                eprintln!("{step:<22} {word} {words}");
+            }
+            results.insert(format!("{}/{driver}", kernel.release), steps);
+        }
+    }
+    let text = merged(&results)?;
+    let place = document();
+    let document = fs::read_to_string(&place).with_context(|| format!("reading {}", place.display()))?;
+    fs::write(&place, replaced(&document, &text)?).with_context(|| format!("writing {}", place.display()))
+}
+
+fn trial_of(kernel: &Kernel, nic: Option<Nic>) -> Result<Vec<[String; 3]>> {
+    let options = Options { nic, timeout: LONGEST, ..Options::default() };
+    let release = target_dir().join("release");
+    let set = format!("XLAT_CTL={}", release.join("xlat-ctl").display());
+    let trial = release.join("nic").to_string_lossy().into_owned();
+    let mut words = vec!["env", &set, &trial];
+    words.extend(nic.is_none().then_some("--veth"));
+    Ok(match (Guest { kernel, options: &options }).run(&words, Output::Keep)? {
+        Ended::Command { output, .. } => output.lines().filter_map(step).collect(),
+        Ended::Itself(reason) => vec![["attach".to_owned(), "fails".to_owned(), reason.replace('\n', " ")]],
+    })
+}
+
+/// A line of the trial: step, word, words.
+fn step(line: &str) -> Option<[String; 3]> {
+    let mut parts = line.splitn(3, '\t').map(str::to_owned);
+    Some([parts.next()?, parts.next()?, parts.next()?])
+}
+
+fn document() -> PathBuf {
+    workspace().join("docs/support.md")
+}
+
+/// Puts new results among those kept of earlier runs, and gives the tables of all.
+fn merged(new: &Results) -> Result<String> {
+    let kept = super::qemu::directory().join("results");
+    fs::create_dir_all(&kept).context("keeping the results")?;
+    for (name, steps) in new {
+        let lines: Vec<String> = steps.iter().map(|step| step.join("\t")).collect();
+        fs::write(kept.join(name.replace('/', "_")), lines.join("\n")).context("keeping the results")?;
+    }
+    let mut all = Results::new();
+    for entry in fs::read_dir(&kept)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().replacen("amd64_", "amd64/", 1);
+        all.insert(name, fs::read_to_string(&path)?.lines().filter_map(step).collect());
+    }
+    Ok(tables(&all))
+}
+
+/// A driver and what its trial said.
+type Column<'a> = (&'a str, &'a Vec<[String; 3]>);
+
+/// One table for each kernel: a row for each step, a column for each driver; then what was refused, in words.
+fn tables(all: &Results) -> String {
+    let mut by_kernel: BTreeMap<Vec<u32>, (&str, Vec<Column<'_>>)> = BTreeMap::new();
+    for (name, steps) in all {
+        let Some((kernel, driver)) = name.split_once('/') else { continue };
+        let place = by_kernel.entry(super::kernels::numbers(kernel)).or_insert((kernel, Vec::new()));
+        place.1.push((driver, steps));
+    }
+    let mut text = String::new();
+    for (kernel, drivers) in by_kernel.values() {
+        text.push_str(&format!("\n### Linux {kernel}\n\n|"));
+        drivers.iter().for_each(|(driver, _)| text.push_str(&format!(" | {driver}")));
+        text.push_str(&format!(" |\n|---|{}\n", "---|".repeat(drivers.len())));
+        let mut names: Vec<&str> = Vec::new();
+        for [name, ..] in drivers.iter().flat_map(|(_, steps)| steps.iter()) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        let mut remarks = Vec::new();
+        for name in names {
+            text.push_str(&format!("| {name}"));
+            for (driver, steps) in drivers {
+                let found = steps.iter().find(|step| step[0] == name);
+                let cell =
+                    found.map_or("–".to_owned(), |[_, word, words]| cell(driver, name, word, words, &mut remarks));
+                text.push_str(&format!(" | {cell}"));
+            }
+            text.push_str(" |\n");
+        }
+        text.push('\n');
+        remarks.iter().for_each(|remark| text.push_str(&format!("- {remark}\n")));
+    }
+    text
+}
+
+/// A cell of the table. Long words become a remark below it.
+fn cell(driver: &str, name: &str, word: &str, words: &str, remarks: &mut Vec<String>) -> String {
+    const SHORT: usize = 14;
+    match (word, words) {
+        ("works", "") => "yes".to_owned(),
+        ("works", words) if words.chars().count() <= SHORT => words.to_owned(),
+        (word, words) => {
+            remarks.push(format!("{driver}, {name}: {words}"));
+            if word == "works" {
+                "yes, see below"
+            } else if word == "refused" {
+                "refused"
+            } else {
+                "**fails**"
+            }
+            .to_owned()
+        }
+    }
+}
+
+/// The document with other tables.
+fn replaced(document: &str, tables: &str) -> Result<String> {
+    let (Some(begin), Some(end)) = (document.find(BEGIN), document.find(END)) else {
+        bail!("docs/support.md lacks the lines between which the tables stand: {BEGIN}{END}");
+    };
+    Ok(format!("{}{tables}\n{}", &document[..begin + BEGIN.len()], &document[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_a_row_for_each_step_and_tells_of_refusals() {
+        let steps = |word: &str, words: &str| vec![["attach".to_owned(), word.to_owned(), words.to_owned()]];
+        let all = Results::from([
+            ("6.1.0-9-amd64/igb".to_owned(), steps("works", "native")),
+            ("6.1.0-9-amd64/veth".to_owned(), steps("refused", "the driver wants something else")),
+        ]);
+        let text = tables(&all);
+        assert!(text.contains("| attach | native | refused |\n"), "{text}");
+        assert!(text.contains("- veth, attach: the driver wants something else\n"), "{text}");
+    }
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let document = format!("before\n{BEGIN}old\n{END}after\n");
+        assert_eq!(replaced(&document, "new\n").unwrap(), format!("before\n{BEGIN}new\n\n{END}after\n"));
+    }
+}
