@@ -92,7 +92,11 @@ fn flags(entry: Option<&Entry>) -> u8 {
 /// Whether it is a whole TCP or UDP packet or ICMP message with a header of 20 bytes that says the truth, with a hop to go.
 #[inline(always)]
 fn is_plain(header: &Header4) -> bool {
-    header.version_ihl() == 0x45 && !header.is_fragment() && header.ttl() > 1 && header.sum().fold() == 0xffff
+    header.version_ihl() == 0x45
+        && header.total_len() >= ipv4::HEADER_LEN as usize
+        && !header.is_fragment()
+        && header.ttl() > 1
+        && header.sum().fold() == 0xffff
 }
 
 /// Maps an address as its entry says, else by a translation prefix: the one that the other address's EAM asks for, or the

@@ -105,7 +105,8 @@ fn read(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -> Res
     let inner_options = Options::of(inner_at, inner.header_len()).sum(ctx).ok_or(INNER)?;
     let inner_len = HEADER_LEN + if inner.is_fragment() { FRAGMENT_HEADER_LEN } else { 0 };
     let rest_at = forget_offset(inner_at + inner.header_len(), arrival.ifindex);
-    let available = if inner.piece() == Piece::Later { 0 } else { parts.original - inner_header };
+    let available =
+        if inner.piece() == Piece::Later { 0 } else { quoted_len(&parts, inner, plan.second) - inner_header };
     // ICMPv6's number means nothing in IPv4.
     let inner_protocol = if inner.protocol() == protocol::ICMPV6 { NONE } else { inner.protocol() };
     let icmp_type = inner_icmp_type(ctx, inner_protocol, rest_at, available)?;
@@ -384,17 +385,20 @@ pub fn inner_flags(source: u32, destination: u32) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Bytes of the packet in error that are quoted. Where ICMPv6 has no length attribute, neither extension nor padding could be told
+/// from the packet: what is after its end is not of it.
+#[inline(always)]
+fn quoted_len(parts: &Parts, inner: &Header4, second: u32) -> u32 {
+    let total_len = inner.total_len() as u32;
+    if second != UNUSED && parts.has_attribute && parts.original > total_len { total_len } else { parts.original }
+}
+
 /// The lengths of the new message's parts.
 #[inline(always)]
 fn new_layout(parts: &Parts, inner: &Header4, inner_header: u32, inner_len: u32, second: u32) -> Layout {
     let mut parts = *parts;
     if second != UNUSED && parts.has_attribute {
-        // ICMPv6 has no length attribute here: neither extension nor padding could be told from the packet.
-        let total_len = inner.total_len() as u32;
-        if parts.original > total_len {
-            parts.original = total_len;
-        }
-        parts = Parts { extension: 0, has_attribute: false, ..parts };
+        parts = Parts { original: quoted_len(&parts, inner, second), extension: 0, has_attribute: false };
     }
     parts.original = parts.original - inner_header + inner_len;
     extension::layout(parts, UNIT6, MINIMUM_MTU - HEADER_LEN - icmp::HEADER_LEN)
