@@ -12,7 +12,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use xlat_tests::{
-    lab::{Daemon, Frame, Lab, Load, Seen, other_layout_path},
+    lab::{Daemon, Frame, Lab, Load, Namespace, Seen, other_layout_path},
     notation::ip4,
 };
 
@@ -212,6 +212,9 @@ impl Proof {
             count(255)
         );
         assert_eq!(overflow, 0, "the test itself was too slow to take what arrived");
+        // What a veth's ring had no room for has not come as far as the relay, or has left it.
+        let before_the_relay = dropped(&self.lab.router4, "relay");
+        assert_eq!(before_the_relay, 0, "the sender overran its own wire: the count says nothing");
         let lost: Vec<usize> = (0..verdicts.len()).filter(|number| verdicts[*number] == 0).take(10).collect();
         let stats = self.daemon.ctl(&self.lab.relay, "stats").stdout;
         assert!(lost.is_empty(), "lost: {} packets, {lost:?} …\n{stats}", count(0));
@@ -225,6 +228,13 @@ impl Proof {
         }
         assert!(rate > least, "only {rate:.0} packets a second were sent");
     }
+}
+
+/// Frames that an interface could not send.
+fn dropped(machine: &Namespace, name: &str) -> u64 {
+    let said = machine.ip(&format!("-s -j link show dev {name}")).expect("its counters");
+    let counters: serde_json::Value = serde_json::from_str(&said).expect("ip speaks JSON");
+    counters[0]["stats64"]["tx"]["dropped"].as_u64().expect("a number")
 }
 
 fn prove(reloads: usize, applies: usize, singles: usize, kills: usize, upgrades: usize, least: f64) {

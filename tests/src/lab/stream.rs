@@ -16,6 +16,8 @@ use super::Namespace;
 
 /// Frames that are sent together, with one system call: far fewer than a veth holds.
 const BATCH: usize = 32;
+/// How late the sender may be and still catch up.
+const MOST_LATE: Duration = Duration::from_millis(2);
 /// Bytes of an arriving frame that are looked at.
 const LOOK: usize = 128;
 /// What the receiving socket holds while its thread does not run: two seconds' worth.
@@ -83,11 +85,6 @@ pub struct Load {
     sender: JoinHandle<io::Result<Duration>>,
     receiver: JoinHandle<io::Result<(Vec<u8>, u64)>>,
     received: Arc<AtomicUsize>,
-}
-
-fn own_priority() {
-    // SAFETY: a system call with numbers only; on Linux it is for the calling thread.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
 }
 
 /// A raw socket of an interface. `protocol` 0: for sending only.
@@ -170,10 +167,10 @@ impl Load {
 }
 
 fn send(socket: &OwnedFd, frames: &[Frame], rate: u32, sent: &AtomicU64, done: &AtomicBool) -> io::Result<Duration> {
-    own_priority();
     let longest = frames.iter().map(|frame| frame.bytes.len()).max().unwrap_or(0);
     let mut bytes = vec![0; BATCH * longest];
     let begin = Instant::now();
+    let mut due = begin;
     let mut number = 0_u64;
     while !done.load(Relaxed) {
         // SAFETY: all bit patterns of these structures are valid.
@@ -200,12 +197,14 @@ fn send(socket: &OwnedFd, frames: &[Frame], rate: u32, sent: &AtomicU64, done: &
         }
         number += BATCH as u64;
         sent.store(number, Relaxed);
-        let due = begin + Duration::from_nanos(number * 1_000_000_000 / u64::from(rate));
-        let early = due.saturating_duration_since(Instant::now());
-        // A sleep takes at least 50 µs longer than it should; what is late is caught up with.
-        if early > Duration::from_micros(100) {
-            thread::sleep(early);
+        due += Duration::from_nanos(BATCH as u64 * 1_000_000_000 / u64::from(rate));
+        let now = Instant::now();
+        // A sleep takes at least 50 µs longer than it should.
+        if due > now + Duration::from_micros(100) {
+            thread::sleep(due - now);
         }
+        // A little lateness is caught up with; more would be a burst that no wire has.
+        due = due.max(now.checked_sub(MOST_LATE).unwrap_or(now));
     }
     Ok(begin.elapsed())
 }
@@ -216,7 +215,6 @@ fn receive(
     over: &AtomicBool,
     received: &AtomicUsize,
 ) -> io::Result<(Vec<u8>, u64)> {
-    own_priority();
     nix::sys::socket::setsockopt(
         socket,
         nix::sys::socket::sockopt::ReceiveTimeout,
