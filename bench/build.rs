@@ -5,5 +5,6 @@ use std::process::ExitCode;
 use xlat_ebpf_build::Object;
 
 fn main() -> ExitCode {
-    Object { package: "xlat-bench-ebpf", binary: "bench", features: &[], crates: &["bench/common", "bench/ebpf"] }.build()
+    Object { package: "xlat-bench-ebpf", binary: "bench", features: &[], crates: &["bench/common", "bench/ebpf"] }
+        .build()
 }

@@ -203,6 +203,8 @@ unsafe impl aya::Pod for Settings {}
 const _: () = {
     assert!(core::mem::offset_of!(Settings, prefixes) == 8);
     assert!(core::mem::offset_of!(Settings, ipv6_pool) % 8 == 0);
-    assert!(core::mem::offset_of!(Settings, ipv6_pool) == core::mem::offset_of!(Settings, tick_shift) + size_of::<u32>());
+    assert!(
+        core::mem::offset_of!(Settings, ipv6_pool) == core::mem::offset_of!(Settings, tick_shift) + size_of::<u32>()
+    );
     assert!(core::mem::offset_of!(Settings, seed) + 8 == size_of::<Settings>());
 };

@@ -108,8 +108,9 @@ fn client_place(address: u32, epoch: u64) -> u32 {
 fn client_place_in(state: &State, address: u32, epoch: u64) -> u32 {
     let set = client_index(next_hop::client_set(address));
     // SAFETY: words of the map, which other CPUs store whole at any time.
-    let (first, second) =
-        unsafe { ((&raw const state.clients[set]).read_volatile(), (&raw const state.clients[set | 1]).read_volatile()) };
+    let (first, second) = unsafe {
+        ((&raw const state.clients[set]).read_volatile(), (&raw const state.clients[set | 1]).read_volatile())
+    };
     match next_hop::client_place(first, address, epoch) {
         0 => next_hop::client_place(second, address, epoch),
         place => place,

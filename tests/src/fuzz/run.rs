@@ -157,12 +157,7 @@ fn try_packet(
 
 /// What the subject makes of a packet. One that is translated goes through twice: once as the first to its destination, once by the
 /// next hop that is remembered then. The second time counts if the first was right.
-fn outcome(
-    subject: &mut dyn Subject,
-    expected: &Outcome,
-    family: Family,
-    packet: &[u8],
-) -> anyhow::Result<Outcome> {
+fn outcome(subject: &mut dyn Subject, expected: &Outcome, family: Family, packet: &[u8]) -> anyhow::Result<Outcome> {
     let first = subject.run(family, packet)?;
     if matches!(first, Outcome::Translate(_)) && same(expected, &first).is_ok() {
         return subject.run(family, packet);

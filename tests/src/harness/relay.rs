@@ -174,7 +174,10 @@ impl Relay {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_as(configuration: &str, single_buffer: bool) -> Result<Self> {
-        Self::load_options(configuration, LoadOptions { single_buffer, ways: Self::unchanging(), ..LoadOptions::default() })
+        Self::load_options(
+            configuration,
+            LoadOptions { single_buffer, ways: Self::unchanging(), ..LoadOptions::default() },
+        )
     }
 
     fn load_options(configuration: &str, options: LoadOptions) -> Result<Self> {

@@ -268,7 +268,8 @@ fn the_example_shows_the_defaults() {
     assert_ne!(with_defaults_spelled_out(), EXAMPLE.trim_end());
     assert_eq!(parse(&with_defaults_spelled_out()).unwrap(), example);
     let mut expected = Settings { prefix_count: 1, ..Settings::DEFAULT };
-    expected.prefixes[0] = common::TranslationPrefix::new("2001:db8:6464::".parse::<std::net::Ipv6Addr>().unwrap().into(), 96, false);
+    expected.prefixes[0] =
+        common::TranslationPrefix::new("2001:db8:6464::".parse::<std::net::Ipv6Addr>().unwrap().into(), 96, false);
     assert_eq!(Settings::from(&example.config), expected);
     assert_eq!(example.config.control.socket, Path::new(DEFAULT_SOCKET));
 }

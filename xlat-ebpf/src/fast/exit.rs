@@ -62,5 +62,7 @@ impl Exit {
 pub fn mac(interface: &Interface) -> u64 {
     const { assert!(core::mem::offset_of!(Interface, mac) + 8 <= size_of::<Interface>()) };
     // SAFETY: eight bytes within the record.
-    MAC & unsafe { *core::ptr::from_ref(interface).cast::<u8>().add(core::mem::offset_of!(Interface, mac)).cast::<u64>() }
+    MAC & unsafe {
+        *core::ptr::from_ref(interface).cast::<u8>().add(core::mem::offset_of!(Interface, mac)).cast::<u64>()
+    }
 }

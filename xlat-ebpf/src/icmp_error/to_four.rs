@@ -315,7 +315,8 @@ extern "C" fn takes_information(ctx: *mut xdp_md, at: u32, len: u32) -> u32 {
         if done >= len {
             break;
         }
-        let Some([size, kind]) = packet::load::<[u16; 2]>(ctx, (at + done) as usize).map(|words| words.map(u16::from_be))
+        let Some([size, kind]) =
+            packet::load::<[u16; 2]>(ctx, (at + done) as usize).map(|words| words.map(u16::from_be))
         else {
             return 0;
         };
