@@ -93,7 +93,8 @@ pub const fn is_skipped(next_header: u8) -> bool {
 }
 
 /// Whether a next header number after a Fragment Header makes the packet untranslatable (RFC 7915 5.1.1): every extension
-/// header (IANA "IPv6 Extension Header Types") except ESP, with AH.
+/// header (IANA "IPv6 Extension Header Types") except ESP, with AH. The numbers for experiments (253, 254) may be anything and are
+/// carried.
 #[inline(always)]
 #[must_use]
 pub const fn is_extension_after_fragment(next_header: u8) -> bool {
