@@ -1,5 +1,8 @@
 //! The next-hop cache (docs/architecture.md): what is remembered is used, and forgotten when it must be.
 
+use aya::maps::{Map, MapData, ProgramArray, loaded_maps};
+use aya::programs::loaded_programs;
+use xlat_common::programs::index;
 use xlat_ctl::dataplane::Ways;
 use xlat_tests::{
     harness::{Relay, Verdict, row::*, settings},
@@ -64,4 +67,48 @@ fn what_is_remembered_ages_by_the_clock() {
     assert_eq!(later, Verdict::Pass, "a relay without a daemon is wrong for longer than it may be");
     let (_, later) = remembered(&six_to_four(), "route del 0.0.0.0/0", wait);
     assert_eq!(later, Verdict::Pass);
+}
+
+/// The programs that a relay's entry program goes on in by tail call.
+fn programs_of(relay: &mut Relay) -> ProgramArray<MapData> {
+    let entry = relay.dataplane().program_info().id;
+    let entry = loaded_programs().flatten().find(|program| program.id() == entry).expect("it is loaded");
+    let ids = entry.map_ids().expect("its maps").expect("told by the kernel");
+    let is_array =
+        |id: &u32| loaded_maps().flatten().any(|map| map.id() == *id && map.name_as_str() == Some("PROGRAMS"));
+    let id = ids.into_iter().find(is_array).expect("it has such a map");
+    Map::ProgramArray(MapData::from_id(id).expect("the map")).try_into().expect("an array of programs")
+}
+
+/// Without the programs that know all rules, only what the fast path does by itself is left.
+#[test]
+fn what_nearly_every_packet_is_takes_the_fast_path() {
+    let mut relay = Relay::load(&settings("")).expect("the program loads");
+    let plain: [Frame; 6] = [
+        ip4(CLIENT, SERVER).tcp(4711, 80, b"?").into(),
+        ip4(CLIENT, SERVER).udp(4711, 53, &data(40)).into(),
+        ip4(CLIENT, SERVER).echo_request(7, 1, &data(40)).into(),
+        ip6(SERVER, CLIENT).tcp(80, 4711, b"!").into(),
+        ip6(SERVER, CLIENT).udp(53, 4711, b"!").into(),
+        ip6(SERVER, CLIENT).echo_reply(7, 1, &data(40)).into(),
+    ];
+    let verdict = |relay: &mut Relay, frame: &Frame| relay.run(frame).expect("the program runs").verdict;
+    let mut fast = 0;
+    // The epoch can move by the clock in between, after which the first packet needs the others again.
+    for _ in 0..3 {
+        let mut programs = programs_of(&mut relay);
+        for frame in &plain {
+            assert_eq!(verdict(&mut relay, frame), Verdict::Redirect);
+        }
+        let kept = [index::FOUR_TO_SIX, index::SIX_TO_FOUR];
+        kept.iter().for_each(|place| programs.clear_index(place).expect("taken out"));
+        fast = plain.iter().filter(|frame| verdict(&mut relay, frame) == Verdict::Redirect).count();
+        let with_options = Frame::from(ip4(CLIENT, SERVER).options(&[1; 4]).udp(4711, 53, b"?"));
+        assert_eq!(verdict(&mut relay, &with_options), Verdict::Drop, "the others are not there");
+        if fast == plain.len() {
+            break;
+        }
+        relay = Relay::load(&settings("")).expect("the program loads");
+    }
+    assert_eq!(fast, plain.len(), "packets that took the fast path");
 }

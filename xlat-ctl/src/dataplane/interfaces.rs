@@ -233,20 +233,7 @@ mod tests {
     use crate::netlink::Vlan;
 
     fn interface(ifindex: u32, name: &str) -> Interface {
-        Interface {
-            ifindex,
-            name: name.to_owned(),
-            mac: [2, 0, 0, 0, 0, ifindex as u8],
-            mtu: 1500,
-            up: true,
-            kind: None,
-            vlan: None,
-            ipv4: Vec::new(),
-            ipv6: Vec::new(),
-            takes_ipv6: true,
-            xdp_program: None,
-            xdp_features: None,
-        }
+        Interface { ifindex, mac: [2, 0, 0, 0, 0, ifindex as u8], ..Interface::example(name) }
     }
 
     fn records(interfaces: Vec<Interface>, attached: &[(u32, XdpMode)], near_end: Option<NearEnd>) -> Records {

@@ -188,20 +188,7 @@ mod tests {
     }
 
     fn machine() -> Machine {
-        let interface = Interface {
-            ifindex: 2,
-            name: "eth0".to_owned(),
-            mac: [2, 0, 0, 0, 0, 9],
-            mtu: 1500,
-            up: true,
-            kind: None,
-            vlan: None,
-            ipv4: Vec::new(),
-            ipv6: Vec::new(),
-            takes_ipv6: true,
-            xdp_program: None,
-            xdp_features: None,
-        };
+        let interface = Interface { mac: [2, 0, 0, 0, 0, 9], ..Interface::example("eth0") };
         Machine { interfaces: vec![interface] }
     }
 
