@@ -9,9 +9,15 @@
 //! ```
 //!
 //! Every word is loaded and stored whole, so that no reader sees half of one. A word counts only in the *epoch* in which it was
-//! stored: the epoch moves with every change of a route, rule, neighbour, link or address that the daemon hears of, and by the
-//! clock, about once a second ([`tick_shift`]), so that nothing is remembered for longer when there is no daemon. A next hop, once stored, is
-//! never overwritten: a place always means the same, as long as the program instance lives.
+//! stored. The epoch moves with every change of a route, rule, neighbour, link or address that the daemon hears of. A daemon
+//! that listens says so again and again ([`renewed`]); some [`LEASE`] ticks after it has last said so, the epoch begins to move by
+//! the clock too, so that a relay without a daemon is not wrong for longer than about a second and a half. A next hop, once
+//! stored, is never overwritten: a place always means the same, as long as the program instance lives.
+//!
+//! ```text
+//!  what the epoch follows from, in the record beside the tables
+//!  | changes, 32 bits | tick until which the clock does not count, 32 |       0: nothing is remembered
+//! ```
 
 use crate::interface::MAX_IFINDEX;
 
@@ -28,20 +34,45 @@ const PLACE_MASK: u64 = PLACES as u64 - 1;
 
 const _: () = assert!(MAX_IFINDEX <= 1 << 16);
 
-/// How many bits of the kernel's clock, which ticks `hertz` times a second, the epoch leaves out: it moves by the clock every 0.5 to
-/// 1.1 seconds.
+/// One change, in the word that the epoch follows from.
+pub const CHANGE: u64 = 1 << 32;
+/// For how many ticks, beside the one that runs, the clock does not count after a daemon has said that it listens.
+pub const LEASE: u32 = 2;
+/// Changes after which the clients' words must have been emptied once: they hold an epoch's lower bits only.
+pub const CLIENTS_WRAP: u64 = CHANGE << (EPOCH_BITS - 1);
+
+/// How many bits of the kernel's clock, which counts `hertz` times a second, a tick leaves out: it has 0.25 to 0.55 seconds.
 #[must_use]
 pub const fn tick_shift(hertz: u32) -> u32 {
-    let most = hertz + hertz / 10;
+    let most = (hertz + hertz / 10) / 2;
     if most < 2 { 0 } else { most.ilog2() }
 }
 
-/// The epoch at a moment. `changes`: how many changes the daemon has heard of, not 0; `jiffies`: the kernel's clock; `shift`: see
-/// [`tick_shift`].
+/// How far the clock has moved the epoch: once for two ticks.
+#[inline(always)]
+const fn by_clock(way: u64, jiffies: u64, shift: u32) -> u64 {
+    let late = ((jiffies >> (shift & 63)) as u32).wrapping_sub(way as u32) as i32;
+    if late > 0 { (late as u64 + 1) >> 1 } else { 0 }
+}
+
+/// The epoch at a moment. `way`: the word that it follows from, not 0; `jiffies`: the kernel's clock; `shift`: see [`tick_shift`].
 #[inline(always)]
 #[must_use]
-pub const fn epoch(changes: u64, jiffies: u64, shift: u32) -> u64 {
-    changes.wrapping_add(jiffies >> (shift & 63))
+pub const fn epoch(way: u64, jiffies: u64, shift: u32) -> u64 {
+    (way >> 32).wrapping_add(by_clock(way, jiffies, shift))
+}
+
+/// What the word becomes when a daemon says that it has heard of every change up to this moment. The epoch stays, or, where the
+/// clock has moved it, becomes one that has not been before, also if two ticks pass before the word is stored.
+#[inline(always)]
+#[must_use]
+pub const fn renewed(way: u64, jiffies: u64, shift: u32) -> u64 {
+    let tick = (jiffies >> (shift & 63)) as u32;
+    let changes = match by_clock(way, jiffies, shift) {
+        0 => way >> 32,
+        passed => (way >> 32).wrapping_add(passed + 1),
+    };
+    changes << 32 | tick.wrapping_add(LEASE) as u64
 }
 
 /// What a service's entry remembers.
@@ -139,6 +170,34 @@ mod tests {
         }
 
         #[test]
+        fn no_epoch_comes_twice(changes in 1..1u64 << 30, start in any::<u64>(), steps in proptest::collection::vec((1..2000u64, any::<bool>()), 1..50)) {
+            let (mut way, mut jiffies, mut before) = (changes << 32 | start >> 6 & 0xffff_ffff, start >> 1, 0);
+            for (time, renew) in steps {
+                jiffies += time;
+                let now = epoch(way, jiffies, 6);
+                prop_assert!(now >= before);
+                if renew {
+                    way = renewed(way, jiffies, 6);
+                    let after = epoch(way, jiffies, 6);
+                    prop_assert!(after >= now);
+                    prop_assert_eq!(epoch(way, jiffies + u64::from(LEASE) * 64, 6), after, "as long as the lease runs");
+                    before = after;
+                } else {
+                    before = now;
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_counts_for_long_without_a_daemon(hertz in 100..1001u32, changes in 1..1u64 << 30, jiffies in 1 << 32..1u64 << 40) {
+            let shift = tick_shift(hertz);
+            let way = renewed(changes << 32, jiffies, shift);
+            let after = |seconds: f64| epoch(way, jiffies + (f64::from(hertz) * seconds) as u64, shift);
+            prop_assert!(after(1.7) > after(0.0));
+            prop_assert!(after(6.2) > after(5.0));
+        }
+
+        #[test]
         fn hops_are_one_word(ifindex in 1..MAX_IFINDEX, mac in any::<[u8; 6]>()) {
             let word = hop(ifindex, mac);
             prop_assert_eq!(unpack(word), (ifindex, mac));
@@ -152,10 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn the_epoch_moves_about_once_a_second() {
+    fn a_tick_has_some_part_of_a_second() {
         for hertz in [100, 250, 300, 1000, 1024] {
             let seconds = f64::from(1 << tick_shift(hertz)) / f64::from(hertz);
-            assert!((0.5..1.1).contains(&seconds), "{hertz} Hz: {seconds} s");
+            assert!((0.25..0.56).contains(&seconds), "{hertz} Hz: {seconds} s");
         }
     }
 

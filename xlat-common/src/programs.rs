@@ -3,6 +3,9 @@
 /// The program that is attached to interfaces.
 pub const ENTRY: &str = "xlat";
 
+/// The program that the daemon runs while it follows the machine's routing; it is attached nowhere.
+pub const RENEW: &str = "xlat_renew";
+
 /// Places in the `PROGRAMS` array.
 pub mod index {
     /// IPv4 packets that are none for the fast path.

@@ -142,7 +142,7 @@ pub struct Settings {
     pub ipv6_pool_count: u32,
     /// `ifindex` of the fragmenter's near end; 0: there is none.
     pub fragmenter_ifindex: u32,
-    /// How many bits of the kernel's clock a next hop's epoch leaves out (`crate::next_hop`).
+    /// How many bits of the kernel's clock a tick of the next-hop cache leaves out (`crate::next_hop`).
     pub tick_shift: u32,
     /// Sources for unmapped ICMPv4 errors.
     pub ipv6_pool: [Ipv6Range; MAX_POOL],

@@ -116,8 +116,8 @@ pub struct TableHeader {
     pub default_ipv6: Ipv6,
     /// The bits [`TableHeader::REFUSED4`] and [`TableHeader::REFUSED6`].
     pub refused_by_eam: u64,
-    /// How many changes of the machine's ways the daemon has heard of (`crate::next_hop`); 0: nothing is to be cached.
-    pub way_changes: u64,
+    /// What the epoch of the next-hop cache follows from (`crate::next_hop`); 0: nothing is to be cached.
+    pub way: u64,
     /// Zero.
     pub reserved: [u64; RESERVED],
     /// The lengths in force and those to come.
@@ -139,7 +139,7 @@ impl TableHeader {
         default_ipv4: 0,
         default_ipv6: Ipv6::UNSPECIFIED,
         refused_by_eam: 0,
-        way_changes: 0,
+        way: 0,
         reserved: [0; RESERVED],
         lengths: [Lengths {
             ipv4_count: 0,

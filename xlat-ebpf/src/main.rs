@@ -130,6 +130,16 @@ pub fn xlat_reply6(ctx: XdpContext) -> u32 {
     reply::six(&ctx, arrival)
 }
 
+/// What the daemon runs, on no packet, while it follows the machine's routing (`next_hop::renew`).
+#[xdp]
+#[inline(always)]
+pub fn xlat_renew(_ctx: XdpContext) -> u32 {
+    match next_hop::renew() {
+        Some(()) => xdp_action::XDP_PASS,
+        None => xdp_action::XDP_ABORTED,
+    }
+}
+
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -30,10 +30,26 @@ pub enum Cache {
 /// The epoch of this moment; 0: nothing is remembered.
 #[inline(always)]
 fn now(header: &TableHeader) -> u64 {
-    // SAFETY: a word of the record; the daemon stores it whole at any time.
-    let changes = unsafe { (&raw const header.way_changes).read_volatile() };
+    // SAFETY: a word of the record; it is stored whole at any time.
+    let way = unsafe { (&raw const header.way).read_volatile() };
     // SAFETY: the helper has no arguments. Since Linux 5.6.
-    if changes == 0 { 0 } else { next_hop::epoch(changes, unsafe { bpf_jiffies64() }, setting!(tick_shift)) }
+    if way == 0 { 0 } else { next_hop::epoch(way, unsafe { bpf_jiffies64() }, setting!(tick_shift)) }
+}
+
+/// Has what is remembered go on counting: the daemon has heard of every change up to this moment. It lets nobody else store the
+/// word meanwhile.
+#[inline(always)]
+pub fn renew() -> Option<()> {
+    let state = state_ptr()?;
+    // SAFETY: an aligned word of the record.
+    unsafe {
+        let place = &raw mut (*state).header.way;
+        let way = place.read_volatile();
+        if way != 0 {
+            place.write_volatile(next_hop::renewed(way, bpf_jiffies64(), setting!(tick_shift)));
+        }
+    }
+    Some(())
 }
 
 /// The place of the next hop that a service's entry remembers; 0: none.

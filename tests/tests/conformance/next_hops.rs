@@ -69,6 +69,18 @@ fn what_is_remembered_ages_by_the_clock() {
     assert_eq!(later, Verdict::Pass);
 }
 
+#[test]
+fn what_is_remembered_does_not_age_while_changes_are_listened_for() {
+    let listen = |ways: &Ways| {
+        for _ in 0..20 {
+            ways.unchanged();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    };
+    expect_most((Verdict::Redirect, Verdict::Redirect), || remembered(&four_to_six(), "route del ::/0", listen));
+    expect_most((Verdict::Redirect, Verdict::Redirect), || remembered(&six_to_four(), "route del 0.0.0.0/0", listen));
+}
+
 /// The programs that a relay's entry program goes on in by tail call.
 fn programs_of(relay: &mut Relay) -> ProgramArray<MapData> {
     let entry = relay.dataplane().program_info().id;

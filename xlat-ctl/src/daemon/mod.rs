@@ -123,9 +123,12 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
     outcome.map(|_| ())
 }
 
-/// Has program instances forget the next hops that they have cached whenever a way may have changed.
+/// Has program instances forget the next hops that they have cached whenever a way may have changed, and only then.
 async fn follow_ways(ways: Ways) {
-    let tell = |told: netlink::Ways| ways.changed(told == netlink::Ways::ByDestination);
+    let tell = |told: netlink::Ways| match told {
+        netlink::Ways::Unchanged => ways.unchanged(),
+        told => ways.changed(told == netlink::Ways::ByDestination),
+    };
     if let Err(error) = netlink::follow_ways(tell).await {
         warn!("the way of each packet is asked for, which takes longer: {error}");
         ways.changed(false);

@@ -218,7 +218,7 @@ impl DataPlane {
         let state = Arc::new(state(&ebpf)?);
         if let Some(ways) = &options.ways {
             if object::has_compare_exchange() {
-                ways.add(&state);
+                ways.add(&state, object::descriptor(&mut ebpf, programs::RENEW)?);
             } else {
                 info!(
                     "next hops are looked up for each packet, which is slower: remembering them takes Linux 5.12 or newer"

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     hash::{BuildHasher, Hasher, RandomState},
     num::NonZero,
+    os::fd::{AsFd as _, OwnedFd},
     panic::resume_unwind,
     sync::{Mutex, PoisonError},
     thread,
@@ -157,6 +158,13 @@ pub(super) fn xdp<'ebpf>(ebpf: &'ebpf mut Ebpf, name: &str) -> Result<&'ebpf mut
     ebpf.program_mut(name)
         .and_then(|program| <&mut Xdp>::try_from(program).ok())
         .ok_or_else(|| DataPlaneError::Object(format!("program {name} is missing")))
+}
+
+/// A descriptor of its own for one of the object's XDP programs.
+pub(super) fn descriptor(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, DataPlaneError> {
+    let failed = |error: &dyn std::fmt::Display| DataPlaneError::Object(format!("program {name}: {error}"));
+    let program = xdp(ebpf, name)?.fd().map_err(|error| failed(&error))?;
+    program.as_fd().try_clone_to_owned().map_err(|error| failed(&error))
 }
 
 #[cfg(test)]

@@ -1,19 +1,33 @@
-//! Telling every program instance that the ways of packets may have changed, so that it forgets the next hops it has cached
-//! (`xlat_common::next_hop`).
+//! Telling every program instance that the ways of packets may have changed, so that it forgets the next hops it has cached, or
+//! that none has, so that they go on counting (`xlat_common::next_hop`).
 
 use std::{
-    fmt,
+    fmt, io,
     mem::offset_of,
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering::Release},
+    os::fd::{AsRawFd as _, OwnedFd},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{
+            AtomicU64,
+            Ordering::{Relaxed, Release},
+        },
+    },
 };
 
-use xlat_common::{state::State as Shared, table::TableHeader};
+use tracing::warn;
+use xlat_common::{
+    next_hop::{CHANGE, CLIENT_WORDS, CLIENTS_WRAP},
+    state::State as Shared,
+    table::TableHeader,
+};
 
 use super::{mapping::Mapping, table::Memory};
 
-/// The word that says how many changes there were.
-const WORD: usize = (offset_of!(Shared, header) + offset_of!(TableHeader, way_changes)) / size_of::<u64>();
-const _: () = assert!(offset_of!(TableHeader, way_changes).is_multiple_of(size_of::<u64>()));
+/// The word that the epoch follows from.
+const WAY: usize = (offset_of!(Shared, header) + offset_of!(TableHeader, way)) / size_of::<u64>();
+const _: () = assert!(offset_of!(TableHeader, way).is_multiple_of(size_of::<u64>()));
+/// The words of the IPv4 clients.
+const CLIENTS: usize = offset_of!(Shared, clients) / size_of::<u64>();
 
 /// The program instances of this process, to be told of changes from whatever thread hears of them.
 #[derive(Clone, Default)]
@@ -21,9 +35,8 @@ pub struct Ways(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    changes: u64,
     cacheable: bool,
-    headers: Vec<Weak<Mapping>>,
+    instances: Vec<Instance>,
 }
 
 impl fmt::Debug for Ways {
@@ -36,28 +49,112 @@ impl Ways {
     /// Has every instance forget what it has cached. `cacheable`: whether a way depends on the destination alone; where it does
     /// not, nothing is cached from here on.
     pub fn changed(&self, cacheable: bool) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.changes += 1;
-        state.cacheable = cacheable;
-        let word = state.word();
-        state.headers.retain(|header| header.upgrade().is_some_and(|header| store(&header, word)));
+        self.each(|state| state.cacheable = cacheable, |instance| instance.change(cacheable));
     }
 
-    /// Adds an instance, by the record beside its tables.
-    pub(super) fn add(&self, header: &Arc<Mapping>) {
+    /// Has what every instance has cached go on counting for about a second: every change up to this moment has been told.
+    pub fn unchanged(&self) {
+        self.each(|_| {}, Instance::renew);
+    }
+
+    fn each(&self, first: impl FnOnce(&mut State), mut tell: impl FnMut(&mut Instance)) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        store(header, state.word());
-        state.headers.push(Arc::downgrade(header));
+        first(&mut state);
+        state.instances.retain(|instance| instance.shared.strong_count() > 0);
+        state.instances.iter_mut().for_each(&mut tell);
+    }
+
+    /// Adds an instance: the record beside its tables, and its program that renews.
+    pub(super) fn add(&self, shared: &Arc<Mapping>, renew: OwnedFd) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut instance = Instance { shared: Arc::downgrade(shared), renew, way: CHANGE, failed: false };
+        instance.change(state.cacheable);
+        state.instances.push(instance);
     }
 }
 
-impl State {
-    fn word(&self) -> u64 {
-        if self.cacheable { self.changes } else { 0 }
+/// One program instance.
+struct Instance {
+    shared: Weak<Mapping>,
+    renew: OwnedFd,
+    /// The word, as it was last seen while it counted.
+    way: u64,
+    /// Whether it has been said that the program cannot be run.
+    failed: bool,
+}
+
+impl Instance {
+    /// Nobody else stores the word: the programs that renew it run under the same lock.
+    fn change(&mut self, cacheable: bool) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let word = &shared.words()[WAY];
+        let before = self.way;
+        match word.load(Relaxed) {
+            0 => {}
+            way => self.way = way,
+        }
+        self.way += CHANGE;
+        word.store(if cacheable { self.way } else { 0 }, Release);
+        sweep(&shared, before, self.way);
+    }
+
+    fn renew(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        match run(&self.renew) {
+            Ok(()) => {}
+            // The clock goes on moving the epoch, which is right, and slower.
+            Err(error) if !self.failed => {
+                self.failed = true;
+                warn!("next hops are looked up again every second, which is slower: {error}");
+            }
+            Err(_) => {}
+        }
+        let before = self.way;
+        match shared.words()[WAY].load(Relaxed) {
+            0 => {}
+            way => self.way = way,
+        }
+        sweep(&shared, before, self.way);
     }
 }
 
-fn store(header: &Mapping, word: u64) -> bool {
-    header.words()[WORD].store(word, Release);
-    true
+/// Empties the clients' words before an epoch comes whose lower bits were there before.
+fn sweep(shared: &Mapping, before: u64, after: u64) {
+    if before / CLIENTS_WRAP != after / CLIENTS_WRAP {
+        shared.words()[CLIENTS..][..CLIENT_WORDS as usize].iter().for_each(|word: &AtomicU64| word.store(0, Relaxed));
+    }
+}
+
+/// Runs a program once on an empty frame: 2 µs. (The BPF library does so by its own program objects only, which live elsewhere.)
+fn run(program: &OwnedFd) -> io::Result<()> {
+    /// `bpf(2)` command (include/uapi/linux/bpf.h).
+    const BPF_PROG_TEST_RUN: libc::c_int = 10;
+    /// The first fields of `union bpf_attr` for it.
+    #[repr(C)]
+    struct Attributes {
+        program: u32,
+        return_value: u32,
+        data_size_in: u32,
+        data_size_out: u32,
+        data_in: u64,
+        data_out: u64,
+        repeat: u32,
+        duration: u32,
+    }
+    // An Ethernet header, the least that the kernel takes.
+    let frame = [0_u8; 14];
+    let mut attributes = Attributes {
+        program: program.as_raw_fd().cast_unsigned(),
+        return_value: 0,
+        data_size_in: frame.len() as u32,
+        data_size_out: 0,
+        data_in: frame.as_ptr() as u64,
+        data_out: 0,
+        repeat: 1,
+        duration: 0,
+    };
+    let size = size_of::<Attributes>();
+    // SAFETY: the attributes are a prefix of union bpf_attr, whose length is given; frame and attributes live until the call returns.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attributes, size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

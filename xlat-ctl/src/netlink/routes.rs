@@ -13,7 +13,10 @@ use rtnetlink::{
     },
     sys::protocols::NETLINK_ROUTE,
 };
-use tokio::{io::unix::AsyncFd, time::sleep};
+use tokio::{
+    io::unix::AsyncFd,
+    time::{Instant, sleep, timeout},
+};
 use tracing::{info, warn};
 
 use super::{
@@ -25,6 +28,10 @@ use super::{
 const SETTLE: Duration = Duration::from_millis(20);
 /// After the kernel could not be asked, it is asked again this much later.
 const RETRY: Duration = Duration::from_secs(1);
+/// As long as there is no news, that is told this often.
+const UNCHANGED: Duration = Duration::from_millis(100);
+/// Not everything that leads packets elsewhere is told by the kernel: this often every way is taken for changed.
+const UNTOLD: Duration = Duration::from_secs(10);
 /// Tables of rules that every machine has: local, main, default.
 const ORDINARY_TABLES: [u32; 3] = [255, 254, 253];
 
@@ -35,6 +42,8 @@ pub enum Ways {
     ByDestination,
     /// It depends on more (policy rules, source-specific or TOS routes): it must be asked for each packet.
     ByMore,
+    /// As was last told: the kernel has had no news up to this moment.
+    Unchanged,
 }
 
 /// Follows the machine's routing until the task is dropped, and tells each change: within milliseconds, from a task of its own.
@@ -52,6 +61,9 @@ pub async fn follow_ways(tell: impl Fn(Ways)) -> Result<(), NetlinkError> {
         libc::RTNLGRP_IPV6_IFADDR,
         libc::RTNLGRP_IPV6_ROUTE,
         libc::RTNLGRP_IPV6_RULE,
+        libc::RTNLGRP_IPV4_NETCONF,
+        libc::RTNLGRP_IPV6_NETCONF,
+        libc::RTNLGRP_NEXTHOP,
     ] {
         socket.subscribe(group)?;
     }
@@ -60,16 +72,26 @@ pub async fn follow_ways(tell: impl Fn(Ways)) -> Result<(), NetlinkError> {
     let news = unsafe { AsyncFd::register(socket) }.map_err(|error| NetlinkError::Open(error.into()))?;
     let mut ways = Follower::new()?;
     tell(ways.told());
+    let mut last = Instant::now();
     loop {
-        let Ok(mut ready) = news.readable().await else { return std::future::pending().await };
+        if last.elapsed() >= UNTOLD {
+            last = Instant::now();
+            tell(ways.told());
+        }
+        let Ok(ready) = timeout(UNCHANGED, news.readable()).await else {
+            tell(Ways::Unchanged);
+            continue;
+        };
+        let Ok(mut ready) = ready else { return std::future::pending().await };
         let read = ways.read(news.get_ref());
         ready.clear_ready();
         match read {
             Ok(true) => {
                 tell(ways.told());
+                tell(Ways::Unchanged);
                 sleep(SETTLE).await;
             }
-            Ok(false) => {}
+            Ok(false) => tell(Ways::Unchanged),
             Err(error) => {
                 warn!("the routing may have changed unseen: {error}; every way is asked for until it is known again");
                 tell(Ways::ByMore);

@@ -82,13 +82,13 @@ impl<M: Memory> Header<M> {
     pub(crate) fn set_default_addresses(&mut self, ipv4: u32, ipv6: Ipv6) {
         self.shadow.default_ipv4 = ipv4;
         self.shadow.default_ipv6 = ipv6;
-        self.flush(0, offset_of!(TableHeader, way_changes));
+        self.flush(0, offset_of!(TableHeader, way));
     }
 
     /// Whether addresses that EAMs give must be looked up too: bits of [`TableHeader::refused_by_eam`].
     pub(crate) fn set_refused_by_eam(&mut self, bits: u64) {
         self.shadow.refused_by_eam = bits;
-        self.flush(offset_of!(TableHeader, refused_by_eam), offset_of!(TableHeader, way_changes));
+        self.flush(offset_of!(TableHeader, refused_by_eam), offset_of!(TableHeader, way));
     }
 
     /// Counts an entry of the IPv4 table: to be called before it comes and after it has gone.
