@@ -100,6 +100,20 @@ pub const fn is_error6(kind: u8) -> bool {
     kind < 128
 }
 
+/// Whether an ICMPv4 message is neither an error nor an echo: dropped silently (RFC 7915 4.2).
+#[inline(always)]
+#[must_use]
+pub const fn is_single_hop4(kind: u8) -> bool {
+    !is_error4(kind) && echo_to_six(kind).is_none()
+}
+
+/// Whether an ICMPv6 message is neither an error nor an echo: dropped silently (RFC 7915 5.2).
+#[inline(always)]
+#[must_use]
+pub const fn is_single_hop6(kind: u8) -> bool {
+    !is_error6(kind) && echo_to_four(kind).is_none()
+}
+
 /// Echo and Echo Reply in ICMPv6.
 #[inline(always)]
 #[must_use]

@@ -148,7 +148,7 @@ pub fn count_in(counters: &mut Counters, tally: &Tally, verdict: u32) {
 
 /// Counts a dropped packet; `reason` is the number of a [`DropReason`].
 #[inline(always)]
-fn count_drop(tally: &Tally, reason: u32) {
+pub fn count_drop(tally: &Tally, reason: u32) {
     count(tally, Verdict::Dropped as u32);
     if let Some(counters) = counters() {
         counters.drops[reason as usize & 31] += 1;

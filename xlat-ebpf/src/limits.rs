@@ -29,6 +29,27 @@ pub fn icmp_error() -> bool {
     allowed
 }
 
+/// Whether no ICMP error of the relay's own may be sent at this moment. Nothing is counted.
+#[inline(always)]
+pub fn has_no_icmp_error() -> bool {
+    match setting!(icmp_errors) {
+        icmp_errors::OFF => true,
+        icmp_errors::ON => false,
+        _ => is_used_up(limit::ICMP_ERRORS, setting!(icmp_rate)),
+    }
+}
+
+/// Whether [`take`] would fail.
+#[inline(always)]
+fn is_used_up(place: u32, rate: u32) -> bool {
+    if rate == 0 {
+        return true;
+    }
+    let Some(paid) = LIMITS.get_ptr_mut(place) else { return true };
+    // SAFETY: as in `take`.
+    unsafe { paid.read_volatile() > bpf_ktime_get_ns() + SECOND - SECOND / u64::from(rate) }
+}
+
 /// Whether an event may be logged. Counted if not.
 #[inline(always)]
 pub fn event() -> bool {

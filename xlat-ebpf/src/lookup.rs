@@ -273,6 +273,8 @@ pub const OWN: u32 = Entry::OWN as u32;
 const OWN_FLAGS: u32 = (Entry::OWN | Entry::DENIED | Entry::ILLEGAL | Entry::NON_GLOBAL) as u32;
 /// [`Entry::NON_GLOBAL`] among the wider flags.
 const NON_GLOBAL: u32 = Entry::NON_GLOBAL as u32;
+/// [`Entry::DENIED`] among the wider flags.
+pub const DENIED: u32 = Entry::DENIED as u32;
 /// The flags that make a packet refused.
 pub const REFUSED: u32 = (Entry::DENIED | Entry::ILLEGAL | Entry::NON_GLOBAL) as u32;
 

@@ -93,20 +93,10 @@ pub fn trim_to(ctx: &XdpContext, end: usize) -> Option<()> {
     if excess > 0 { adjust_tail(ctx, -(excess as i32)) } else { Some(()) }
 }
 
-/// Bytes of the frame's first buffer after the first `end`. `None`: it ends before.
+/// Whether the first `end` bytes of the frame lie in its first buffer.
 #[inline(always)]
-pub fn excess(ctx: &XdpContext, end: usize) -> Option<usize> {
-    (ctx.data_end() - ctx.data()).checked_sub(end)
-}
-
-/// Cuts what follows a packet that lies in the frame's first buffer: `excess` bytes there, and all other buffers.
-#[inline(always)]
-pub fn trim(ctx: &XdpContext, excess: usize) -> Option<()> {
-    if excess == 0 {
-        return Some(());
-    }
-    let others = frame_len(ctx) - (ctx.data_end() - ctx.data());
-    adjust_tail(ctx, -((excess + others) as i32))
+pub fn is_linear(ctx: &XdpContext, end: usize) -> bool {
+    ctx.data_end() - ctx.data() >= end
 }
 
 /// Makes the frame `len` bytes long: cuts its end, or adds bytes of unknown content.

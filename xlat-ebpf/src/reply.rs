@@ -121,9 +121,13 @@ fn may_answer4(ctx: &Context, offset: usize, header: &Header4) -> bool {
     let about_error = header.protocol() == protocol::ICMP
         && header.total_len() > header.header_len()
         && packet::load::<u8>(ctx, offset + header.header_len()).is_none_or(icmp::is_error4);
-    !about_error
-        && !header.is_later_fragment()
-        && is_one_host(header.source())
+    !about_error && !header.is_later_fragment() && is_between_hosts4(header)
+}
+
+/// Whether a packet is from and to one host.
+#[inline(always)]
+pub const fn is_between_hosts4(header: &Header4) -> bool {
+    is_one_host(header.source())
         && header.source() >> 24 != 0
         && header.source() >> 28 != 0xf
         && is_one_host(header.destination())
@@ -139,12 +143,7 @@ const fn is_one_host(address: u32) -> bool {
 /// answer of last resort is about no ICMPv6 message at all.
 #[inline(always)]
 fn may_answer6(ctx: &Context, offset: usize, header: &Header6, answer: Answer) -> bool {
-    let (source, destination) = (header.source(), header.destination());
-    if source.is_unspecified_or_loopback()
-        || source.is_multicast()
-        || destination.is_unspecified_or_loopback()
-        || destination.is_multicast()
-    {
+    if !is_between_hosts6(header) {
         return false;
     }
     let end = offset + HEADER_LEN as usize + header.payload_len();
@@ -164,6 +163,16 @@ fn may_answer6(ctx: &Context, offset: usize, header: &Header6, answer: Answer) -
         Some(kind) => !last_resort && !icmp::is_error6(kind) && kind != icmp::v6::REDIRECT,
         None => false,
     }
+}
+
+/// Whether a packet is from and to one node.
+#[inline(always)]
+pub const fn is_between_hosts6(header: &Header6) -> bool {
+    let (source, destination) = (header.source(), header.destination());
+    !source.is_unspecified_or_loopback()
+        && !source.is_multicast()
+        && !destination.is_unspecified_or_loopback()
+        && !destination.is_multicast()
 }
 
 /// Cuts the frame after the first `len` bytes of the packet at `offset`, and gives their sum.

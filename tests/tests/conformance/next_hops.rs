@@ -14,10 +14,10 @@ fn remembered(frame: &Frame, take_away: &str, change: impl Fn(&Ways)) -> (Verdic
     let ways = Ways::default();
     ways.changed(true);
     let mut relay = Relay::load_with(&settings(""), Some(ways.clone())).expect("the program loads");
+    ways.unchanged();
     let verdict = |relay: &mut Relay| relay.run(frame).expect("the program runs").verdict;
     assert_eq!(verdict(&mut relay), Verdict::Redirect, "the way is there");
     relay.ip(take_away).expect("the route goes");
-    // Between a packet that renews what is remembered and this one the epoch can move by the clock, but not twice in a row.
     let after = verdict(&mut relay);
     change(&ways);
     (after, verdict(&mut relay))
@@ -31,7 +31,7 @@ fn six_to_four() -> Frame {
     ip6(SERVER, CLIENT).udp(1, 2, b"?").into()
 }
 
-/// The epoch moves by the clock about once a second: of three tries at least two meet what is remembered.
+/// On a busy machine the clock may move the epoch in between: of three tries at least two meet what is remembered.
 #[track_caller]
 fn expect_most(expected: (Verdict, Verdict), outcome: impl Fn() -> (Verdict, Verdict)) {
     let outcomes: Vec<_> = (0..3).map(|_| outcome()).collect();
@@ -62,7 +62,7 @@ fn nothing_is_remembered_where_the_way_depends_on_more_than_the_destination() {
 
 #[test]
 fn what_is_remembered_ages_by_the_clock() {
-    let wait = |_: &Ways| std::thread::sleep(std::time::Duration::from_millis(1400));
+    let wait = |_: &Ways| std::thread::sleep(std::time::Duration::from_millis(1700));
     let (_, later) = remembered(&four_to_six(), "route del ::/0", wait);
     assert_eq!(later, Verdict::Pass, "a relay without a daemon is wrong for longer than it may be");
     let (_, later) = remembered(&six_to_four(), "route del 0.0.0.0/0", wait);

@@ -10,19 +10,20 @@ use xlat_common::{
     ipv4::{self, protocol},
     ipv6::{self, MINIMUM_MTU, next_header_of},
     mapping::{eam_to_ipv6, embed},
+    reason::DropReason,
     settings::hairpin,
     state::State,
     table::{Entry, TableHeader},
 };
 
-use super::{exit::Exit, frame::Frame};
+use super::{exit::Exit, frame::Frame, refuse};
 use crate::{
     conclude::{Tally, counters, internal, out_of_scope},
     four_to_six::{flow_label, out_of_scope4, traffic_class},
     header4::Header4,
     link::{self, ETHERNET_LEN},
     lookup::{find4_in, may_be_refused, prefix, prefix_has_entries},
-    next_hop, packet, setting,
+    next_hop, packet, reply, setting,
 };
 
 /// Where the IP header is.
@@ -41,7 +42,7 @@ pub fn run(ctx: &XdpContext, frame: Arrived, ifindex: u32, arrival: &Interface, 
     let header = Header4::new(frame.read::<_, IP>());
     let (from, to) = (find4_in(table, header.source()), find4_in(table, header.destination()));
     let known = flags(from) | flags(to);
-    if known & OBSTACLES != 0 || may_be_refused(table, TableHeader::REFUSED6) {
+    if known & OBSTACLES & !Entry::DENIED != 0 || may_be_refused(table, TableHeader::REFUSED6) {
         return None;
     }
     if setting!(hairpin) == hairpin::SIMPLE && flags(from) & Entry::EAM != 0 {
@@ -51,15 +52,30 @@ pub fn run(ctx: &XdpContext, frame: Arrived, ifindex: u32, arrival: &Interface, 
     if known & Entry::EAM == 0 && setting!(scope_all) == 0 {
         return Some(out_of_scope(&tally, out_of_scope4(&header)));
     }
-    // Only an entry of one address remembers a next hop.
-    let exit = Exit::by(state, next_hop::place_of_service(table, to?), ifindex)?;
     if !is_plain(&header) {
         return None;
     }
-    let excess = packet::excess(ctx, IP + header.total_len())?;
     let source = map(table, header.source(), from, to, arrival.prefix)?;
     let destination = map(table, header.destination(), to, from, arrival.prefix)?;
+    let end = IP + header.total_len();
+    if !packet::is_linear(ctx, end) {
+        return refuse::cut_off(ctx, end, &tally);
+    }
     let len = header.total_len() - DATA + IP;
+    let is_icmp = header.protocol() == protocol::ICMP;
+    if is_icmp && len < icmp::HEADER_LEN as usize {
+        return None;
+    }
+    let kind = if is_icmp { frame.read::<u8, DATA>() } else { icmp::v4::ECHO };
+    if known & Entry::DENIED != 0 {
+        let answered = !icmp::is_error4(kind) && reply::is_between_hosts4(&header);
+        return refuse::denied(flags(from) & Entry::DENIED != 0, answered, &tally);
+    }
+    if icmp::is_single_hop4(kind) {
+        return Some(refuse::silently(&tally, DropReason::IcmpType));
+    }
+    // Only an entry of one address remembers a next hop.
+    let exit = Exit::by(state, next_hop::place_of_service(table, to?), ifindex)?;
     if !fits(&header, len as u32 + ipv6::HEADER_LEN, exit.mtu) {
         return None;
     }
@@ -74,7 +90,7 @@ pub fn run(ctx: &XdpContext, frame: Arrived, ifindex: u32, arrival: &Interface, 
         source,
         destination,
     };
-    Some(match write(ctx, excess, &exit, &packet) {
+    Some(match write(ctx, end, &exit, &packet) {
         Some(()) => exit.send(counters, &tally),
         None => internal(&tally),
     })
@@ -142,7 +158,7 @@ fn adjust(frame: Arrived, header: &Header4, len: usize, source: Ipv6, destinatio
             }
             frame.write::<u16, { DATA + 6 }>(update_udp(old, delta).to_be());
         }
-        protocol::ICMP if len >= icmp::HEADER_LEN as usize => {
+        protocol::ICMP => {
             let [first, old] = frame.read::<[u16; 2], DATA>().map(u16::from_be);
             let kind = icmp::echo_to_six((first >> 8) as u8)?;
             let pseudo_header = pseudo_header6(source, destination, len as u32, protocol::ICMPV6);
@@ -164,10 +180,10 @@ fn ports(frame: Arrived, header: &Header4) -> u32 {
     }
 }
 
-/// Puts the headers in the place of the old ones. `excess` bytes follow the packet.
+/// Puts the headers in the place of the old ones. `end`: where the packet ends.
 #[inline(always)]
-fn write(ctx: &XdpContext, excess: usize, exit: &Exit, packet: &ipv6::Header) -> Option<()> {
-    packet::trim(ctx, excess)?;
+fn write(ctx: &XdpContext, end: usize, exit: &Exit, packet: &ipv6::Header) -> Option<()> {
+    packet::trim_to(ctx, end)?;
     packet::adjust_head(ctx, ipv4::HEADER_LEN as i32 - ipv6::HEADER_LEN as i32)?;
     let frame = Leaving::new(ctx)?;
     frame.write_ethernet(exit.destination, exit.source, link::IPV6);

@@ -2,12 +2,13 @@
 //!
 //! A whole TCP or UDP packet or ICMP echo in an untagged frame, without options or extension headers, between two addresses of
 //! which nothing is known but how they map, towards a next hop that is remembered (`next_hop`) and that it fits. Packets in no
-//! scope are told here too. Everything else gets `None` before anything of the packet has changed, and the programs that know
+//! scope are told here too, and what floods are made of is dropped here ([`refuse`]). Everything else gets `None` before anything of the packet has changed, and the programs that know
 //! all the rules begin from the start. The rules are those of `xlat-common` there and here.
 
 mod exit;
 mod four_to_six;
 mod frame;
+mod refuse;
 mod six_to_four;
 
 use aya_ebpf::programs::XdpContext;

@@ -6,17 +6,18 @@ use xlat_common::{
     icmp,
     ipv4::{self, fragment_by_size, protocol},
     ipv6::{self, protocol_of},
+    reason::DropReason,
     settings::hairpin,
     state::State,
 };
 
-use super::{exit::Exit, frame::Frame};
+use super::{exit::Exit, frame::Frame, refuse};
 use crate::{
     conclude::{counters, internal, out_of_scope},
     header6::Header6,
     link::{self, ETHERNET_LEN},
-    lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, map6_in},
-    next_hop, packet, setting,
+    lookup::{DENIED, EAM, HAIRPIN, Mapped4, OWN, REFUSED, map6_in},
+    next_hop, packet, reply, setting,
     six_to_four::{next_identification, out_of_scope6, tally, tos},
 };
 
@@ -47,11 +48,26 @@ pub fn run(ctx: &XdpContext, ifindex: u32, state: &State) -> Option<u32> {
     if let Some(is_out) = obstacle(&source, &destination, upper_layer) {
         return if is_out { Some(out_of_scope(&tally, out_of_scope6(&header))) } else { None };
     }
-    let exit = Exit::by(state, next_hop::place_of_client(state, destination.address), ifindex)?;
     let len = header.payload_len();
+    let is_icmp = upper_layer == protocol::ICMPV6;
+    if header.version() != 6 || is_icmp && len < icmp::HEADER_LEN as usize {
+        return None;
+    }
+    let end = DATA + len;
+    if !packet::is_linear(ctx, end) {
+        return refuse::cut_off(ctx, end, &tally);
+    }
+    if (source.flags | destination.flags) & DENIED != 0 {
+        // No ICMPv6 message is answered so (RFC 7915 5.4).
+        let answered = !is_icmp && reply::is_between_hosts6(&header);
+        return refuse::denied(source.flags & DENIED != 0, answered, &tally);
+    }
+    if is_icmp && icmp::is_single_hop6(frame.read::<u8, DATA>()) {
+        return Some(refuse::silently(&tally, DropReason::IcmpType));
+    }
+    let exit = Exit::by(state, next_hop::place_of_client(state, destination.address), ifindex)?;
     let total_len = len + ipv4::HEADER_LEN as usize;
-    let excess = packet::excess(ctx, DATA + len)?;
-    if header.version() != 6 || header.hop_limit() <= 1 || total_len as u32 > exit.mtu {
+    if header.hop_limit() <= 1 || total_len as u32 > exit.mtu {
         return None;
     }
     let counters = counters()?;
@@ -66,7 +82,7 @@ pub fn run(ctx: &XdpContext, ifindex: u32, state: &State) -> Option<u32> {
         source: source.address,
         destination: destination.address,
     };
-    Some(match write(ctx, excess, &exit, &packet) {
+    Some(match write(ctx, end, &exit, &packet) {
         Some(()) => exit.send(counters, &tally),
         None => internal(&tally),
     })
@@ -90,7 +106,7 @@ fn obstacle(source: &Mapped4, destination: &Mapped4, upper_layer: u8) -> Option<
         return Some(true);
     }
     let hairpinned = destination.flags & HAIRPIN != 0 && setting!(hairpin) == hairpin::INTRINSIC;
-    if hairpinned || flags & REFUSED != 0 { Some(false) } else { None }
+    if hairpinned || flags & REFUSED & !DENIED != 0 { Some(false) } else { None }
 }
 
 /// Adjusts the transport checksum, and an ICMPv6 echo's type. `None`, and nothing has changed: it is none for here.
@@ -109,7 +125,7 @@ fn adjust(ctx: &XdpContext, frame: Arrived, header: &Header6, len: usize, source
                 frame.write::<u16, { DATA + 6 }>(update_udp(old, delta).to_be());
             }
         }
-        protocol::ICMPV6 if len >= icmp::HEADER_LEN as usize => {
+        protocol::ICMPV6 => {
             let [first, old] = frame.read::<[u16; 2], DATA>().map(u16::from_be);
             let kind = icmp::echo_to_four((first >> 8) as u8)?;
             let gone = pseudo_header6(header.source(), header.destination(), len as u32, protocol::ICMPV6);
@@ -121,10 +137,10 @@ fn adjust(ctx: &XdpContext, frame: Arrived, header: &Header6, len: usize, source
     Some(())
 }
 
-/// Puts the headers in the place of the old ones. `excess` bytes follow the packet.
+/// Puts the headers in the place of the old ones. `end`: where the packet ends.
 #[inline(always)]
-fn write(ctx: &XdpContext, excess: usize, exit: &Exit, packet: &ipv4::Header) -> Option<()> {
-    packet::trim(ctx, excess)?;
+fn write(ctx: &XdpContext, end: usize, exit: &Exit, packet: &ipv4::Header) -> Option<()> {
+    packet::trim_to(ctx, end)?;
     packet::adjust_head(ctx, ipv6::HEADER_LEN as i32 - ipv4::HEADER_LEN as i32)?;
     let frame = Leaving::new(ctx)?;
     frame.write_ethernet(exit.destination, exit.source, link::IPV4);
