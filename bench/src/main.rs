@@ -11,6 +11,7 @@ mod options;
 mod plot;
 mod programs;
 mod progress;
+mod prove;
 mod rates;
 mod relay;
 mod report;
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     if options.check {
         return check::run(options.record);
+    }
+    if options.prove {
+        prove::run();
+        return Ok(());
     }
     let report = measure(options)?;
     print!("{}", report.table());

@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// Only measures the control plane: starts, changes, memory.
     #[arg(long, conflicts_with = "check")]
     pub(crate) control: bool,
+    /// Measures nothing: `cargo xtask prove`.
+    #[arg(long, hide = true, exclusive = true)]
+    pub(crate) prove: bool,
     /// Keeps the figures in docs/performance.md, with their plots, as a whole run does. Parts that are not measured stay.
     #[arg(long)]
     pub(crate) docs: bool,

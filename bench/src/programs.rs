@@ -23,7 +23,8 @@ use crate::{
     schedule::schedule,
 };
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.o"));
+/// Their object.
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.o"));
 
 /// Each program.
 pub(crate) const PROGRAMS: [&str; 7] = ["generate", "measure", "transmit", "redirect", "discard", "sink", "chase"];
@@ -262,7 +263,11 @@ fn cpus() -> Result<usize> {
     nr_cpus().map_err(|(_what, error)| error).context("counting CPUs")
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+/// One of an object's programs.
+///
+/// # Errors
+/// There is none of the name.
+pub(crate) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
     let program = ebpf.program_mut(name).with_context(|| format!("the bench's object has no program {name}"))?;
     Ok(program.try_into()?)
 }

@@ -11,6 +11,8 @@ use crate::{
 pub(crate) fn run() -> Result<()> {
     require_root("the proof")?;
     setup::for_running()?;
-    let test = ["test", "--locked", "--release", "--package", "xlat-tests", "--test", "lab_proof"];
-    show(cargo(test).args(["--", "--ignored", "--nocapture"]))
+    let build = ["build", "--locked", "--quiet", "--profile", "measure", "--package", "xlat-ctl", "--bin", "xlat-ctl"];
+    show(&mut cargo(build))?;
+    let run = ["run", "--locked", "--quiet", "--profile", "measure", "--package", "xlat-bench", "--bin", "bench"];
+    show(cargo(run).args(["--", "--prove"]))
 }

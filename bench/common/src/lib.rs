@@ -109,6 +109,57 @@ pub struct State {
     pub reserved: [u64; 2],
 }
 
+/// Words of eight bytes of a [`Numbered`] frame: 64 bytes.
+pub const NUMBERED_WORDS: usize = 8;
+/// Most numbered frames that take turns.
+pub const NUMBERED_FRAMES: u32 = 1024;
+/// Numbers that are remembered: eleven minutes at 200,000 a second.
+pub const NUMBERS: u32 = 1 << 27;
+/// Fingerprints in one element of the array of numbers: a page.
+pub const NUMBERS_PER_PAGE: u32 = 1024;
+/// In place of a fingerprint: the number came more than once.
+pub const TWICE: u32 = u32::MAX;
+
+/// A frame that gets a number before it is sent: Ethernet, IPv4 and UDP without options, as on the wire.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Numbered {
+    /// The frame, zeros in place of number and UDP checksum.
+    pub bytes: [u64; NUMBERED_WORDS],
+    /// Sum of the words that the checksum covers.
+    pub sum: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What the numbering program is to do.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Numbering {
+    /// The number of the next frame.
+    pub next: u64,
+    /// The interface that frames are sent into.
+    pub into: u32,
+    /// Frames that take turns.
+    pub frames: u32,
+}
+
+/// What is remembered of a translated packet's addresses, each in two halves in host order: never 0 or [`TWICE`].
+#[inline(always)]
+#[must_use]
+pub const fn fingerprint(source: [u64; 2], destination: [u64; 2]) -> u32 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = 0u64;
+    let words = [source[0], source[1], destination[0], destination[1]];
+    let mut at = 0;
+    while at < 4 {
+        hash = (hash ^ words[at]).wrapping_mul(FACTOR);
+        hash ^= hash >> 29;
+        at += 1;
+    }
+    1 + (hash >> 33) as u32 % (TWICE / 2)
+}
+
 /// What has come to the far end, on one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,6 +206,10 @@ mod pod {
     unsafe impl aya::Pod for super::State {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Arrived {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Numbered {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Numbering {}
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! - [`transmit`], [`redirect`], [`discard`] are what XDP itself costs.
 //! - [`sink`] counts what arrives.
 //! - [`chase`] reads memory, each place named by the one before.
+//! - [`proof::number`] sends numbered frames, [`proof::note`] notes what came of each.
 
 #![no_std]
 #![no_main]
@@ -16,6 +17,7 @@
 mod frame;
 mod maps;
 mod packet;
+mod proof;
 
 use aya_ebpf::{
     bindings::xdp_action,

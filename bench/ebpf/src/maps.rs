@@ -5,7 +5,10 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, PerCpuArray, ProgramArray},
 };
-use xlat_bench_common::{Arrived, HISTOGRAM, MORE_STEPS, STEPS, Setup, State, Step, TEMPLATES, Template};
+use xlat_bench_common::{
+    Arrived, HISTOGRAM, MORE_STEPS, NUMBERED_FRAMES, NUMBERS_PER_PAGE, Numbered, Numbering, STEPS, Setup, State, Step,
+    TEMPLATES, Template,
+};
 
 /// What packets are made of.
 #[map]
@@ -31,3 +34,12 @@ pub static SUBJECT: ProgramArray = ProgramArray::with_max_entries(1, 0);
 /// Cache lines, the first word of each naming the next. The bench sets the size before loading.
 #[map]
 pub static CHASE: Array<[u32; 16]> = Array::with_max_entries(64, BPF_F_MMAPABLE);
+/// The frames that are numbered.
+#[map]
+pub static NUMBERED: Array<Numbered> = Array::with_max_entries(NUMBERED_FRAMES, 0);
+/// One record.
+#[map]
+pub static NUMBERING: Array<Numbering> = Array::with_max_entries(1, 0);
+/// What has come of each number: 0, a fingerprint, or `xlat_bench_common::TWICE`. The proof sets the size before loading.
+#[map]
+pub static NUMBERS: Array<[u32; NUMBERS_PER_PAGE as usize]> = Array::with_max_entries(1, BPF_F_MMAPABLE);

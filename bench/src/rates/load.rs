@@ -244,7 +244,10 @@ fn give_own_cpu(bench: &Bench, subject: Subject) -> Result<()> {
 }
 
 /// Nothing else runs on the CPU while the thread has something to do, as with the interrupt of a NIC; 0: the calling thread.
-fn be_urgent(thread: Pid) -> Result<()> {
+///
+/// # Errors
+/// Without the privilege.
+pub(crate) fn be_urgent(thread: Pid) -> Result<()> {
     let parameters = libc::sched_param { sched_priority: 10 };
     // SAFETY: the parameters live until the call returns.
     let result = unsafe { libc::sched_setscheduler(thread.as_raw(), libc::SCHED_FIFO, &raw const parameters) };

@@ -96,8 +96,8 @@ fn build_with(arguments: &[&str]) -> Result<PathBuf> {
         .args(["build", "--quiet", "--locked", "--package", "xlat-ctl", "--bin", "xlat-ctl", "--target-dir"])
         .arg(target)
         .args(arguments);
-    if profile.file_name() == Some("release".as_ref()) {
-        cargo.arg("--release");
+    if let Some(name) = profile.file_name().filter(|name| *name != "debug") {
+        cargo.arg("--profile").arg(name);
     }
     let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().context("starting cargo")?;
     if !output.status.success() {

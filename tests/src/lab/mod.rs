@@ -13,6 +13,7 @@ mod capture;
 mod daemon;
 mod namespace;
 mod pass;
+mod proof;
 mod stream;
 mod traffic;
 
@@ -27,7 +28,8 @@ pub use self::{
     capture::{Capture, Captured, expect_no_fault, sound_packets, tshark, write_packets},
     daemon::{Daemon, command_path, other_layout_path},
     namespace::{Namespace, Running, Said},
-    stream::{Frame, Load, Seen},
+    proof::{Plan, Start, prove},
+    stream::{CHECKSUM_AT, Load, MIXED, NUMBER_AT, NumberedFrame, Seen, SocketLoad},
     traffic::{TcpServer, UdpServer, ask, random_bytes, send_packet},
 };
 

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::Ipv6Addr,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     sync::{
         Arc,
@@ -23,23 +24,32 @@ const LOOK: usize = 128;
 /// What the receiving socket holds while its thread does not run: two seconds' worth.
 const BUFFER: usize = 1 << 29;
 
-/// A frame to be sent again and again, its number in four bytes of it.
+/// A frame to be sent again and again, its number in the first four bytes of its UDP data.
 #[derive(Clone)]
-pub struct Frame {
-    bytes: Vec<u8>,
-    number_at: usize,
-    checksum_at: usize,
+pub struct NumberedFrame {
+    /// With zeros in place of number and checksum.
+    pub bytes: Vec<u8>,
     /// Sum over the words that the checksum covers, as long as number and checksum are zero.
-    sum: u32,
+    pub sum: u32,
+    /// What the translated packet may be from and to, with a verdict (1 to 254) for each; all else is a [`MIXED`] one.
+    pub becomes: Vec<(Ipv6Addr, Ipv6Addr, u8)>,
 }
 
-impl Frame {
+/// Verdict on a packet that none of what it may become is.
+pub const MIXED: u8 = 254;
+
+/// Where the number of a [`NumberedFrame`] is.
+pub const NUMBER_AT: usize = 42;
+/// Where its checksum is.
+pub const CHECKSUM_AT: usize = 40;
+
+impl NumberedFrame {
     /// `packet`: an IPv4 packet with UDP and a payload of at least four bytes, right in all else. `to`, `from`: link-layer addresses.
     ///
     /// # Panics
     /// The packet is shorter.
     #[must_use]
-    pub fn udp4(to: [u8; 6], from: [u8; 6], packet: &[u8]) -> Self {
+    pub fn udp4(to: [u8; 6], from: [u8; 6], packet: &[u8], becomes: Vec<(Ipv6Addr, Ipv6Addr, u8)>) -> Self {
         const ETHERNET: usize = 14;
         const UDP: usize = ETHERNET + 20;
         let mut bytes = [&to[..], &from, &[0x08, 0x00], packet].concat();
@@ -49,12 +59,12 @@ impl Frame {
         };
         let length = u32::try_from(bytes.len() - UDP).expect("a short packet");
         let sum = words(&bytes[ETHERNET + 12..UDP]) + 17 + length + words(&bytes[UDP..]);
-        Self { bytes, number_at: UDP + 8, checksum_at: UDP + 6, sum }
+        Self { bytes, sum, becomes }
     }
 
     fn write(&self, number: u32, to: &mut [u8]) {
         to.copy_from_slice(&self.bytes);
-        to[self.number_at..self.number_at + 4].copy_from_slice(&number.to_be_bytes());
+        to[NUMBER_AT..NUMBER_AT + 4].copy_from_slice(&number.to_be_bytes());
         let mut sum = self.sum + (number >> 16) + (number & 0xffff);
         while sum > 0xffff {
             sum = (sum >> 16) + (sum & 0xffff);
@@ -63,13 +73,13 @@ impl Frame {
             0 => 0xffff,
             other => other,
         };
-        to[self.checksum_at..self.checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
+        to[CHECKSUM_AT..CHECKSUM_AT + 2].copy_from_slice(&checksum.to_be_bytes());
     }
 }
 
 /// What became of each number.
 pub struct Seen {
-    /// By number: 0: it did not arrive; 255: more than once; else what the judge said.
+    /// By number: 0: it did not arrive; 255: more than once; else the verdict on it.
     pub verdicts: Vec<u8>,
     /// Arrived frames that the receiving socket had no room for: with any the count says nothing.
     pub overflow: u64,
@@ -78,7 +88,19 @@ pub struct Seen {
 }
 
 /// A running load.
-pub struct Load {
+pub trait Load {
+    /// The number of frames that have been sent.
+    fn sent(&self) -> u64;
+
+    /// Ends the load, waits for what is on its way, and tells of all numbers.
+    ///
+    /// # Errors
+    /// The kernel refused to send or to receive.
+    fn finish(self) -> anyhow::Result<Seen>;
+}
+
+/// A load out of raw sockets and into them.
+pub struct SocketLoad {
     sent: Arc<AtomicU64>,
     done: Arc<AtomicBool>,
     over: Arc<AtomicBool>,
@@ -110,48 +132,39 @@ fn raw_socket(interface: &str, protocol: u16) -> io::Result<OwnedFd> {
     if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
 }
 
-impl Load {
-    /// Sends the frames in turn, `rate` a second, from one interface, and has `judge` look at all IPv6 frames that come in by the
-    /// other: it gives the frame's number and a verdict from 1 to 254, or `None` for a frame that is none of these.
+impl SocketLoad {
+    /// Sends the frames in turn, `rate` a second, from one interface, and looks at all IPv6 frames that come in by the other.
     ///
     /// # Errors
     /// Without root.
     pub fn start(
         from: (&Namespace, &str),
         to: (&Namespace, &str),
-        frames: Vec<Frame>,
+        frames: Vec<NumberedFrame>,
         rate: u32,
-        judge: impl Fn(&[u8]) -> Option<(u32, u8)> + Send + 'static,
     ) -> io::Result<Self> {
         let out = from.0.inside(|| raw_socket(from.1, 0))?;
         let into = to.0.inside(|| raw_socket(to.1, libc::ETH_P_IPV6 as u16))?;
         let (sent, received) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
         let (done, over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let sender = {
-            let (sent, done) = (Arc::clone(&sent), Arc::clone(&done));
+            let (sent, done, frames) = (Arc::clone(&sent), Arc::clone(&done), frames.clone());
             thread::spawn(move || send(&out, &frames, rate, &sent, &done))
         };
         let receiver = {
             let (over, received) = (Arc::clone(&over), Arc::clone(&received));
-            thread::spawn(move || receive(&into, judge, &over, &received))
+            thread::spawn(move || receive(&into, &frames, &over, &received))
         };
         Ok(Self { sent, done, over, sender, receiver, received })
     }
+}
 
-    /// The number of frames that have been sent.
-    #[must_use]
-    pub fn sent(&self) -> u64 {
+impl Load for SocketLoad {
+    fn sent(&self) -> u64 {
         self.sent.load(Relaxed)
     }
 
-    /// Ends the load, waits for what is on its way, and tells of all numbers.
-    ///
-    /// # Errors
-    /// The kernel refused to send or to receive.
-    ///
-    /// # Panics
-    /// The judge panicked.
-    pub fn finish(self) -> io::Result<Seen> {
+    fn finish(self) -> anyhow::Result<Seen> {
         self.done.store(true, Relaxed);
         let time = self.sender.join().expect("the sender")?;
         // Until nothing comes any more.
@@ -166,7 +179,20 @@ impl Load {
     }
 }
 
-fn send(socket: &OwnedFd, frames: &[Frame], rate: u32, sent: &AtomicU64, done: &AtomicBool) -> io::Result<Duration> {
+/// The number of a packet that has arrived, and the verdict on it. `None`: it is none of these.
+fn judge(frames: &[NumberedFrame], frame: &[u8]) -> Option<(u32, u8)> {
+    let address = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(frame.get(at..at + 16)?).ok()?));
+    if *frame.get(20)? != 17 {
+        return None;
+    }
+    let number = u32::from_be_bytes(frame.get(62..66)?.try_into().ok()?);
+    let arrived = (address(22)?, address(38)?);
+    let becomes = &frames[number as usize % frames.len()].becomes;
+    let right = becomes.iter().find(|(source, destination, _)| (*source, *destination) == arrived);
+    Some((number, right.map_or(MIXED, |(_, _, verdict)| *verdict)))
+}
+
+fn send(socket: &OwnedFd, frames: &[NumberedFrame], rate: u32, sent: &AtomicU64, done: &AtomicBool) -> io::Result<Duration> {
     let longest = frames.iter().map(|frame| frame.bytes.len()).max().unwrap_or(0);
     let mut bytes = vec![0; BATCH * longest];
     let begin = Instant::now();
@@ -211,7 +237,7 @@ fn send(socket: &OwnedFd, frames: &[Frame], rate: u32, sent: &AtomicU64, done: &
 
 fn receive(
     socket: &OwnedFd,
-    judge: impl Fn(&[u8]) -> Option<(u32, u8)>,
+    frames: &[NumberedFrame],
     over: &AtomicBool,
     received: &AtomicUsize,
 ) -> io::Result<(Vec<u8>, u64)> {
@@ -244,7 +270,9 @@ fn receive(
             }
         }
         for (message, place) in messages.iter().zip(bytes.chunks(LOOK)).take(count as usize) {
-            let Some((number, verdict)) = judge(&place[..LOOK.min(message.msg_len as usize)]) else { continue };
+            let Some((number, verdict)) = judge(frames, &place[..LOOK.min(message.msg_len as usize)]) else {
+                continue;
+            };
             let number = number as usize;
             if verdicts.len() <= number {
                 verdicts.resize((number + 1).next_power_of_two().max(1 << 20), 0);
