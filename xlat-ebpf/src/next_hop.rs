@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use xlat_common::{
     interface::Interface,
-    next_hop::{self, CLIENT_WORDS, PLACES, PROBES},
+    next_hop::{self, CLIENT_WAYS, CLIENT_WORDS, PLACES, PROBES},
     state::State,
     table::{Entry, TableHeader},
 };
@@ -123,14 +123,15 @@ fn client_place(address: u32, epoch: u64) -> u32 {
 #[inline(always)]
 fn client_place_in(state: &State, address: u32, epoch: u64) -> u32 {
     let set = client_index(next_hop::client_set(address));
-    // SAFETY: words of the map, which other CPUs store whole at any time.
-    let (first, second) = unsafe {
-        ((&raw const state.clients[set]).read_volatile(), (&raw const state.clients[set | 1]).read_volatile())
-    };
-    match next_hop::client_place(first, address, epoch) {
-        0 => next_hop::client_place(second, address, epoch),
-        place => place,
+    for way in 0..CLIENT_WAYS as usize {
+        // SAFETY: a word of the map, which other CPUs store whole at any time.
+        let word = unsafe { (&raw const state.clients[set | way]).read_volatile() };
+        let place = next_hop::client_place(word, address, epoch);
+        if place != 0 {
+            return place;
+        }
     }
+    0
 }
 
 #[inline(always)]
@@ -146,14 +147,21 @@ extern "C" fn remember_client(address: u32, hop: u64, epoch: u64) -> u32 {
     let set = client_index(next_hop::client_set(address));
     let place = place_of(hop);
     if place != 0 {
-        // SAFETY: as in `client_place_in`.
-        unsafe {
-            let (first, second) = (&raw mut (*state).clients[set], &raw mut (*state).clients[set | 1]);
-            let word = first.read_volatile();
-            let is_free = next_hop::is_outdated(word, epoch) || (word >> 32) as u32 == address;
-            let to = if is_free { first } else { second };
-            to.write_volatile(next_hop::client_word(address, epoch, place));
+        let new = next_hop::client_word(address, epoch, place);
+        for way in 0..CLIENT_WAYS as usize {
+            // SAFETY: as in `client_place_in`.
+            unsafe {
+                let to = &raw mut (*state).clients[set | way];
+                let word = to.read_volatile();
+                if next_hop::is_outdated(word, epoch) || (word >> 32) as u32 == address {
+                    to.write_volatile(new);
+                    return 0;
+                }
+            }
         }
+        let way = client_index(set as u32 | next_hop::client_way(address));
+        // SAFETY: as above.
+        unsafe { (&raw mut (*state).clients[way]).write_volatile(new) };
     }
     0
 }
