@@ -1,4 +1,4 @@
-//! The `xlat-ctl` command. Every verb but `run`, `check`, `doctor`, `detach`, `import`, `prepare` and `state` is one call to the daemon.
+//! The `xlat-ctl` command. Every verb but `run`, `check`, `doctor`, `detach`, `import`, `prepare`, `reason` and `state` is one call to the daemon.
 
 mod check;
 mod client;
@@ -9,6 +9,7 @@ mod import;
 mod lookup;
 mod output;
 mod prepare;
+mod reason;
 mod state;
 mod stats;
 mod status;
@@ -98,6 +99,11 @@ enum Verb {
     /// Show what an address translates to, and by which rule
     #[command(after_help = "Examples:\n  xlat-ctl lookup 198.51.100.10\n  xlat-ctl lookup 2001:db8:6464::808:808")]
     Lookup(lookup::Lookup),
+    /// Say what a drop reason means, who usually causes it and what to do; without a name, list them
+    #[command(
+        after_help = "Needs neither root nor a daemon.\n\nExamples:\n  xlat-ctl reason\n  xlat-ctl reason packet_too_big"
+    )]
+    Reason(reason::Verb),
     /// Show packets, bytes and drops since the program was loaded
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
@@ -142,6 +148,7 @@ pub fn main() -> ExitCode {
         Verb::Import(verb) => import::import(&common, verb),
         Verb::State(verb) => state::state(&common, verb),
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
+        Verb::Reason(verb) => reason::reason(&common, &verb),
         Verb::Stats(stats) => stats::stats(&common, &stats),
     };
     match done {
