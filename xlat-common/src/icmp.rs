@@ -265,6 +265,15 @@ pub fn plateau(plateaus: impl Iterator<Item = u32>, total_len: u32) -> u32 {
     MINIMUM_MTU - 20
 }
 
+/// Hash by which an address of a pool is chosen for a source without mapping (RFC 6791): always the same for the same source, so
+/// that traceroute shows stable hops.
+#[inline(always)]
+#[must_use]
+pub const fn pool_hash(source: u64) -> u64 {
+    let once = (source ^ (source >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (once ^ (once >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
 #[inline(always)]
 const fn min(a: u32, b: u32) -> u32 {
     if a < b { a } else { b }

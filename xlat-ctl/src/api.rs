@@ -6,6 +6,7 @@
 //! | `POST /v1/reload` | | [`Reloaded`] |
 //! | `GET /v1/stats` | | [`Stats`] |
 //! | `GET /v1/lookup?address=ADDRESS` | | [`Lookup`] |
+//! | `POST /v1/explain` | [`Explain`] | [`Explained`] |
 //! | `GET /v1/eam` | | [`EamList`] |
 //! | `POST /v1/eam` | [`EamAdd`] | [`EamAdded`] |
 //! | `DELETE /v1/eam?prefix=PREFIX` | | [`EamDeleted`] |
@@ -19,11 +20,14 @@
 //!
 //! Every refusal is a [`Failure`] with an HTTP status of 400 and above.
 
+mod explain;
+
 use std::net::IpAddr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+pub use self::explain::{Explain, Explained, Field, Step, Trial, WayOut};
 use crate::eam::{self, Origin};
 
 /// An answer that is not the one asked for.

@@ -10,6 +10,7 @@ pub mod eam;
 pub mod eam_file;
 pub mod import;
 pub mod netlink;
+pub mod reason;
 
 /// The compiled XDP program, an ELF object, aligned as its parser needs it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xlat.o"));

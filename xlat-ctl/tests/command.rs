@@ -247,3 +247,20 @@ fn a_restore_without_a_copy_says_so_and_changes_nothing() {
     assert!(stderr(&output).starts_with("xlat-ctl: state restore: cannot open the store "), "{}", stderr(&output));
     assert!(!state.join("eam.db").exists());
 }
+
+#[test]
+fn reason_tells_what_to_do_and_knows_near_names() {
+    let output = xlat_ctl(&["reason", "packet_too_big"]);
+    assert_eq!(code(&output), 0);
+    for words in ["packet_too_big: ", "what    ", "who     ", "do      ", "ICMP 3/4"] {
+        assert!(stdout(&output).contains(words), "`{words}` is missing:\n{}", stdout(&output));
+    }
+    let listed = xlat_ctl(&["reason", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(stdout(&listed)).unwrap();
+    let names: Vec<&str> = listed.as_array().unwrap().iter().map(|reason| reason["name"].as_str().unwrap()).collect();
+    let known: Vec<&str> = xlat_common::reason::DropReason::ALL.iter().map(|reason| reason.name()).collect();
+    assert_eq!(names, known);
+    let output = xlat_ctl(&["reason", "packet_to_big"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("did you mean packet_too_big"), "{}", stderr(&output));
+}

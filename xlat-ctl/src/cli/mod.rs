@@ -1,14 +1,16 @@
-//! The `xlat-ctl` command. Every verb but `run`, `check`, `doctor`, `detach`, `import`, `prepare` and `state` is one call to the daemon.
+//! The `xlat-ctl` command. Every verb but `run`, `check`, `doctor`, `detach`, `import`, `prepare`, `reason` and `state` is one call to the daemon.
 
 mod check;
 mod client;
 mod detach;
 mod doctor;
 mod eam;
+mod explain;
 mod import;
 mod lookup;
 mod output;
 mod prepare;
+mod reason;
 mod state;
 mod stats;
 mod status;
@@ -98,6 +100,22 @@ enum Verb {
     /// Show what an address translates to, and by which rule
     #[command(after_help = "Examples:\n  xlat-ctl lookup 198.51.100.10\n  xlat-ctl lookup 2001:db8:6464::808:808")]
     Lookup(lookup::Lookup),
+    /// Show what becomes of a packet that nobody has sent, decision by decision
+    #[command(
+        after_help = "The packet is run through the program in force, loaded once more beside its counters, and through the rule \
+        book; no counter, rate limit or log of the relay moves. Exit code 1 where the two disagree.\n\n\
+        Examples:\n  \
+        xlat-ctl explain udp 203.0.113.7:4711 198.51.100.10:53 --size 1400 --df\n  \
+        xlat-ctl explain tcp [2001:db8:5e1:1::10]:80 [2001:db8:6464::203.0.113.7]:4711 --flags syn,ack\n  \
+        xlat-ctl explain icmp 203.0.113.7 198.51.100.10 --ttl 1 --in eth0\n  \
+        xlat-ctl explain --pcap trace.pcapng --packet 17"
+    )]
+    Explain(Box<explain::Explain>),
+    /// Say what a drop reason means, who usually causes it and what to do; without a name, list them
+    #[command(
+        after_help = "Needs neither root nor a daemon.\n\nExamples:\n  xlat-ctl reason\n  xlat-ctl reason packet_too_big"
+    )]
+    Reason(reason::Verb),
     /// Show packets, bytes and drops since the program was loaded
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
@@ -142,6 +160,8 @@ pub fn main() -> ExitCode {
         Verb::Import(verb) => import::import(&common, verb),
         Verb::State(verb) => state::state(&common, verb),
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
+        Verb::Explain(verb) => explain::explain(&common, &verb),
+        Verb::Reason(verb) => reason::reason(&common, &verb),
         Verb::Stats(stats) => stats::stats(&common, &stats),
     };
     match done {

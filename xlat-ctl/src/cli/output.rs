@@ -73,6 +73,29 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
+/// A paragraph after its label, in lines of a readable length.
+pub(super) fn labelled(label: &str, text: &str) -> String {
+    const LABEL: usize = 8;
+    const WIDTH: usize = 100;
+    let mut out = format!("{label:<LABEL$}");
+    let mut column = LABEL;
+    for (number, word) in text.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if number > 0 && column + 1 + length > WIDTH {
+            out.push('\n');
+            out.push_str(&" ".repeat(LABEL));
+            column = LABEL;
+        } else if number > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
+    out
+}
+
 /// A number of things, with its word.
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -116,6 +139,15 @@ mod tests {
             &[vec!["eth0".into(), "1000".into(), "a".into()], vec!["e".into(), "2".into(), String::new()]],
         );
         assert_eq!(text, "NAME     N  REST\neth0  1000  a\ne        2\n");
+    }
+
+    #[test]
+    fn breaks_paragraphs_under_their_label() {
+        let text = labelled("what", &"word ".repeat(30));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("what    word") && lines[1].starts_with("        word"), "{text}");
+        assert!(lines.iter().all(|line| line.len() <= 100), "{text}");
     }
 
     #[test]

@@ -194,7 +194,8 @@ fn represent(prefix: Ipv6Net, ipv4: Ipv4Addr) -> IpAddr {
     Ipv6Addr::from(embed(&rule_book(prefix), ipv4.to_bits())).into()
 }
 
-fn origin(origin: eam::Origin) -> &'static str {
+/// Where an entry comes from, in words.
+pub(super) fn origin(origin: eam::Origin) -> &'static str {
     match origin {
         eam::Origin::Static => "static EAM",
         eam::Origin::Dynamic => "EAM",

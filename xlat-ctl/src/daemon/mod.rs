@@ -2,6 +2,7 @@
 //! metrics page until it is told to stop.
 
 mod author;
+mod explain;
 mod http;
 mod log;
 mod lookup;

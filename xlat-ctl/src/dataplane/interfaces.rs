@@ -56,7 +56,7 @@ impl PrefixOfInterface {
         Ok(Self(list.iter().map(compile).collect::<Result<_, _>>()?))
     }
 
-    fn of(&self, name: &str) -> u8 {
+    pub(super) fn of(&self, name: &str) -> u8 {
         self.0.iter().find(|(glob, _)| glob.is_match(name)).map_or(0, |(_, index)| *index)
     }
 }
@@ -137,7 +137,7 @@ fn ways_out(interface: &Interface, attached: &BTreeMap<u32, XdpMode>) -> u32 {
 }
 
 /// The source of ICMPv4 errors from an interface.
-fn source4(interface: &Interface) -> Option<Ipv4Addr> {
+pub(crate) fn source4(interface: &Interface) -> Option<Ipv4Addr> {
     interface.ipv4.iter().map(ipnet::Ipv4Net::addr).find(|address| !address.is_loopback() && !address.is_link_local())
 }
 
@@ -149,7 +149,7 @@ fn source6(interface: &Interface) -> Option<Ipv6Addr> {
 }
 
 /// Sources of ICMP errors where the arrival interface has none: the first address that any interface has.
-pub(super) fn default_sources(machine: &Machine) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+pub(crate) fn default_sources(machine: &Machine) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
     (machine.interfaces.iter().find_map(source4), machine.interfaces.iter().find_map(source6))
 }
 

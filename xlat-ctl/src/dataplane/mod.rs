@@ -15,6 +15,7 @@ mod pins;
 mod readers;
 mod refusal;
 mod table;
+mod trial;
 mod ways;
 
 use std::{
@@ -26,7 +27,7 @@ use std::{
 
 use aya::{
     Ebpf, TestRun, TestRunOptions,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, ProgramArray},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray},
     util::KernelVersion,
 };
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -42,12 +43,14 @@ use xlat_common::{
     table::{Bucket, TableHeader},
 };
 
+pub(crate) use self::interfaces::{default_sources, source4};
 pub use self::{
     attach::describe_program,
     error::{AttachError, DataPlaneError, TableError},
     pins::Pins,
     refusal::native_mode,
     table::Known,
+    trial::{Tags, Tried},
     ways::Ways,
 };
 use self::{
@@ -57,6 +60,7 @@ use self::{
     mapping::Mapping,
     pins::Instance,
     table::{Grace, Table},
+    trial::Trial,
 };
 use crate::netlink::Machine;
 
@@ -185,8 +189,10 @@ pub struct DataPlane {
     table_bytes: u64,
     _events: Option<log::Reader>,
     _tail_calls: ProgramArray<MapData>,
-    /// The record beside the tables, for [`Ways`].
-    _state: Arc<Mapping>,
+    /// The record beside the tables.
+    state: Arc<Mapping>,
+    /// The program loaded once more, once somebody has asked for it.
+    trial: Option<Box<Trial>>,
     ebpf: Ebpf,
 }
 
@@ -213,7 +219,7 @@ impl DataPlane {
             .transpose()?;
         settings.fragmenter_ifindex = fragmenter.as_ref().map_or(0, |fragmenter| fragmenter.near().ifindex);
         let object::Loaded { mut ebpf, tail_calls, instance } =
-            object::load(crate::OBJECT, &settings, options.pins.as_deref())?;
+            object::load(crate::OBJECT, &settings, options.pins.as_deref(), &[])?;
         let events = log::read(&mut ebpf);
         let state = Arc::new(state(&ebpf)?);
         if let Some(ways) = &options.ways {
@@ -252,7 +258,8 @@ impl DataPlane {
             table_bytes: 2 * table_bytes,
             _events: events,
             _tail_calls: tail_calls,
-            _state: state,
+            state,
+            trial: None,
             ebpf,
         })
     }
@@ -295,7 +302,7 @@ impl DataPlane {
     pub fn update_machine(&mut self, machine: &Machine) -> Result<(), DataPlaneError> {
         self.machine.clone_from(machine);
         self.tell_interfaces()?;
-        let (ipv4, ipv6) = interfaces::default_sources(machine);
+        let (ipv4, ipv6) = default_sources(machine);
         self.table.set_default_addresses(
             ipv4.map_or(0, std::net::Ipv4Addr::to_bits),
             ipv6.map_or(Ipv6::UNSPECIFIED, Ipv6::from),
@@ -400,13 +407,7 @@ impl DataPlane {
     /// # Errors
     /// The kernel refuses.
     pub fn reset_counters(&mut self) -> Result<(), DataPlaneError> {
-        let failed = |error: &dyn std::fmt::Display| DataPlaneError::Kernel {
-            what: "set the counters to zero".to_owned(),
-            reason: error.to_string(),
-        };
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed(&error))?;
-        let zeros = PerCpuValues::try_from(vec![Counters::ZERO; cpus]).map_err(|error| failed(&error))?;
-        self.counters.set(0, zeros, 0).map_err(|error| failed(&error))
+        trial::set_to_zero(&mut self.counters)
     }
 
     /// Where the program is attached, without the fragmenter.
@@ -465,25 +466,13 @@ impl DataPlane {
     /// # Errors
     /// The kernel refuses: no such interface, or a frame shorter than an Ethernet header.
     pub fn test_run(&self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), DataPlaneError> {
-        /// Bytes that a packet may grow by.
-        const GROWTH: usize = 512;
-        let program =
-            self.ebpf.program(programs::ENTRY).and_then(|program| <&aya::programs::Xdp>::try_from(program).ok());
-        let program = program.ok_or_else(|| DataPlaneError::Object("the entry program is missing".to_owned()))?;
-        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let context = [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
-        let mut out = vec![0; frame.len() + GROWTH];
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut out),
-            ctx_in: Some(&context),
-            ..TestRunOptions::new()
-        };
-        let result = program.test_run(options).map_err(|error| {
-            DataPlaneError::new(&format!("run the program on a frame of interface {ifindex}"), &error)
-        })?;
-        out.truncate(result.data_size_out as usize);
-        Ok((result.return_value, out))
+        run_once(&self.ebpf, frame, ifindex)
+    }
+
+    /// Index of the translation prefix for packets arriving at an interface with this name.
+    #[must_use]
+    pub fn prefix_of(&self, interface: &str) -> u8 {
+        self.prefix_of_interface.of(interface)
     }
 
     /// The settings in force, completed with what depends on the kernel and on this instance.
@@ -570,6 +559,28 @@ pub fn tidy(pin_directory: &Path) -> Result<(), DataPlaneError> {
         fragmenter::remove_kept(pin_directory);
     }
     Ok(())
+}
+
+/// Runs the entry program once on a frame; see [`DataPlane::test_run`].
+fn run_once(ebpf: &Ebpf, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), DataPlaneError> {
+    /// Bytes that a packet may grow by.
+    const GROWTH: usize = 512;
+    let program = ebpf.program(programs::ENTRY).and_then(|program| <&aya::programs::Xdp>::try_from(program).ok());
+    let program = program.ok_or_else(|| DataPlaneError::Object("the entry program is missing".to_owned()))?;
+    // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+    let context = [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();
+    let mut out = vec![0; frame.len() + GROWTH];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut out),
+        ctx_in: Some(&context),
+        ..TestRunOptions::new()
+    };
+    let result = program
+        .test_run(options)
+        .map_err(|error| DataPlaneError::new(&format!("run the program on a frame of interface {ifindex}"), &error))?;
+    out.truncate(result.data_size_out as usize);
+    Ok((result.return_value, out))
 }
 
 fn own_addresses(machine: &Machine) -> HashSet<IpAddr> {

@@ -6,6 +6,7 @@ use std::{
     num::NonZero,
     os::fd::{AsFd as _, OwnedFd},
     panic::resume_unwind,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     thread,
 };
@@ -63,8 +64,14 @@ pub(super) struct Loaded {
     pub(super) instance: Option<Instance>,
 }
 
-/// Loads every map and program of the object, and makes the rare packets' programs callable.
-pub(super) fn load(object: &[u8], settings: &Settings, pins: Option<&Pins>) -> Result<Loaded, DataPlaneError> {
+/// Loads every map and program of the object, and makes the rare packets' programs callable. `pinned`: maps that are there already,
+/// by their names, each with the place where it is pinned.
+pub(super) fn load(
+    object: &[u8],
+    settings: &Settings,
+    pins: Option<&Pins>,
+    pinned: &[(&str, PathBuf)],
+) -> Result<Loaded, DataPlaneError> {
     let buckets = settings.bucket_mask + 1;
     let mut object = Cow::Borrowed(object);
     if settings.multi_buffer == 0 {
@@ -73,11 +80,15 @@ pub(super) fn load(object: &[u8], settings: &Settings, pins: Option<&Pins>) -> R
     if !has_compare_exchange() {
         without_compare_exchange(object.to_mut());
     }
-    let mut ebpf = EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    loader
         .override_global("SETTINGS", settings, true)
         .map_max_entries("TABLE4", buckets)
-        .map_max_entries("TABLE6", buckets)
-        .load(&object)?;
+        .map_max_entries("TABLE6", buckets);
+    for (name, path) in pinned {
+        loader.map_pin_path(name, path.as_path());
+    }
+    let mut ebpf = loader.load(&object)?;
     load_programs(&mut ebpf)?;
     let instance = pins.map(|pins| pins.pin_instance(&ebpf)).transpose()?;
     let tail_calls = link_tail_calls(&mut ebpf)?;

@@ -151,6 +151,11 @@ impl Pins {
         Ok(instance)
     }
 
+    /// Where a map of an instance is pinned.
+    pub(super) fn map_path(&self, instance: &Instance, name: &str) -> PathBuf {
+        self.directory.join(instance.name()).join(name)
+    }
+
     /// Removes an instance's pins: what nobody holds any more goes.
     pub(super) fn remove_instance(&self, instance: &Instance) {
         let path = self.directory.join(instance.name());

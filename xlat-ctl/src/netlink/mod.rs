@@ -15,7 +15,7 @@ mod watch;
 pub use self::{
     machine::{Interface, Machine, Vlan, XdpProgram},
     offload::Device,
-    route_lookup::{Route, route_to},
+    route_lookup::{Route, Way, route_to, way_to},
     routes::{Ways, follow_ways},
     socket::{NetlinkError, overruns},
     watch::{snapshot, watch},

@@ -6,7 +6,7 @@ use rtnetlink::{
     packet_core::{NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader},
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
-        route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia},
     },
     sys::protocols::NETLINK_ROUTE,
 };
@@ -24,11 +24,50 @@ pub enum Route {
     Nowhere,
 }
 
+/// A route with what a packet by it meets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// What the kernel would do.
+    pub route: Route,
+    /// The next hop; `None`: the address is on the link.
+    pub gateway: Option<IpAddr>,
+    /// The route's own MTU, bytes; `None`: the interface's.
+    pub mtu: Option<u32>,
+}
+
 /// Asks for the route to an address.
 ///
 /// # Errors
 /// The kernel cannot be asked.
 pub fn route_to(address: IpAddr) -> Result<Route, NetlinkError> {
+    Ok(ask(address)?.as_ref().map_or(Route::Nowhere, read))
+}
+
+/// Asks for the route to an address, with its next hop and MTU, as for a packet of the machine's own.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn way_to(address: IpAddr) -> Result<Way, NetlinkError> {
+    let Some(message) = ask(address)? else { return Ok(Way { route: Route::Nowhere, gateway: None, mtu: None }) };
+    let gateway = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some((*address).into()),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    });
+    let metrics = message.attributes.iter().filter_map(|attribute| match attribute {
+        RouteAttribute::Metrics(metrics) => Some(metrics),
+        _ => None,
+    });
+    let mtu = metrics.flatten().find_map(|metric| match metric {
+        RouteMetric::Mtu(mtu) if *mtu != 0 => Some(*mtu),
+        _ => None,
+    });
+    Ok(Way { route: read(&message), gateway, mtu })
+}
+
+fn ask(address: IpAddr) -> Result<Option<RouteMessage>, NetlinkError> {
     let mut question = RouteMessage::default();
     let (family, length, place) = match address {
         IpAddr::V4(address) => (AddressFamily::Inet, 32, RouteAddress::Inet(address)),
@@ -37,7 +76,7 @@ pub fn route_to(address: IpAddr) -> Result<Route, NetlinkError> {
     question.header.address_family = family;
     question.header.destination_prefix_length = length;
     question.attributes.push(RouteAttribute::Destination(place));
-    let mut found = Route::Nowhere;
+    let mut found = None;
     let asked = Socket::open(NETLINK_ROUTE)?.get(
         "ask for a route",
         RouteNetlinkMessage::GetRoute(question),
@@ -47,7 +86,7 @@ pub fn route_to(address: IpAddr) -> Result<Route, NetlinkError> {
             header.flags = NLM_F_REQUEST;
             let answer = RouteNetlinkMessage::deserialize(&header, payload).map_err(|error| error.to_string())?;
             if let RouteNetlinkMessage::NewRoute(route) = answer {
-                found = read(&route);
+                found = Some(route);
             }
             Ok(())
         },
@@ -56,7 +95,7 @@ pub fn route_to(address: IpAddr) -> Result<Route, NetlinkError> {
         Ok(()) => Ok(found),
         // The kernel answers with the error that the sender of such a packet would get.
         Err(error) => match error.raw_os_error() {
-            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL) => Ok(Route::Nowhere),
+            Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL) => Ok(None),
             _ => Err(error),
         },
     }

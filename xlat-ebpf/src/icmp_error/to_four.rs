@@ -17,7 +17,7 @@ use xlat_common::{
 
 use super::{
     INNER, INTERNAL, NONE, POINTER, UNUSED, adjust_inner, cut_sum, inner_icmp_type, message, placed, reshape,
-    to_six::{inner_flags, pool_hash},
+    to_six::inner_flags,
 };
 use crate::{
     conclude::{Sent, Stop, Tally, conclude, counters, pass_other, scratch},
@@ -179,7 +179,7 @@ fn from_pool(source: Ipv6) -> Result<u32, Stop> {
     if size == 0 {
         return Ok(0);
     }
-    let mut index = (pool_hash(source.hi.rotate_left(23) ^ source.lo) >> 32) as u32 % size;
+    let mut index = (icmp::pool_hash(source.hi.rotate_left(23) ^ source.lo) >> 32) as u32 % size;
     let count = setting!(ipv4_pool_count) as usize;
     for place in 0..MAX_POOL {
         if place >= count {

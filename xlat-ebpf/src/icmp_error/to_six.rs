@@ -285,7 +285,7 @@ fn from_pool(source: u32) -> Option<Ipv6> {
     if count == 0 {
         return None;
     }
-    let hash = pool_hash(u64::from(source));
+    let hash = icmp::pool_hash(u64::from(source));
     let index = ((hash >> 32) as u32 % count) as usize & (MAX_POOL - 1);
     let size = setting!(ipv6_pool[index].count);
     if size == 0 {
@@ -293,13 +293,6 @@ fn from_pool(source: u32) -> Option<Ipv6> {
     }
     let first = Ipv6 { hi: setting!(ipv6_pool[index].first.hi), lo: setting!(ipv6_pool[index].first.lo) };
     Some(Ipv6 { hi: first.hi, lo: first.lo.wrapping_add(u64::from(hash as u32) % size) })
-}
-
-/// Hash by which a pool's address is chosen (RFC 6791).
-#[inline(always)]
-pub const fn pool_hash(source: u64) -> u64 {
-    let once = (source ^ (source >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    (once ^ (once >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 /// Whether the inner header can be read.

@@ -1,6 +1,7 @@
 //! The control socket's and the metrics page's server: bounded in connections, in time and in what it reads.
 
 mod eams;
+mod explain;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -126,6 +127,7 @@ fn control(owner: Owner) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/stats", get(stats))
         .route("/v1/lookup", get(lookup))
+        .route("/v1/explain", post(explain::explain))
         .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del).put(eam_apply))
         .route("/v1/eam/find", get(eam_find))
         .route("/v1/eam/rollback", post(eam_rollback))

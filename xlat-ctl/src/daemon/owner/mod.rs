@@ -4,6 +4,7 @@
 mod canary;
 mod difference;
 mod eams;
+mod explain;
 mod relay;
 mod status;
 
@@ -43,6 +44,7 @@ enum Request {
     Status(Reply<Status>),
     Counters(Reply<Result<Counters, Refusal>>),
     Lookup(IpAddr, Reply<Lookup>),
+    Explain(Vec<u8>, Option<String>, Reply<Result<Box<api::Explained>, Refusal>>),
     List(Reply<(u64, Vec<Entry>)>),
     Find(IpAddr, Reply<api::EamList>),
     Add {
@@ -184,6 +186,15 @@ impl Owner {
 
     pub(super) async fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
         self.ask(|reply| Request::Lookup(address, reply)).await
+    }
+
+    /// What becomes of a packet, from its IP header on, that arrives by an interface.
+    pub(super) async fn explain(
+        &self,
+        packet: Vec<u8>,
+        interface: Option<String>,
+    ) -> Result<Box<api::Explained>, Refusal> {
+        self.ask(|reply| Request::Explain(packet, interface, reply)).await?
     }
 
     /// The revision and the entries, in the order of their IPv4 prefixes.

@@ -276,6 +276,9 @@ impl Relay {
                     drop(reply.send(self.dataplane.counters().map_err(failed)));
                 }
                 Request::Lookup(address, reply) => drop(reply.send(self.look_up(address))),
+                Request::Explain(packet, interface, reply) => {
+                    drop(reply.send(self.explain(&packet, interface.as_deref())));
+                }
                 Request::List(reply) => {
                     drop(reply.send((self.store.revision(), self.table.iter().cloned().collect())));
                 }

@@ -12,7 +12,7 @@ mod plan;
 mod tests;
 mod writer;
 
-use std::{collections::HashSet, net::IpAddr, thread};
+use std::{collections::HashSet, net::IpAddr, sync::atomic::AtomicU64, thread};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use xlat_common::{
@@ -202,6 +202,19 @@ impl<M: Memory> Table<M> {
         };
         let flags = content.flags | if content.rule.is_some() { Entry::EAM } else { 0 };
         Known { flags, eam: content.rule.and_then(eam) }
+    }
+
+    /// The IPv4 table's memory, as words.
+    pub(crate) fn words4(&self) -> &[AtomicU64] {
+        self.ipv4.words()
+    }
+
+    /// Which of [`Self::words4`] is the program's own in the entry of one IPv4 address (host order): the next hop that it
+    /// remembers. `None`: the address has no entry of its own.
+    pub(crate) fn next_hop_word(&self, address: u32) -> Option<usize> {
+        const WORDS: usize = size_of::<Entry>() / size_of::<u64>();
+        let (place, _) = self.ipv4.find(Key { address, len: V4::FULL })?;
+        Some(place.index() * WORDS + std::mem::offset_of!(Entry, next_hop) / size_of::<u64>())
     }
 
     fn fill(

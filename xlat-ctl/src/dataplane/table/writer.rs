@@ -3,7 +3,10 @@
 
 use std::{
     marker::PhantomData,
-    sync::atomic::Ordering::{Relaxed, Release},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Relaxed, Release},
+    },
 };
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -99,6 +102,11 @@ impl<F: Family, M: Memory> Writer<F, M> {
             withdrawn: FxHashMap::default(),
             family: PhantomData,
         }
+    }
+
+    /// The table's memory, as words: four for each place.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        self.memory.words()
     }
 
     /// Number of entries.
@@ -429,7 +437,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
         self.memory.words()[place.index() * WORDS as usize].store(u64::from_ne_bytes(bytes), Release);
     }
 
-    fn mark_word(&self, bucket: u32) -> &std::sync::atomic::AtomicU64 {
+    fn mark_word(&self, bucket: u32) -> &AtomicU64 {
         &self.memory.words()[Place::new(bucket, 0).index() * WORDS as usize]
     }
 

@@ -1,0 +1,413 @@
+//! `xlat-ctl explain`, against the daemon at work: the verdict is the program's, and the rule book agrees.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use xlat_tests::{
+    fuzz::{
+        configs::{self, Named},
+        generate,
+        random::Random,
+    },
+    lab::{CLIENT_SEEN, Daemon, Lab, SERVER_SEEN, send_packet},
+    notation::{Packet, data, ip4, ip6},
+    reference::Family,
+};
+
+const CLIENT: &str = "203.0.113.7";
+const SERVER: &str = "2001:db8:5e1:1::10";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("no JSON ({error}):\n{text}"))
+}
+
+/// Everything that is counted.
+fn counted(lab: &Lab, daemon: &Daemon) -> Value {
+    let mut stats = json(&daemon.ctl(&lab.relay, "stats --json").ok());
+    stats["uptime_milliseconds"] = 0.into();
+    stats
+}
+
+/// What `explain` says; program and rule book agree.
+#[track_caller]
+fn explain(lab: &Lab, daemon: &Daemon, arguments: &str) -> Value {
+    let said = daemon.ctl(&lab.relay, &format!("explain --json {arguments}"));
+    assert!(said.success, "explain {arguments}: {}\n{}", said.stderr, said.stdout);
+    let explained = json(&said.stdout);
+    assert_eq!(explained["agrees"], true, "explain {arguments}: {:#}", explained["differences"]);
+    assert_eq!(explained["program"]["tag"], explained["program"]["trial_tag"]);
+    explained
+}
+
+#[track_caller]
+fn explain_packet(lab: &Lab, daemon: &Daemon, packet: &Packet) -> Value {
+    let digits: String = packet.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    explain(lab, daemon, &format!("--hex {digits}"))
+}
+
+/// Verdict and reason.
+fn outcome(explained: &Value) -> (&str, &str) {
+    (explained["verdict"].as_str().unwrap_or(""), explained["reason"]["name"].as_str().unwrap_or(""))
+}
+
+fn field<'json>(explained: &'json Value, name: &str) -> (&'json str, &'json str) {
+    let fields = explained["fields"].as_array().expect("fields");
+    let field = fields.iter().find(|field| field["name"] == name).unwrap_or_else(|| panic!("no field {name}"));
+    (field["before"].as_str().unwrap_or("-"), field["after"].as_str().unwrap_or("-"))
+}
+
+fn has_step(explained: &Value, rule: &str, words: &str) -> bool {
+    let steps = explained["steps"].as_array().expect("steps");
+    steps.iter().any(|step| step["rule"] == rule && step["text"].as_str().is_some_and(|text| text.contains(words)))
+}
+
+/// The way is known only when the neighbours are.
+fn warm_up(lab: &Lab) {
+    assert!(lab.client.run(&format!("ping -n -c 2 -i 0.2 -W 2 {SERVER_SEEN}")).success);
+}
+
+#[test]
+fn shows_both_directions_and_moves_no_counter() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warm_up(&lab);
+    let before = counted(&lab, &daemon);
+    let arguments = format!("udp {CLIENT}:4711 {SERVER_SEEN}:53 --size 1400 --df");
+    let explained = explain(&lab, &daemon, &arguments);
+    assert_eq!((outcome(&explained), &explained["interface"]), (("redirected", ""), &"inet4".into()));
+    assert_eq!(field(&explained, "source"), (CLIENT, "2001:db8:6464::cb00:7107"));
+    assert_eq!(field(&explained, "destination"), (SERVER_SEEN, SERVER));
+    assert_eq!(field(&explained, "hop limit"), ("64", "63"));
+    assert_eq!(field(&explained, "length"), ("1400 bytes", "1420 bytes"));
+    assert!(field(&explained, "checksum").1.ends_with(", right"));
+    assert!(has_step(&explained, "destination", "static EAM 198.51.100.10 ↔ 2001:db8:5e1:1::10 (“www”)"));
+    assert!(has_step(&explained, "source", "by the translation prefix 2001:db8:6464::/96"));
+    let way = &explained["way_out"];
+    assert_eq!(
+        (&way["interface"], &way["next_hop"], &way["mtu"]),
+        (&"inet6".into(), &"2001:db8:fe::2".into(), &1500.into())
+    );
+
+    let back = explain(&lab, &daemon, &format!("tcp [{SERVER}]:80 [{CLIENT_SEEN}]:4711 --flags syn,ack"));
+    assert_eq!((outcome(&back), &back["interface"]), (("redirected", ""), &"inet6".into()));
+    assert_eq!(field(&back, "destination"), ("2001:db8:6464::cb00:7107", CLIENT));
+    assert_eq!(field(&back, "tcp flags"), ("SYN ACK", "SYN ACK"));
+    for (from, to) in [(CLIENT, SERVER_SEEN), (SERVER, CLIENT_SEEN)] {
+        let echo = explain(&lab, &daemon, &format!("icmp {from} {to}"));
+        assert_eq!(outcome(&echo), ("redirected", ""));
+    }
+    let said = daemon.ctl(&lab.relay, &format!("explain {arguments}")).ok();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "verdict redirected (XDP_REDIRECT)",
+        "way out inet6, next hop 2001:db8:fe::2",
+        "no counter of the relay has moved",
+    ] {
+        assert!(said.contains(words), "`{words}` is missing:\n{said}");
+    }
+    assert_eq!(counted(&lab, &daemon), before);
+}
+
+/// A packet, and what becomes of it: verdict, reason, and a rule with words of its text.
+type Row = (Packet, &'static str, &'static str);
+
+#[test]
+fn names_the_reason_of_each_drop() {
+    let changes = [
+        ("ipv4 = \"198.51.100.66\"", "ipv4 = \"198.51.100.64/28\""),
+        ("ipv6 = \"2001:db8:5e1:1::66\"", "ipv6 = \"2001:db8:5e1:1::60/124\""),
+        ("[icmp]", "[deny]\nipv4 = [\"203.0.113.66\", \"198.51.100.66\"]\n[icmp]"),
+    ];
+    let (lab, daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    warm_up(&lab);
+    let up = || ip4(CLIENT, SERVER_SEEN);
+    let down = || ip6(SERVER, CLIENT_SEEN);
+    let rows: Vec<Row> = vec![
+        (up().udp(1, 2, b"x").bad_header_checksum(), "dropped", "ipv4_checksum"),
+        (up().udp(1, 2, b"x").total_len(2000), "dropped", "malformed_header"),
+        (up().options(&[7, 0, 0, 0]).udp(1, 2, b"x"), "dropped", "malformed_options"),
+        (up().options(&[131, 7, 4, 1, 2, 3, 4, 0]).udp(1, 2, b"x"), "dropped", "source_route"),
+        (up().payload(6, &[0; 12]), "dropped", "malformed_transport"),
+        (up().payload(2, &[0x16, 0, 0, 0, 0, 0, 0, 0]), "dropped", "igmp"),
+        (up().ttl(1).udp(1, 2, b"x"), "dropped", "hop_limit_exceeded"),
+        (up().udp(1, 2, b"x").no_checksum(), "dropped", "udp_checksum_zero"),
+        (up().udp(1, 2, &data(100)).no_checksum().fragment(7, 0, 64), "dropped", "udp_checksum_zero_fragment"),
+        (up().echo_request(1, 1, &data(16)).fragment(7, 0, 16), "dropped", "icmp_fragment"),
+        (up().payload(1, &[13, 0, 0xf2, 0xff, 0, 0, 0, 0]), "dropped", "icmp_type"),
+        (up().df().udp(1, 2, &data(1472)), "dropped", "packet_too_big"),
+        (up().udp(1, 2, &data(1400)), "fragmented", ""),
+        (ip4("203.0.113.66", SERVER_SEEN).udp(1, 2, b"x"), "dropped", "denied_source"),
+        (ip4(CLIENT, "198.51.100.66").udp(1, 2, b"x"), "dropped", "denied_destination"),
+        (ip4("224.0.0.1", SERVER_SEEN).udp(1, 2, b"x"), "dropped", "illegal_source"),
+        (ip4(CLIENT, "198.51.100.99").udp(1, 2, b"x"), "passed", ""),
+        (ip6(SERVER, "2001:db8:6464::127.0.0.1").udp(1, 2, b"x"), "dropped", "illegal_destination"),
+        (ip6("fe80::1", CLIENT_SEEN).udp(1, 2, b"x"), "dropped", "illegal_source"),
+        (down().ttl(1).udp(1, 2, b"x"), "dropped", "hop_limit_exceeded"),
+        (down().udp(1, 2, b"x").payload_len(2000), "dropped", "malformed_header"),
+        (down().payload(58, &[135, 0, 0, 0, 0, 0, 0, 0]), "dropped", "icmp_type"),
+        (down().udp(1, 2, &data(1472)), "redirected", ""),
+        (ip6("2001:db8:ffff::1", CLIENT_SEEN).udp(1, 2, b"x"), "passed", ""),
+        (ip6(SERVER, "2001:db8:ffff::1").udp(1, 2, b"x"), "passed", ""),
+    ];
+    let before = counted(&lab, &daemon);
+    for (packet, verdict, reason) in &rows {
+        let explained = explain_packet(&lab, &daemon, packet);
+        assert_eq!(outcome(&explained), (*verdict, *reason), "{packet:?}: {:#}", explained["steps"]);
+        assert!(reason.is_empty() || has_step(&explained, reason, ""), "{packet:?}: {:#}", explained["steps"]);
+    }
+    assert_eq!(counted(&lab, &daemon), before);
+    let denied = explain_packet(&lab, &daemon, &rows[13].0);
+    assert!(has_step(&denied, "denied_source", "203.0.113.66 is in the deny list (203.0.113.66/32)"), "{denied:#}");
+    let too_big = explain_packet(&lab, &daemon, &rows[11].0);
+    assert!(
+        has_step(
+            &too_big,
+            "packet_too_big",
+            "1520 bytes, translated, do not fit the MTU of 1500, and DF is set; the sender is told 1480"
+        ),
+        "{too_big:#}"
+    );
+    assert_eq!((&too_big["answered"], field(&too_big, "type").1), (&true.into(), "3 destination unreachable"));
+    assert!(too_big["reason"]["remedy"].as_str().is_some_and(|text| text.contains("MSS")));
+}
+
+/// Errors of routers in both directions, with and without a mapping of their own.
+#[test]
+fn translates_icmp_errors_as_the_rule_book_says() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warm_up(&lab);
+    let quoted4 = || ip4(SERVER_SEEN, CLIENT).udp(53, 4711, &data(40));
+    let quoted6 = || ip6(CLIENT_SEEN, SERVER).udp(4711, 53, &data(40));
+    let rows: Vec<Row> = vec![
+        (ip4("198.18.0.1", SERVER_SEEN).icmp(3, 1).about(quoted4()), "redirected", ""),
+        (ip4("198.18.0.1", SERVER_SEEN).icmp(3, 4).mtu(1400).about(quoted4()), "redirected", ""),
+        (ip4("198.18.0.1", SERVER_SEEN).icmp(12, 0).pointer(20).about(quoted4()), "dropped", "icmp_pointer"),
+        (
+            ip4("198.18.0.1", SERVER_SEEN).icmp(3, 1).about(ip4(SERVER_SEEN, CLIENT).icmp(3, 1).about(quoted4())),
+            "dropped",
+            "inner_icmp_error",
+        ),
+        (ip6("2001:db8:fe::2", CLIENT_SEEN).icmp(3, 0).about(quoted6()), "redirected", ""),
+        (ip6("2001:db8:fe::2", CLIENT_SEEN).icmp(2, 0).mtu(1300).about(quoted6()), "redirected", ""),
+        (ip6("2001:db8:fe::2", CLIENT_SEEN).icmp(4, 0).pointer(99).about(quoted6()), "dropped", "icmp_pointer"),
+        (
+            ip6(SERVER, CLIENT_SEEN).icmp(1, 4).about(ip6("2001:db8:ffff::1", SERVER).udp(1, 2, b"x")),
+            "dropped",
+            "inner_packet",
+        ),
+    ];
+    for (packet, verdict, reason) in &rows {
+        let explained = explain_packet(&lab, &daemon, packet);
+        assert_eq!(outcome(&explained), (*verdict, *reason), "{packet:?}: {:#}", explained["steps"]);
+    }
+    let pooled = explain_packet(&lab, &daemon, &rows[4].0);
+    assert_eq!(field(&pooled, "source"), ("2001:db8:fe::2", "192.0.2.200"));
+    assert_eq!(field(&pooled, "inner destination"), (SERVER, SERVER_SEEN));
+}
+
+/// The packet of a trace is the one that was asked for, and the trace may be of either format.
+#[test]
+fn takes_a_packet_out_of_a_trace() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warm_up(&lab);
+    let frame = |packet: &Packet| [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0][..], &packet.bytes()].concat();
+    let frames = [
+        frame(&ip4(CLIENT, "198.51.100.99").udp(1, 2, b"x")),
+        frame(&ip4(CLIENT, SERVER_SEEN).udp(4711, 53, b"question")),
+    ];
+    for (name, content) in [("trace.pcap", pcap(&frames)), ("trace.pcapng", pcapng(&frames))] {
+        let path = daemon.directory().join(name);
+        fs::write(&path, content).expect("a trace");
+        let argument = |number: usize| format!("--pcap {} --packet {number} --in inet4", path.display());
+        assert_eq!(outcome(&explain(&lab, &daemon, &argument(1))), ("passed", ""), "{name}");
+        let second = explain(&lab, &daemon, &argument(2));
+        assert_eq!(
+            (outcome(&second), field(&second, "destination port")),
+            (("redirected", ""), ("53", "53")),
+            "{name}"
+        );
+        let said = daemon.ctl(&lab.relay, &format!("explain {}", argument(3)));
+        assert!(!said.success && said.stderr.contains("there is no packet 3, it has 2"), "{name}: {}", said.stderr);
+    }
+}
+
+/// A trace as tcpdump writes it.
+#[test]
+fn takes_a_packet_that_tcpdump_saw() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let path = daemon.directory().join("tcpdump.pcap");
+    let words = [
+        "--interface",
+        "eth0",
+        "--immediate-mode",
+        "-U",
+        "-c",
+        "1",
+        "-w",
+        &path.to_string_lossy(),
+        "icmp[icmptype]==8",
+    ];
+    let mut dump = lab.client.start("tcpdump", &words, &daemon.directory().join("tcpdump.log")).expect("tcpdump");
+    let begin = Instant::now();
+    while dump.ended().expect("its state").is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "tcpdump saw no echo request");
+        let _ = lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}"));
+    }
+    let explained = explain(&lab, &daemon, &format!("--pcap {}", path.display()));
+    assert_eq!((outcome(&explained), &explained["interface"]), (("redirected", ""), &"inet4".into()));
+    assert_eq!(field(&explained, "type"), ("8 echo request", "128 echo request"));
+}
+
+fn little(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = little(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1]);
+    for frame in frames {
+        file.extend(little(&[0, 0, frame.len() as u32, frame.len() as u32]));
+        file.extend(frame);
+    }
+    file
+}
+
+fn pcapng(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = little(&[0x0a0d_0d0a, 28, 0x1a2b_3c4d, 1, u32::MAX, u32::MAX, 28]);
+    file.extend(little(&[1, 20, 1, 65_535, 20]));
+    for frame in frames {
+        let padded = frame.len().next_multiple_of(4);
+        let length = 32 + padded as u32;
+        file.extend(little(&[6, length, 0, 0, 0, frame.len() as u32, frame.len() as u32]));
+        file.extend(frame);
+        file.resize(file.len() + padded - frame.len(), 0);
+        file.extend(little(&[length]));
+    }
+    file
+}
+
+/// Errors say what was asked, and what to do.
+#[test]
+fn says_what_is_wrong_with_a_question() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    for (arguments, sentence) in [
+        (format!("udp {CLIENT} {SERVER}"), "are of different families"),
+        (format!("udp {CLIENT} {SERVER_SEEN} --size 20"), "the headers alone have 28 bytes"),
+        (format!("udp {SERVER} {CLIENT_SEEN} --df"), "IPv6 has no such flag"),
+        (format!("quic {CLIENT} {SERVER_SEEN}"), "`quic` is no protocol"),
+        (format!("udp {CLIENT} {SERVER_SEEN} --in eth9"), "there is no interface eth9"),
+        (format!("udp {CLIENT} {SERVER_SEEN} --in lo"), "the program is not attached to lo"),
+        ("--hex 00".to_owned(), "is shorter than an Ethernet header"),
+        ("--pcap /nonexistent".to_owned(), "--pcap /nonexistent: No such file"),
+    ] {
+        let said = daemon.ctl(&lab.relay, &format!("explain {arguments}"));
+        assert!(!said.success && said.stderr.contains(sentence), "explain {arguments}: {}", said.stderr);
+    }
+}
+
+/// A next hop is remembered for packets that are sent, and not for one that is explained.
+#[test]
+fn leaves_the_next_hop_cache_as_it_was() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warm_up(&lab);
+    // Another client behind the same router.
+    let packet = ip6(SERVER, "2001:db8:6464::203.0.113.99").udp(53, 4711, b"answer");
+    let by = || explain_packet(&lab, &daemon, &packet)["way_out"]["by"].as_str().expect("a way").to_owned();
+    for _ in 0..3 {
+        assert_eq!(by(), "routing_table");
+    }
+    let begin = Instant::now();
+    loop {
+        send_packet(&lab.server, &packet.bytes()).expect("the packet leaves");
+        if by() == "remembered" {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(10), "the way of packets that are sent is never remembered");
+    }
+}
+
+/// A packet that is sent meets what was explained.
+#[test]
+fn foretells_what_a_packet_meets() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warm_up(&lab);
+    let packet = ip4(CLIENT, SERVER_SEEN).udp(4711, 53, b"question").no_checksum();
+    let explained = explain_packet(&lab, &daemon, &packet);
+    let drops = |reason: &str| {
+        let stats = counted(&lab, &daemon);
+        let drops = stats["drops"].as_array().expect("drops").clone();
+        drops.iter().find(|drop| drop["reason"] == reason).map(|drop| drop["packets"].as_u64().expect("a number"))
+    };
+    let (_, reason) = outcome(&explained);
+    assert_eq!(drops(reason), Some(0));
+    assert!(!daemon.log().contains("dropped a UDP packet"), "explaining it makes no event");
+    send_packet(&lab.client, &packet.bytes()).expect("the packet leaves");
+    let begin = Instant::now();
+    while drops(reason) != Some(1) {
+        assert!(begin.elapsed().as_secs() < 5, "the packet was not dropped for {reason}");
+    }
+}
+
+/// The answer to one request on the control socket.
+fn post(daemon: &Daemon, body: &str) -> Value {
+    let mut stream = UnixStream::connect(daemon.socket()).expect("the control socket");
+    let head = "POST /v1/explain HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
+    stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).expect("a request is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer in text");
+    json(answer.split_once("\r\n\r\n").expect("a head").1)
+}
+
+/// A relay of the fuzzer in this lab.
+fn configuration(named: &Named) -> String {
+    let text = named.toml();
+    let text = text.replace("\"v4\", \"v6\", \"v?-*\"", "\"inet4\", \"inet6\"");
+    let text = text.replace("[control]", "[control]\nsocket = \"SOCKET\"");
+    let arrivals = [(named.arrival4, "inet4"), (named.arrival6, "inet6")];
+    let text =
+        arrivals.iter().fold(text, |text, (from, to)| text.replace(&format!("\"{from}\""), &format!("\"{to}\"")));
+    format!("{text}[state]\ndirectory = \"STATE\"\n")
+}
+
+/// Whatever the packet and the settings, the rule book and the program decide the same.
+#[test]
+fn rule_book_and_program_agree_on_random_packets() {
+    const PACKETS: usize = 400;
+    let mut relays = configs::all().into_iter().filter(|named| !named.single_buffer);
+    let lab = Lab::new().expect("a lab");
+    let first = relays.next().expect("a relay");
+    let daemon = Daemon::start(&lab.relay, &configuration(&first)).expect("a daemon");
+    let mut verdicts = std::collections::BTreeMap::<String, usize>::new();
+    for (number, named) in std::iter::once(first).chain(relays).enumerate() {
+        let text = configuration(&named)
+            .replace("SOCKET", &daemon.socket().to_string_lossy())
+            .replace("STATE", &daemon.state().to_string_lossy())
+            .replace("[dataplane]", &format!("[dataplane]\npin_directory = \"{}\"", daemon.pins().display()));
+        fs::write(daemon.configuration(), text).expect("a configuration");
+        daemon.ctl(&lab.relay, "reload").ok();
+        let mut random = Random::new(number as u64);
+        for _ in 0..PACKETS {
+            let (family, packet) = generate::packet(&mut random, &named.config);
+            let interface = if family == Family::Ipv4 { "inet4" } else { "inet6" };
+            let digits: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
+            let explained = post(&daemon, &format!("{{\"packet\":\"{digits}\",\"interface\":\"{interface}\"}}"));
+            let Some(agrees) = explained["agrees"].as_bool() else {
+                let why = explained["error"]["message"].as_str().unwrap_or("");
+                assert!(
+                    why.contains("neither IPv4 nor IPv6") || why.contains("is empty"),
+                    "{}: {digits}: {explained}",
+                    named.name
+                );
+                continue;
+            };
+            assert!(agrees, "{}: {digits}: {:#}\n{:#}", named.name, explained["differences"], explained["steps"]);
+            let (verdict, reason) = outcome(&explained);
+            *verdicts.entry(format!("{verdict} {reason}")).or_default() += 1;
+        }
+    }
+    println!("{verdicts:#?}");
+    assert!(verdicts.len() >= 25, "too few kinds of packets: {verdicts:#?}");
+}

@@ -1,0 +1,131 @@
+//! A packet out of a capture, pcap or pcapng, or out of hexadecimal digits.
+
+use std::{fs::File, path::Path};
+
+use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader, traits::PcapNGPacketBlock as _};
+
+/// Longest block that is read, bytes.
+const BUFFER: usize = 1 << 20;
+
+/// The packet with a number, from 1, from its IP header on.
+///
+/// # Errors
+/// The file cannot be read, has fewer packets, or that one is neither IPv4 nor IPv6.
+pub(super) fn packet(path: &Path, number: usize) -> Result<Vec<u8>, String> {
+    let place = path.display();
+    let file = File::open(path).map_err(|error| format!("--pcap {place}: {}", crate::plain(&error)))?;
+    let unreadable = |error: &dyn std::fmt::Debug| {
+        format!("--pcap {place}: this is neither pcap nor pcapng, or it is damaged: {error:?}")
+    };
+    let mut reader = create_reader(BUFFER, file).map_err(|error| unreadable(&error))?;
+    // The link type of each interface of a pcapng section; of a pcap file, its only one.
+    let mut links: Vec<Linktype> = Vec::new();
+    let mut count = 0;
+    loop {
+        let (consumed, block) = match reader.next() {
+            Ok(found) => found,
+            Err(PcapError::Eof) => return Err(format!("--pcap {place}: there is no packet {number}, it has {count}")),
+            Err(PcapError::Incomplete(_)) => {
+                reader.refill().map_err(|error| unreadable(&error))?;
+                continue;
+            }
+            Err(error) => return Err(unreadable(&error)),
+        };
+        let found = match &block {
+            PcapBlockOwned::LegacyHeader(header) => {
+                links = vec![header.network];
+                None
+            }
+            PcapBlockOwned::Legacy(packet) => Some((0, packet.data, packet.origlen)),
+            PcapBlockOwned::NG(Block::SectionHeader(_)) => {
+                links.clear();
+                None
+            }
+            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+                links.push(interface.linktype);
+                None
+            }
+            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+                Some((packet.if_id as usize, packet.packet_data(), packet.origlen))
+            }
+            PcapBlockOwned::NG(Block::SimplePacket(packet)) => Some((0, packet.packet_data(), packet.origlen)),
+            PcapBlockOwned::NG(_) => None,
+        };
+        if let Some((interface, data, length)) = found {
+            count += 1;
+            if count == number {
+                let name = format!("--pcap {place}: packet {number}");
+                let data = data.get(..length as usize).unwrap_or(data);
+                if data.len() < length as usize {
+                    return Err(format!(
+                        "{name} was cut to {} of its {length} bytes: capture with `tcpdump -s 0`",
+                        data.len()
+                    ));
+                }
+                let link = links.get(interface).copied().ok_or_else(|| format!("{name} has no link type"))?;
+                return without_link(link, data).map_err(|text| format!("{name} {text}"));
+            }
+        }
+        reader.consume(consumed);
+    }
+}
+
+fn without_link(link: Linktype, data: &[u8]) -> Result<Vec<u8>, String> {
+    const SLL2: Linktype = Linktype(276);
+    let skipped = match link {
+        Linktype::ETHERNET => return frame(data),
+        Linktype::RAW | Linktype::IPV4 | Linktype::IPV6 => 0,
+        Linktype::LINUX_SLL => 16,
+        SLL2 => 20,
+        Linktype(other) => {
+            return Err(format!("was captured with the link type {other}: capture on an Ethernet interface"));
+        }
+    };
+    ip(data.get(skipped..).unwrap_or(&[]))
+}
+
+/// An Ethernet frame's packet.
+fn frame(data: &[u8]) -> Result<Vec<u8>, String> {
+    let mut at = 12;
+    loop {
+        let Some(ether_type) = data.get(at..at + 2) else {
+            return Err("is shorter than an Ethernet header".to_owned());
+        };
+        at += 2;
+        match u16::from_be_bytes([ether_type[0], ether_type[1]]) {
+            0x8100 | 0x88a8 => at += 2,
+            0x0800 | 0x86dd => return ip(&data[at..]),
+            other => {
+                return Err(format!("is neither IPv4 nor IPv6 (EtherType {other:#06x}): the kernel gets it untouched"));
+            }
+        }
+    }
+}
+
+/// Without the padding that short Ethernet frames have.
+fn ip(packet: &[u8]) -> Result<Vec<u8>, String> {
+    let length = |at: usize| packet.get(at..at + 2).map(|bytes| usize::from(u16::from_be_bytes([bytes[0], bytes[1]])));
+    let length = match packet.first().map(|first| first >> 4) {
+        Some(4) => length(2),
+        Some(6) => length(4).map(|length| length + 40),
+        _ => return Err("is neither IPv4 nor IPv6".to_owned()),
+    };
+    // One that lies about its length is to be judged as it is.
+    let end = length.filter(|length| (20..=packet.len()).contains(length)).unwrap_or(packet.len());
+    Ok(packet[..end].to_vec())
+}
+
+/// A packet in hexadecimal digits, from its IP or its Ethernet header on; blanks and colons between them do not count.
+///
+/// # Errors
+/// Something else.
+pub(super) fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
+    let digits: String = text.chars().filter(|letter| !letter.is_whitespace() && *letter != ':').collect();
+    let bytes = hex::decode(&digits).map_err(|error| format!("--hex: {error}"))?;
+    if matches!(bytes.first().map(|first| first >> 4), Some(4 | 6))
+        && !matches!(bytes.get(12..14), Some([0x08, 0x00] | [0x86, 0xdd]))
+    {
+        return ip(&bytes).map_err(|text| format!("--hex: this {text}"));
+    }
+    frame(&bytes).map_err(|text| format!("--hex: this {text}"))
+}

@@ -1,0 +1,21 @@
+//! `POST /v1/explain`
+
+use axum::{Json, body::Body, extract::State, http::Request};
+
+use super::read;
+use crate::{
+    api::{self, Code},
+    daemon::owner::{Owner, Refusal, refusal},
+};
+
+pub(super) async fn explain(
+    State(owner): State<Owner>,
+    request: Request<Body>,
+) -> Result<Json<Box<api::Explained>>, Refusal> {
+    let body = read(request).await?;
+    let question: api::Explain = serde_json::from_slice(&body)
+        .map_err(|error| refusal(Code::Invalid, format!("the request's body cannot be read: {error}")))?;
+    let packet = hex::decode(&question.packet)
+        .map_err(|error| refusal(Code::Invalid, format!("explain: the packet is not in hexadecimal: {error}")))?;
+    owner.explain(packet, question.interface).await.map(Json)
+}
