@@ -1,5 +1,6 @@
 //! The `xlat-ctl` command. Every verb but `run`, `check`, `doctor`, `detach`, `import`, `prepare` and `state` is one call to the daemon.
 
+mod capture;
 mod check;
 mod client;
 mod detach;
@@ -102,6 +103,9 @@ enum Verb {
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
     Stats(stats::Stats),
+    /// Show real packets before and after translation, with what became of them and why
+    #[command(after_help = capture::HELP)]
+    Capture(capture::Capture),
 }
 
 #[derive(Debug, Args)]
@@ -143,6 +147,7 @@ pub fn main() -> ExitCode {
         Verb::State(verb) => state::state(&common, verb),
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
         Verb::Stats(stats) => stats::stats(&common, &stats),
+        Verb::Capture(capture) => capture::capture(&common, &capture),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

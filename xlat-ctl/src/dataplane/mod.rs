@@ -4,6 +4,7 @@
 //! a snapshot ([`Machine`]); nobody else touches a map.
 
 mod attach;
+mod capture;
 mod error;
 mod fragmenter;
 mod interfaces;
@@ -44,6 +45,7 @@ use xlat_common::{
 
 pub use self::{
     attach::describe_program,
+    capture::{Captured, Filters, Sink, kernel_time},
     error::{AttachError, DataPlaneError, TableError},
     pins::Pins,
     refusal::native_mode,
@@ -169,6 +171,8 @@ pub struct DataPlane {
     // In this order they go: first nothing is attached, then there is no slow path, then no program.
     links: BTreeMap<u32, Link>,
     near_link: Option<Link>,
+    /// While there are captures: what is attached in the entry's place.
+    capture: Option<capture::Program>,
     fragmenter: Option<Fragmenter>,
     table: Table<Mapping>,
     grace: Grace,
@@ -238,6 +242,7 @@ impl DataPlane {
         Ok(Self {
             links: BTreeMap::new(),
             near_link: None,
+            capture: None,
             fragmenter,
             table,
             grace: Grace::new(readers::wait),
@@ -319,7 +324,7 @@ impl DataPlane {
         self.grace.set_readers(true);
         self.start_fragmenter()?;
         let place = Place { ifindex, name, pins: self.pins.as_deref() };
-        let link = attach::attach(object::xdp(&mut self.ebpf, programs::ENTRY)?, place, mode)?;
+        let link = attach::attach(capture::entry(&mut self.capture, &mut self.ebpf)?, place, mode)?;
         let mode = link.mode;
         self.links.insert(ifindex, link);
         self.tell_interfaces()?;
@@ -499,7 +504,7 @@ impl DataPlane {
             return Ok(());
         }
         let near = fragmenter.near();
-        let program = object::xdp(&mut self.ebpf, programs::ENTRY)?;
+        let program = capture::entry(&mut self.capture, &mut self.ebpf)?;
         let name = fragmenter.name().to_owned();
         let place = Place { ifindex: near.ifindex, name: &name, pins: self.pins.as_deref() };
         let link = attach::attach(program, place, XdpMode::Native)
