@@ -3,7 +3,11 @@
 //! It calls the entry of this instance and shares its scratch record and counters; the instance itself knows nothing of it and
 //! stays as it is. What keeps it right without a daemon is pinned with the instance, and goes with it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -58,7 +62,7 @@ pub fn kernel_time() -> u64 {
         .map_or(0, |time| time.tv_sec().cast_unsigned() * 1_000_000_000 + time.tv_nsec().cast_unsigned())
 }
 
-/// The loaded program. Dropping it leaves nothing behind; it must not be attached any more.
+/// The loaded program. What it needs stays pinned with the instance when this is dropped: it may be attached still.
 pub(super) struct Program {
     ebpf: Ebpf,
     filters: Array<MapData, Filter>,
@@ -72,8 +76,6 @@ pub(super) struct Program {
 impl Drop for Program {
     fn drop(&mut self) {
         self.reader.abort();
-        // Where the instance is removed first, its directory and this are gone.
-        let _ = std::fs::remove_file(&self.pin);
     }
 }
 
@@ -96,6 +98,8 @@ impl Program {
         let mut live = map::<ProgramArray<_>>(&mut ebpf, LIVE)?;
         live.set(0, entry, 0).map_err(|error| DataPlaneError::new("make the entry callable for captures", &error))?;
         let pin = instance.join(LIVE);
+        // Of one that could not be loaded.
+        remove_pin(&pin);
         live.pin(&pin).map_err(|error| DataPlaneError::new("pin the map of captures", &error))?;
         let packets = map::<RingBuf<_>>(&mut ebpf, "PACKETS")?;
         Ok(Self {
@@ -113,9 +117,14 @@ impl Program {
         object::xdp(&mut self.ebpf, PROGRAM)
     }
 
+    /// The same, to look at.
+    pub(super) fn program(&self) -> Option<&aya::programs::Program> {
+        self.ebpf.program(PROGRAM)
+    }
+
     /// Its id; 0: the kernel does not say.
     fn id(&self) -> u32 {
-        let info = self.ebpf.program(PROGRAM).and_then(|program| program.info().ok());
+        let info = self.program().and_then(|program| program.info().ok());
         info.map_or(0, |info| info.id())
     }
 
@@ -131,6 +140,11 @@ impl Program {
         Ok(())
     }
 
+    /// Leaves nothing of it behind. It must not be attached any more.
+    fn remove(self) {
+        remove_pin(&self.pin);
+    }
+
     fn tallies(&self) -> [Tally; SLOTS] {
         let mut sum = [Tally::default(); SLOTS];
         let Ok(each) = self.tallies.get(&0, 0) else { return sum };
@@ -142,6 +156,14 @@ impl Program {
             }
         }
         sum
+    }
+}
+
+fn remove_pin(pin: &Path) {
+    if let Err(error) = fs::remove_file(pin)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        warn!("cannot remove {}: {}", pin.display(), crate::plain(&error));
     }
 }
 
@@ -217,7 +239,7 @@ impl DataPlane {
         }
         // A packet may still be on its way through it, and about to call the entry.
         readers::wait();
-        drop(capture);
+        capture.remove();
         info!("the program of captures is detached");
         Ok(())
     }

@@ -464,7 +464,7 @@ impl DataPlane {
         KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 15, 0))
     }
 
-    /// Runs the program once on a frame, as if it had arrived at an interface. Gives the XDP action and the frame as the
+    /// Runs the program that interfaces carry once on a frame, as if it had arrived at one. Gives the XDP action and the frame as the
     /// program left it.
     ///
     /// # Errors
@@ -472,8 +472,11 @@ impl DataPlane {
     pub fn test_run(&self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), DataPlaneError> {
         /// Bytes that a packet may grow by.
         const GROWTH: usize = 512;
-        let program =
-            self.ebpf.program(programs::ENTRY).and_then(|program| <&aya::programs::Xdp>::try_from(program).ok());
+        let program = match &self.capture {
+            Some(capture) => capture.program(),
+            None => self.ebpf.program(programs::ENTRY),
+        };
+        let program = program.and_then(|program| <&aya::programs::Xdp>::try_from(program).ok());
         let program = program.ok_or_else(|| DataPlaneError::Object("the entry program is missing".to_owned()))?;
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();

@@ -24,7 +24,7 @@ impl Side {
 const PLACES: usize = ROOM / 2 - 1;
 const _: () = assert!(after_at(MAX_SNAPLEN) as usize <= PLACES);
 
-/// Copies the first bytes of the frame into the record, and reads its addresses.
+/// Copies the first bytes of the frame into the record.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn keep_frame(ctx: *mut xdp_md, side: u32) -> u32 {
@@ -33,23 +33,28 @@ extern "C" fn keep_frame(ctx: *mut xdp_md, side: u32) -> u32 {
     let len = frame_len(ctx);
     let most = record.snaplen;
     let wanted = if len < most { len } else { most };
-    let at = if side == Side::BEFORE { 0 } else { after_at(record.head.before_kept) };
-    let kept = copy(ctx, record, at as usize & PLACES, wanted as usize);
+    let at = place_of(record, side);
+    let kept = copy(ctx, record, at as usize & PLACES, wanted as usize) as u32;
+    let head = &mut record.head;
     if side == Side::BEFORE {
-        record.head.before_len = len;
-        record.head.before_kept = kept as u32;
+        (head.before_len, head.before_kept) = (len, kept);
     } else {
-        record.head.after_len = len;
-        record.head.after_kept = kept as u32;
+        (head.after_len, head.after_kept) = (len, kept);
     }
-    read_addresses(record, side, at as usize & PLACES, kept);
     0
 }
 
-/// Keeps the frame on a side of the record.
+/// Where the bytes of a frame begin.
+#[inline(always)]
+fn place_of(record: &Record, side: u32) -> u32 {
+    if side == Side::BEFORE { 0 } else { after_at(record.head.before_kept) }
+}
+
+/// Keeps the frame and its addresses on a side of the record.
 #[inline(always)]
 pub fn keep(ctx: &XdpContext, side: u32) {
     keep_frame(ctx.as_ptr().cast(), side);
+    read_addresses(side);
 }
 
 /// Bytes of the whole frame, all buffers.
@@ -74,66 +79,95 @@ fn copy(ctx: &XdpContext, record: &mut Record, at: usize, len: usize) -> usize {
     let len = less + 1;
     let place = record.bytes.as_mut_ptr().wrapping_add(at);
     if !multi_buffer() {
-        return copy_words(ctx, place, len);
+        let result = copy_words(ctx.as_ptr().cast(), at as u32, len as u32);
+        return if result == 0 { len } else { 0 };
     }
     // SAFETY: `at` and `len` together are less than ROOM; the helper checks the frame's bounds. Since Linux 5.18.
     let result = unsafe { bpf_xdp_load_bytes(ctx.as_ptr().cast(), 0, place.cast(), len as u32) };
     if result == 0 { len } else { 0 }
 }
 
-/// [`copy`] without the helper: word by word, then byte by byte.
-#[inline(always)]
-fn copy_words(ctx: &XdpContext, place: *mut u8, len: usize) -> usize {
+/// [`copy`] without the helper: word by word, then byte by byte; 0 if it could.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn copy_words(ctx: *mut xdp_md, at: u32, len: u32) -> u32 {
+    let ctx = &XdpContext::new(ctx);
+    let Some(record) = record() else { return 1 };
     let (start, end) = (ctx.data(), ctx.data_end());
-    let mut done = 0;
+    let place = record.bytes.as_mut_ptr().wrapping_add(at as usize & PLACES);
     for at in (0..MAX_SNAPLEN as usize).step_by(8) {
-        if at + 8 > len || start + at + 8 > end {
+        if at + 8 > len as usize {
             break;
+        }
+        if start + at + 8 > end {
+            return 1;
         }
         // SAFETY: within the frame, as just checked, and within the record's bytes.
         unsafe { *place.add(at).cast::<u64>() = *((start + at) as *const u64) };
-        done = at + 8;
     }
-    for _ in 0..7 {
-        let at = done & (2 * MAX_SNAPLEN as usize - 1);
+    // Wherever the loop has ended, what follows is one path to the verifier: it knows nothing of the length.
+    let len = forget(len, at) as usize & (2 * MAX_SNAPLEN as usize - 1);
+    for index in 0..7 {
+        let at = (len & !7) + index;
+        if at >= len {
+            break;
+        }
         let mut after = start + at;
         // SAFETY: an addition. `p + 1 > end` must not become `p >= end`, from which the verifier learns nothing.
         unsafe { core::arch::asm!("{0} += 1", inout(reg) after, options(nomem, nostack)) };
-        if at >= len || after > end {
-            break;
+        if after > end {
+            return 1;
         }
         // SAFETY: as above.
         unsafe { *place.add(at) = *((after - 1) as *const u8) };
-        done = at + 1;
     }
-    done
+    0
 }
 
-/// Reads the addresses of the frame of `kept` bytes at `at`.
+/// The same number, of which the verifier knows nothing any more (as `verifier::forget` of the relay's programs).
 #[inline(always)]
-fn read_addresses(record: &mut Record, side: u32, at: usize, kept: usize) {
-    /// Bytes of VLAN tags.
+fn forget(number: u32, unknown: u32) -> u32 {
+    let mut number = u64::from(number);
+    // SAFETY: an addition and its reverse.
+    unsafe {
+        core::arch::asm!("{0} += {1}", "{0} -= {1}", inout(reg) number, in(reg) u64::from(unknown), options(pure, nomem, nostack));
+    }
+    number as u32
+}
+
+/// Reads the addresses of the frame that is kept on a side.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn read_addresses(side: u32) -> u32 {
+    /// Bytes of a VLAN tag.
     const TAG: usize = 4;
-    let (mut ip, mut addresses) = (at + 14, Addresses { family: 0, reserved: 0, both: [[0; 4]; 2] });
+    let Some(record) = record() else { return 0 };
+    let at = place_of(record, side) as usize & PLACES;
+    let kept = if side == Side::BEFORE { record.head.before_kept } else { record.head.after_kept } as usize;
+    let mut ip = at + 14;
     for _ in 0..2 {
         if !matches!(u16::from_be(word(record, ip - 2)), 0x8100 | 0x88a8) {
             break;
         }
         ip += TAG;
     }
-    match u16::from_be(word(record, ip - 2)) {
-        0x0800 if ip - at + 20 <= kept => {
-            addresses.family = 4;
-            addresses.both[0][0] = word(record, ip + 12);
-            addresses.both[1][0] = word(record, ip + 16);
-        }
-        0x86dd if ip - at + 40 <= kept => {
-            addresses.family = 6;
-            addresses.both = [word(record, ip + 8), word(record, ip + 24)];
-        }
-        _ => {}
-    }
-    *(if side == Side::BEFORE { &mut record.before } else { &mut record.after }) = addresses;
+    let ether_type = u16::from_be(word(record, ip - 2));
+    let room = kept.wrapping_sub(ip - at);
+    let words = if ether_type == 0x0800 && room >= 20 && room <= kept {
+        [word(record, ip + 12), word(record, ip + 16)].map(|address: u32| [address, 0, 0, 0])
+    } else if ether_type == 0x86dd && room >= 40 && room <= kept {
+        [word(record, ip + 8), word(record, ip + 24)]
+    } else {
+        [[0; 4]; 2]
+    };
+    let addresses = if side == Side::BEFORE { &mut record.before } else { &mut record.after };
+    addresses.family = match ether_type {
+        0x0800 => 4,
+        0x86dd => 6,
+        _ => 0,
+    };
+    addresses.both = words;
+    0
 }
 
 /// The `T` at an offset of the record's bytes, as it stands on the wire.
