@@ -47,7 +47,8 @@ fn take(place: u32, rate: u32) -> bool {
     let Some(paid) = LIMITS.get_ptr_mut(place) else { return false };
     // SAFETY: the helper has no arguments; the map value is an aligned word, and racing stores of it are whole.
     unsafe {
-        match take_token(paid.read_volatile(), bpf_ktime_get_ns(), rate) {
+        let now = bpf_ktime_get_ns();
+        match take_token(paid.read_volatile(), now, rate) {
             Some(after) => {
                 paid.write_volatile(after);
                 true
