@@ -246,3 +246,44 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let _ = xlat_ctl::dataplane::remove_pinned(std::path::Path::new(&format!("/sys/fs/bpf/{name}")));
     assert!(left.is_empty() && !links.contains("xlat0"), "left behind: {left:?}\n{links}");
 }
+
+#[test]
+fn captures_that_begin_and_end_cost_no_packet() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warmed(&lab);
+    let capture = |arguments: &str| daemon.ctl(&lab.relay, &format!("capture {arguments}"));
+    let first = stream(&lab, || {
+        for _ in 0..5 {
+            let said = capture("--host 198.51.100.10 --count 100");
+            assert!(said.success && said.stderr.contains("100 packets captured"), "{}", said.stderr);
+        }
+        // One goes on over a reload.
+        thread::scope(|scope| {
+            let capturing = scope.spawn(|| capture("--in inet4 --duration 4"));
+            thread::sleep(Duration::from_secs(1));
+            daemon.ctl(&lab.relay, "reload").ok();
+            let said = capturing.join().expect("a capture");
+            assert!(said.success && said.stderr.contains("it has lasted 4 seconds"), "{}", said.stderr);
+        });
+    });
+    expect_no_loss(&first);
+    let counted = translated(&lab, &daemon);
+    assert!(counted >= u64::from(first.sent), "{counted} of {} datagrams are counted", first.sent);
+
+    // A daemon that is killed while a capture runs.
+    let directory = daemon.directory().to_owned();
+    let socket = daemon.socket().to_string_lossy().into_owned();
+    let command = command_path().expect("the daemon runs from it").to_string_lossy().into_owned();
+    let log = directory.join("capture");
+    let second = stream(&lab, || {
+        let _capturing =
+            lab.relay.start(&command, &["--socket", &socket, "capture"], &log).expect("a capture in the background");
+        thread::sleep(Duration::from_secs(1));
+        daemon.kill().expect("a daemon to kill");
+        thread::sleep(Duration::from_millis(500));
+        daemon.start_again(&lab.relay, &[]).expect("the next daemon");
+    });
+    let said = std::fs::read_to_string(&log).expect("what the capture said");
+    assert!(said.contains("IP 203.0.113.7"), "{said}");
+    expect_no_loss(&second);
+}

@@ -13,11 +13,13 @@
 //! | [`icmp`] | type, code, pointer and MTU tables (RFC 7915 4.2, 5.2) |
 //! | [`extension`] | RFC 4884 and RFC 5837: where the extension lies and what becomes of it |
 //! | [`table`] | the look-up table: layout, hash, probe |
-//! | [`settings`], [`interface`], [`counters`], [`reason`], [`programs`], [`state`] | what crosses the kernel boundary |
+//! | [`limit`] | rate limits |
+//! | [`settings`], [`interface`], [`counters`], [`reason`], [`programs`], [`state`], [`outcome`], [`capture`] | what crosses the kernel boundary |
 
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 
 pub mod address;
+pub mod capture;
 pub mod checksum;
 pub mod counters;
 pub mod extension;
@@ -25,8 +27,10 @@ pub mod icmp;
 pub mod interface;
 pub mod ipv4;
 pub mod ipv6;
+pub mod limit;
 pub mod mapping;
 pub mod next_hop;
+pub mod outcome;
 pub mod programs;
 pub mod reason;
 pub mod settings;

@@ -6,6 +6,7 @@
 //! | `POST /v1/reload` | | [`Reloaded`] |
 //! | `GET /v1/stats` | | [`Stats`] |
 //! | `GET /v1/lookup?address=ADDRESS` | | [`Lookup`] |
+//! | `GET /v1/capture?…` | | lines, see [`crate::capture`] |
 //! | `POST /v1/explain` | [`Explain`] | [`Explained`] |
 //! | `GET /v1/eam` | | [`EamList`] |
 //! | `POST /v1/eam` | [`EamAdd`] | [`EamAdded`] |

@@ -1,6 +1,7 @@
 //! The control plane of xlat: everything behind the `xlat-ctl` command.
 
 pub mod api;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod daemon;
@@ -14,6 +15,9 @@ pub mod reason;
 
 /// The compiled XDP program, an ELF object, aligned as its parser needs it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xlat.o"));
+
+/// The same for the program of captures.
+pub static CAPTURE_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/xlat-capture.o"));
 
 /// What the operating system says, without the number that Rust appends.
 fn plain(error: &std::io::Error) -> String {

@@ -3,6 +3,7 @@
 use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
 use xlat_common::{
     counters::{Counters, Direction, Protocol, TRAFFIC_CELLS, Verdict},
+    outcome::{DROP, FRAGMENT, KIND, PASS, REFUSE, SENT, TAIL_CALL},
     programs::index,
     reason::DropReason,
 };
@@ -37,14 +38,6 @@ impl Sent {
 /// Why a packet is not simply translated and sent: the kind, and below it a reason, an action or a program.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Stop(u32);
-
-const SENT: u32 = 0;
-const PASS: u32 = 1 << 16;
-const DROP: u32 = 2 << 16;
-const REFUSE: u32 = 3 << 16;
-const FRAGMENT: u32 = 4 << 16;
-const TAIL_CALL: u32 = 5 << 16;
-const KIND: u32 = 0xff_0000;
 
 impl Stop {
     /// Not in scope: the kernel gets it as it came.

@@ -1,15 +1,16 @@
 //! Rate limits over all CPUs.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use xlat_common::settings::icmp_errors;
+use xlat_common::{
+    limit::{is_used_up as limit_is_used_up, take as take_token},
+    settings::icmp_errors,
+};
 
 use crate::{
     conclude::counters,
     maps::{LIMITS, limit},
     setting,
 };
-
-const SECOND: u64 = 1_000_000_000;
 
 /// Whether an ICMP error of the relay's own may be sent. Counted either way.
 #[inline(always)]
@@ -42,12 +43,9 @@ pub fn has_no_icmp_error() -> bool {
 /// Whether [`take`] would fail.
 #[inline(always)]
 fn is_used_up(place: u32, rate: u32) -> bool {
-    if rate == 0 {
-        return true;
-    }
     let Some(paid) = LIMITS.get_ptr_mut(place) else { return true };
     // SAFETY: as in `take`.
-    unsafe { paid.read_volatile() > bpf_ktime_get_ns() + SECOND - SECOND / u64::from(rate) }
+    unsafe { limit_is_used_up(paid.read_volatile(), bpf_ktime_get_ns(), rate) }
 }
 
 /// Whether an event may be logged. Counted if not.
@@ -60,9 +58,8 @@ pub fn event() -> bool {
     allowed
 }
 
-/// Takes a token: `rate` a second, one second's worth saved up at most. The state is one word, the time at which the
-/// tokens taken so far are paid for (the generic cell rate algorithm). Two CPUs at once may take the same token; that is
-/// one packet more, and no lock on any path.
+/// Takes a token of a limit (`xlat_common::limit`). Two CPUs at once may take the same one; that is one packet more, and no lock on
+/// any path.
 #[inline(always)]
 fn take(place: u32, rate: u32) -> bool {
     if rate == 0 {
@@ -72,13 +69,12 @@ fn take(place: u32, rate: u32) -> bool {
     // SAFETY: the helper has no arguments; the map value is an aligned word, and racing stores of it are whole.
     unsafe {
         let now = bpf_ktime_get_ns();
-        let interval = SECOND / u64::from(rate);
-        let before = paid.read_volatile();
-        if before > now + SECOND - interval {
-            return false;
+        match take_token(paid.read_volatile(), now, rate) {
+            Some(after) => {
+                paid.write_volatile(after);
+                true
+            }
+            None => false,
         }
-        let start = if before > now { before } else { now };
-        paid.write_volatile(start + interval);
     }
-    true
 }

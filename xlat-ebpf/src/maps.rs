@@ -94,6 +94,9 @@ pub struct Scratch {
     pub buffer: [u8; BUFFER_LEN],
 }
 
+// The capture program reads the result from here.
+const _: () = assert!(core::mem::offset_of!(Scratch, result) == 4 * xlat_common::outcome::PLACE);
+
 /// How an ICMP error is to be rewritten: what its reading leaves for its writing. Offsets are from the frame's start.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use xlat_common::{counters::Counters, reason::DropReason, settings::Settings};
 use xlat_ctl::{
     config::{self, Config},
-    dataplane::{DataPlane, Eam, LoadOptions, TableInput, Ways, XdpMode},
+    dataplane::{DataPlane, Eam, Filters, LoadOptions, Pins, Sink, TableInput, Ways, XdpMode},
     netlink::{self, Machine},
 };
 
@@ -178,6 +178,24 @@ impl Relay {
             configuration,
             LoadOptions { single_buffer, ways: Self::unchanging(), ..LoadOptions::default() },
         )
+    }
+
+    /// As [`Self::load_as`], pinned as the daemon's is.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_pinned(configuration: &str, single_buffer: bool, pins: Arc<Pins>) -> Result<Self> {
+        let (ways, pins) = (Self::unchanging(), Some(pins));
+        Self::load_options(configuration, LoadOptions { single_buffer, ways, pins, ..LoadOptions::default() })
+    }
+
+    /// Makes these the captures in force.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn capture(&mut self, filters: &Filters, sink: &Sink) -> Result<()> {
+        let _runtime = RUNTIME.enter();
+        Ok(self.dataplane.set_captures(filters, sink)?)
     }
 
     fn load_options(configuration: &str, options: LoadOptions) -> Result<Self> {

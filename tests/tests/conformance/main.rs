@@ -10,6 +10,7 @@
 //! hosts and the outcomes in `xlat_tests::harness::row`, the machine that the relay stands on in `xlat_tests::harness::world`.
 
 mod addresses;
+mod captures;
 mod counters;
 mod extension_headers;
 mod extensions;

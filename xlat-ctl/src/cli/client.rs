@@ -45,7 +45,7 @@ impl<T: Serialize> Answer<T> {
     }
 }
 
-fn socket(common: &Common) -> PathBuf {
+pub(super) fn socket(common: &Common) -> PathBuf {
     common.socket.clone().unwrap_or_else(|| PathBuf::from(config::DEFAULT_SOCKET))
 }
 
@@ -142,9 +142,13 @@ fn call<T: DeserializeOwned>(
         let value = serde_json::from_slice(&body).map_err(unreadable)?;
         return Ok(Answer { value });
     }
-    let failure: api::Failure = serde_json::from_slice(&body).map_err(unreadable)?;
+    Err(refused(serde_json::from_slice(&body).map_err(unreadable)?))
+}
+
+/// What the daemon did not grant.
+pub(super) fn refused(failure: api::Failure) -> Failed {
     let answer = Some(output::json(&failure));
-    Err(Failed { message: Some(failure.error.message), answer })
+    Failed { message: Some(failure.error.message), answer }
 }
 
 async fn exchange(socket: &Path, method: Method, path: &str, body: Body) -> Result<(StatusCode, Bytes), String> {
@@ -166,7 +170,7 @@ async fn exchange(socket: &Path, method: Method, path: &str, body: Body) -> Resu
     Ok((status, body.to_bytes()))
 }
 
-fn no_connection(socket: &Path, error: &io::Error) -> String {
+pub(super) fn no_connection(socket: &Path, error: &io::Error) -> String {
     let socket = socket.display();
     match error.kind() {
         io::ErrorKind::NotFound => {

@@ -1,5 +1,6 @@
 //! The `xlat-ctl` command. Every verb but `run`, `check`, `doctor`, `detach`, `import`, `prepare`, `reason` and `state` is one call to the daemon.
 
+mod capture;
 mod check;
 mod client;
 mod detach;
@@ -120,6 +121,9 @@ enum Verb {
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
     Stats(stats::Stats),
+    /// Show real packets before and after translation, with what became of them and why
+    #[command(after_help = capture::HELP)]
+    Capture(capture::Capture),
 }
 
 #[derive(Debug, Args)]
@@ -163,6 +167,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(verb) => explain::explain(&common, &verb),
         Verb::Reason(verb) => reason::reason(&common, &verb),
         Verb::Stats(stats) => stats::stats(&common, &stats),
+        Verb::Capture(capture) => capture::capture(&common, &capture),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

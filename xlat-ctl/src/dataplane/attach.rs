@@ -17,7 +17,7 @@ pub(super) struct Link {
     /// [`XdpMode::Native`] or [`XdpMode::Generic`].
     pub(super) mode: XdpMode,
     /// A BPF link: it is the kernel that detaches when the last reference goes.
-    _link: xdp::XdpLink,
+    link: xdp::XdpLink,
 }
 
 /// Where to attach.
@@ -74,7 +74,24 @@ fn take_over(program: &mut Xdp, place: Place<'_>, wanted: XdpMode) -> Result<Opt
         .attach_to_link(link)
         .and_then(|id| program.take_link(id))
         .map_err(|error: ProgramError| refused(cause(&error).1))?;
-    Ok(Some(Link { name: name.to_owned(), mode, _link: link }))
+    Ok(Some(Link { name: name.to_owned(), mode, link }))
+}
+
+/// Puts another program on an interface that carries one of this instance, in one step of the kernel. Where it fails, all stays as it
+/// was.
+pub(super) fn exchange(program: &mut Xdp, link: &mut Link, place: Place<'_>) -> Result<(), AttachError> {
+    let gone = || AttachError::Gone { interface: place.name.to_owned() };
+    let refused = |reason| AttachError::Refused { interface: place.name.to_owned(), mode: word(link.mode), reason };
+    let pinned = place.pins.map(|pins| pins.link(place.ifindex)).transpose()?.flatten();
+    let (another, _) = pinned.ok_or_else(gone)?;
+    let another = xdp::XdpLink::try_from(another).map_err(|error| refused(cause(&error).1))?;
+    let exchanged = program.attach_to_link(another).and_then(|id| program.take_link(id));
+    link.link = exchanged.map_err(|error| match cause(&error) {
+        // The link is one of an interface that has gone.
+        (Some(libc::ENOLINK), _) => gone(),
+        (_, reason) => refused(reason),
+    })?;
+    Ok(())
 }
 
 /// In which mode an interface carries this program; `None`: it does not.
@@ -98,7 +115,7 @@ fn in_mode(program: &mut Xdp, place: Place<'_>, mode: XdpMode) -> Result<Link, A
     let kernel_mode = if mode == XdpMode::Generic { xdp::XdpMode::Skb } else { xdp::XdpMode::Driver };
     let attached = program.attach_to_if_index(ifindex, kernel_mode).and_then(|id| program.take_link(id));
     let error = match attached {
-        Ok(link) => return Ok(Link { name: name.to_owned(), mode, _link: keep(link, ifindex, pins)? }),
+        Ok(link) => return Ok(Link { name: name.to_owned(), mode, link: keep(link, ifindex, pins)? }),
         Err(error) => error,
     };
     let (interface, mode) = (name.to_owned(), word(mode));

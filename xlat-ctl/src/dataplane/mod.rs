@@ -4,6 +4,7 @@
 //! a snapshot ([`Machine`]); nobody else touches a map.
 
 mod attach;
+mod capture;
 mod error;
 mod fragmenter;
 mod interfaces;
@@ -46,6 +47,7 @@ use xlat_common::{
 pub(crate) use self::interfaces::{default_sources, source4};
 pub use self::{
     attach::describe_program,
+    capture::{Captured, Filters, Sink, kernel_time},
     error::{AttachError, DataPlaneError, TableError},
     pins::Pins,
     refusal::native_mode,
@@ -173,6 +175,8 @@ pub struct DataPlane {
     // In this order they go: first nothing is attached, then there is no slow path, then no program.
     links: BTreeMap<u32, Link>,
     near_link: Option<Link>,
+    /// While there are captures: what is attached in the entry's place.
+    capture: Option<capture::Program>,
     fragmenter: Option<Fragmenter>,
     table: Table<Mapping>,
     grace: Grace,
@@ -244,6 +248,7 @@ impl DataPlane {
         Ok(Self {
             links: BTreeMap::new(),
             near_link: None,
+            capture: None,
             fragmenter,
             table,
             grace: Grace::new(readers::wait),
@@ -326,7 +331,7 @@ impl DataPlane {
         self.grace.set_readers(true);
         self.start_fragmenter()?;
         let place = Place { ifindex, name, pins: self.pins.as_deref() };
-        let link = attach::attach(object::xdp(&mut self.ebpf, programs::ENTRY)?, place, mode)?;
+        let link = attach::attach(capture::entry(&mut self.capture, &mut self.ebpf)?, place, mode)?;
         let mode = link.mode;
         self.links.insert(ifindex, link);
         self.tell_interfaces()?;
@@ -460,13 +465,17 @@ impl DataPlane {
         KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(5, 15, 0))
     }
 
-    /// Runs the program once on a frame, as if it had arrived at an interface. Gives the XDP action and the frame as the
+    /// Runs the program that interfaces carry once on a frame, as if it had arrived at one. Gives the XDP action and the frame as the
     /// program left it.
     ///
     /// # Errors
     /// The kernel refuses: no such interface, or a frame shorter than an Ethernet header.
     pub fn test_run(&self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), DataPlaneError> {
-        run_once(&self.ebpf, frame, ifindex)
+        let program = match &self.capture {
+            Some(capture) => capture.program(),
+            None => self.ebpf.program(programs::ENTRY),
+        };
+        run_once(program, frame, ifindex)
     }
 
     /// Index of the translation prefix for packets arriving at an interface with this name.
@@ -488,7 +497,7 @@ impl DataPlane {
             return Ok(());
         }
         let near = fragmenter.near();
-        let program = object::xdp(&mut self.ebpf, programs::ENTRY)?;
+        let program = capture::entry(&mut self.capture, &mut self.ebpf)?;
         let name = fragmenter.name().to_owned();
         let place = Place { ifindex: near.ifindex, name: &name, pins: self.pins.as_deref() };
         let link = attach::attach(program, place, XdpMode::Native)
@@ -561,11 +570,11 @@ pub fn tidy(pin_directory: &Path) -> Result<(), DataPlaneError> {
     Ok(())
 }
 
-/// Runs the entry program once on a frame; see [`DataPlane::test_run`].
-fn run_once(ebpf: &Ebpf, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), DataPlaneError> {
+/// Runs a program once on a frame; see [`DataPlane::test_run`].
+fn run_once(program: Option<&aya::programs::Program>, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), DataPlaneError> {
     /// Bytes that a packet may grow by.
     const GROWTH: usize = 512;
-    let program = ebpf.program(programs::ENTRY).and_then(|program| <&aya::programs::Xdp>::try_from(program).ok());
+    let program = program.and_then(|program| <&aya::programs::Xdp>::try_from(program).ok());
     let program = program.ok_or_else(|| DataPlaneError::Object("the entry program is missing".to_owned()))?;
     // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
     let context = [0, frame.len() as u32, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat();

@@ -117,7 +117,7 @@ fn load_programs(ebpf: &mut Ebpf) -> Result<(), DataPlaneError> {
 
 /// An older kernel refuses programs that say they can handle several buffers. They say it by the name of their section:
 /// in the section names, those of the relocations (`.relxdp.frags`) and the type information alike.
-fn without_frags(object: &mut [u8]) {
+pub(super) fn without_frags(object: &mut [u8]) {
     const WITH: &[u8] = b"xdp.frags\0";
     const WITHOUT: &[u8] = b"xdp\0\0\0\0\0\0\0";
     let places: Vec<usize> =

@@ -121,6 +121,11 @@ impl Pins {
         &self.directory
     }
 
+    /// Where the maps of an instance are.
+    pub(super) fn place(&self, instance: &Instance) -> PathBuf {
+        self.directory.join(instance.name())
+    }
+
     /// Interfaces (by index) on which a link is pinned, be it in force or not.
     #[must_use]
     pub fn links(&self) -> Vec<u32> {

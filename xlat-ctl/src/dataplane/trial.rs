@@ -76,7 +76,7 @@ impl Trial {
 
     fn run(&mut self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>, Counters), DataPlaneError> {
         set_to_zero(&mut self.counters)?;
-        let (action, frame) = run_once(&self.ebpf, frame, ifindex)?;
+        let (action, frame) = run_once(self.ebpf.program(programs::ENTRY), frame, ifindex)?;
         let each =
             self.counters.get(&0, 0).map_err(|error| DataPlaneError::new("read the trial's counters", &error))?;
         let mut counters = Counters::ZERO;

@@ -1,7 +1,9 @@
 //! The control socket's and the metrics page's server: bounded in connections, in time and in what it reads.
 
+mod capture;
 mod eams;
 mod explain;
+mod patience;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -32,7 +34,10 @@ use xlat_common::{
     reason::DropReason,
 };
 
-use self::eams::{eam_add, eam_apply, eam_del, eam_find, eam_history, eam_list, eam_rollback, eam_show};
+use self::{
+    eams::{eam_add, eam_apply, eam_del, eam_find, eam_history, eam_list, eam_rollback, eam_show},
+    patience::Patience,
+};
 use super::{
     author::Author,
     metrics,
@@ -50,7 +55,7 @@ const MAX_BODY: usize = 64 * 1024;
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A request's body must be there in this time.
 const BODY_TIME: Duration = Duration::from_secs(5);
-/// A connection is closed after this time, whatever it does: longer than a client waits for a file to be applied.
+/// A connection is closed after this time, whatever it does, but for a capture: longer than a client waits for a file to be applied.
 const CONNECTION_TIME: Duration = Duration::from_secs(150);
 /// How long no connection is accepted after accepting one failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -104,6 +109,8 @@ pub(super) async fn serve_metrics(listener: TcpListener, owner: Owner) {
 
 /// Answers one connection. A client that breaks off, stalls or talks nonsense is its own concern, not the log's.
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    let patience = Patience::new(CONNECTION_TIME);
+    let router = router.layer(Extension(patience.clone()));
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let router = router.clone();
         async move {
@@ -114,10 +121,10 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, rou
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout(CONNECTION_TIME, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!("a client's connection ended: {error}"),
-        Err(_) => debug!("a client's connection was closed after {} seconds", CONNECTION_TIME.as_secs()),
+    match patience.wait(connection).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => debug!("a client's connection ended: {error}"),
+        None => debug!("a client's connection was closed: it has lasted too long"),
     }
 }
 
@@ -128,6 +135,7 @@ fn control(owner: Owner) -> Router {
         .route("/v1/stats", get(stats))
         .route("/v1/lookup", get(lookup))
         .route("/v1/explain", post(explain::explain))
+        .route("/v1/capture", get(capture::capture))
         .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del).put(eam_apply))
         .route("/v1/eam/find", get(eam_find))
         .route("/v1/eam/rollback", post(eam_rollback))

@@ -2,6 +2,7 @@
 //! ever meet: what a request finds is what the request before it left.
 
 mod canary;
+mod captures;
 mod difference;
 mod eams;
 mod explain;
@@ -14,10 +15,13 @@ use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
 };
-use xlat_common::counters::Counters;
+use xlat_common::{capture::Tally, counters::Counters};
 
-pub(super) use self::relay::Kernel;
 use self::relay::Relay;
+pub(super) use self::{
+    captures::{Ask as CaptureAsk, Capturing, Event as CaptureEvent},
+    relay::Kernel,
+};
 use super::{author::Author, notify, store::Reader};
 use crate::{
     api::{self, Code, Lookup, Status},
@@ -69,6 +73,9 @@ enum Request {
         ask: Ask,
         reply: Reply<Result<api::Applied, Refusal>>,
     },
+    Capture(CaptureAsk, Reply<Result<Capturing, Refusal>>),
+    /// End a capture, by its number.
+    EndCapture(u64, Reply<Option<Tally>>),
     /// The machine changed: look at the latest snapshot.
     Machine,
     /// Try again what could not be attached.
@@ -225,6 +232,15 @@ impl Owner {
     /// The history, to be read on a thread that may wait.
     pub(super) fn history(&self) -> Result<Reader, Refusal> {
         self.history.clone().ok_or_else(|| refusal(Code::Failed, "the daemon has no store"))
+    }
+
+    pub(super) async fn capture(&self, ask: CaptureAsk) -> Result<Capturing, Refusal> {
+        self.ask(|reply| Request::Capture(ask, reply)).await?
+    }
+
+    /// Ends a capture; gives what it has counted. `None`: it has ended before.
+    pub(super) async fn end_capture(&self, id: u64) -> Option<Tally> {
+        self.ask(|reply| Request::EndCapture(id, reply)).await.ok().flatten()
     }
 
     /// Tells the owner that there is a new snapshot of the machine.

@@ -14,7 +14,9 @@ use tracing::{debug, error, info, warn};
 use xlat_common::settings::Settings;
 
 use super::{
-    Ending, Refusal, Request, canary, eams, refusal,
+    Ending, Refusal, Request, canary,
+    captures::Captures,
+    eams, refusal,
     status::{mode_name, waiting_sentence},
 };
 use crate::{
@@ -50,6 +52,7 @@ pub(super) struct Relay {
     /// The machine's own addresses that are also a service's.
     pub(super) shadowed: BTreeSet<IpAddr>,
     pub(super) started: Instant,
+    pub(super) captures: Captures,
     kernel: Kernel,
 }
 
@@ -168,6 +171,7 @@ impl Relay {
             waiting: Vec::new(),
             shadowed: BTreeSet::new(),
             started,
+            captures: Captures::new(),
             kernel,
         };
         relay.note_shadowed(&snapshot);
@@ -205,6 +209,7 @@ impl Relay {
         let dataplane = filled(load_program(&self.config, &self.kernel)?, &self.config, &self.table, &machine)?;
         let old = std::mem::replace(&mut self.dataplane, dataplane);
         self.links.clear();
+        self.carry_captures(&old);
         self.follow(&machine, true);
         self.finish_take_over(&machine);
         drop(old);
@@ -228,7 +233,7 @@ impl Relay {
     /// Notes where somebody has taken the program away: nothing tells of it.
     fn look_for_losses(&mut self) {
         let Ok(machine) = netlink::snapshot() else { return };
-        let id = self.dataplane.program_info().id;
+        let id = self.dataplane.attached_program();
         for (ifindex, link) in self.links.iter_mut().filter(|(_, link)| link.outcome.is_ok()) {
             let Some(interface) = machine.interface(*ifindex) else { continue };
             if interface.xdp_program.is_some_and(|program| program.id == id) {
@@ -249,6 +254,7 @@ impl Relay {
 
     /// Ends the relay; says what becomes of the data plane.
     fn end(mut self, ending: Ending) -> OnEnd {
+        self.end_captures("the daemon is stopping");
         let end = match ending {
             Ending::Stop => self.config.dataplane.on_stop,
             Ending::Restart => self.config.dataplane.on_restart,
@@ -289,11 +295,14 @@ impl Relay {
                 Request::RollBack { revision, dry_run, ask, reply } => {
                     drop(reply.send(self.roll_back(revision, dry_run, &ask)));
                 }
+                Request::Capture(ask, reply) => drop(reply.send(self.begin_capture(ask))),
+                Request::EndCapture(id, reply) => drop(reply.send(self.end_capture(id))),
                 Request::Machine => self.machine_changed(),
                 Request::Retry => {
                     self.look_for_losses();
                     let snapshot = Arc::clone(&self.machine.borrow());
                     self.follow(&snapshot, false);
+                    self.follow_captures();
                 }
                 Request::Reload(reply) => drop(reply.send(self.reload())),
                 Request::Stop(ending, reply) => {
