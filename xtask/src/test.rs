@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 
 /// All crates in one go, cheapest first, and to the end: a run tells of every test that fails.
 fn tests(arguments: &[&str]) -> Result<()> {
-    let packages = ["xtask", "xlat-common", "xlat-bench-common", "xlat-ctl", "xlat-bench", "xlat-tests"];
+    let packages = ["xtask", "xlat-common", "xlat-bench-common", "xlat-ctl", "xlat-pages", "xlat-bench", "xlat-tests"];
     let scope = packages.iter().flat_map(|package| ["--package", package]);
     show(cargo(["test", "--locked", "--no-fail-fast"]).args(scope).args(arguments))
 }
