@@ -35,6 +35,8 @@ use crate::{
 const MOST: u64 = 128;
 /// Frames that are sent on together.
 const BATCH: u32 = 64;
+/// How late frames may be sent: call by call, each of which the relay has handled before the next.
+const MOST_LATE: Duration = Duration::from_millis(20);
 /// Between two looks at the clock.
 const NAP: Duration = Duration::from_micros(150);
 
@@ -145,7 +147,7 @@ fn sender(from: (&Namespace, &str), frames: &[NumberedFrame], rate: u32) -> Resu
     Ok(ebpf)
 }
 
-/// Sends until it is told to stop. What it is late with for longer than a call's worth of frames is left out, as a burst would be.
+/// Sends until it is told to stop. What it is later with than [`MOST_LATE`] is left out.
 fn send(ebpf: &Ebpf, rate: u32, sent: &AtomicU64, done: &AtomicBool) -> Result<Duration> {
     be_urgent(Pid::from_raw(0))?;
     let program = <&Xdp>::try_from(ebpf.program("number").context("no program number")?)?;
@@ -160,9 +162,7 @@ fn send(ebpf: &Ebpf, rate: u32, sent: &AtomicU64, done: &AtomicBool) -> Result<D
         }
         let count = due.min(MOST) / u64::from(BATCH) * u64::from(BATCH);
         start += Duration::from_secs_f64(count as f64 / f64::from(rate));
-        if due > 2 * MOST {
-            start = Instant::now();
-        }
+        start = start.max(Instant::now().checked_sub(MOST_LATE).unwrap_or(begin));
         let attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
         let options =
             TestRunOptions { data_in: Some(&frame), repeat: count as u32, attrs, ..TestRunOptions::new() };

@@ -87,10 +87,11 @@ fn build() -> Result<PathBuf> {
 }
 
 fn build_with(arguments: &[&str]) -> Result<PathBuf> {
-    let test = std::env::current_exe().context("looking for this test's own file")?;
-    // target/PROFILE/deps/lab-0123456789abcdef
-    let profile = test.ancestors().nth(2).context("this test lies in no target directory")?;
-    let target = profile.parent().context("this test lies in no target directory")?;
+    let program = std::env::current_exe().context("looking for this program's own file")?;
+    // target/PROFILE/deps/lab-0123456789abcdef, target/PROFILE/bench
+    let mut directories = program.ancestors().skip(1).filter(|directory| !directory.ends_with("deps"));
+    let profile = directories.next().context("this program lies in no target directory")?;
+    let target = profile.parent().context("this program lies in no target directory")?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--quiet", "--locked", "--package", "xlat-ctl", "--bin", "xlat-ctl", "--target-dir"])

@@ -85,6 +85,11 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// Takes the programs off the far ends of the relay's cables, for others. What the relay redirects arrives all the same.
+    pub fn free_far_ends(&mut self) {
+        self.pass_programs.clear();
+    }
+
     /// The machines and the links between them, without a daemon.
     ///
     /// # Errors

@@ -92,7 +92,8 @@ struct Proof<L> {
 
 impl<L: Load> Proof<L> {
     fn new(start: Start<L>) -> Self {
-        let lab = Lab::new().expect("a lab");
+        let mut lab = Lab::new().expect("a lab");
+        lab.free_far_ends();
         // What is translated goes out to router6, and ends there.
         lab.relay.ip("route add 2001:db8:77::/48 via 2001:db8:fe::2").expect("a route");
         lab.relay.ip("neigh replace 2001:db8:fe::2 lladdr 02:00:00:00:00:06 dev inet6").expect("a neighbour");
