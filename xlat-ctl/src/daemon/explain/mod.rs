@@ -5,6 +5,8 @@ mod address;
 mod book;
 mod compare;
 mod decode;
+mod error_to_four;
+mod error_to_six;
 mod four_to_six;
 mod headers;
 mod icmp_error;

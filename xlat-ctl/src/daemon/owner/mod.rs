@@ -5,6 +5,7 @@ mod canary;
 mod difference;
 mod eams;
 mod explain;
+mod ready;
 mod relay;
 mod status;
 
@@ -44,6 +45,7 @@ enum Request {
     Status(Reply<Status>),
     Counters(Reply<Result<Counters, Refusal>>),
     Lookup(IpAddr, Reply<Lookup>),
+    Ready(Reply<Result<(), String>>),
     Explain(Vec<u8>, Option<String>, Reply<Result<Box<api::Explained>, Refusal>>),
     List(Reply<(u64, Vec<Entry>)>),
     Find(IpAddr, Reply<api::EamList>),
@@ -186,6 +188,11 @@ impl Owner {
 
     pub(super) async fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
         self.ask(|reply| Request::Lookup(address, reply)).await
+    }
+
+    /// Whether the relay is ready for traffic; if not, why.
+    pub(super) async fn ready(&self) -> Result<(), Refusal> {
+        self.ask(Request::Ready).await?.map_err(|reason| refusal(Code::Failed, reason))
     }
 
     /// What becomes of a packet, from its IP header on, that arrives by an interface.

@@ -14,7 +14,9 @@ use tracing::{debug, error, info, warn};
 use xlat_common::settings::Settings;
 
 use super::{
-    Ending, Refusal, Request, canary, eams, refusal,
+    Ending, Refusal, Request, canary, eams,
+    ready::Readiness,
+    refusal,
     status::{mode_name, waiting_sentence},
 };
 use crate::{
@@ -50,6 +52,7 @@ pub(super) struct Relay {
     /// The machine's own addresses that are also a service's.
     pub(super) shadowed: BTreeSet<IpAddr>,
     pub(super) started: Instant,
+    pub(super) readiness: Readiness,
     kernel: Kernel,
 }
 
@@ -168,6 +171,7 @@ impl Relay {
             waiting: Vec::new(),
             shadowed: BTreeSet::new(),
             started,
+            readiness: Readiness::default(),
             kernel,
         };
         relay.note_shadowed(&snapshot);
@@ -226,7 +230,7 @@ impl Relay {
     }
 
     /// Notes where somebody has taken the program away: nothing tells of it.
-    fn look_for_losses(&mut self) {
+    pub(super) fn look_for_losses(&mut self) {
         let Ok(machine) = netlink::snapshot() else { return };
         let id = self.dataplane.program_info().id;
         for (ifindex, link) in self.links.iter_mut().filter(|(_, link)| link.outcome.is_ok()) {
@@ -276,6 +280,7 @@ impl Relay {
                     drop(reply.send(self.dataplane.counters().map_err(failed)));
                 }
                 Request::Lookup(address, reply) => drop(reply.send(self.look_up(address))),
+                Request::Ready(reply) => drop(reply.send(self.ready())),
                 Request::Explain(packet, interface, reply) => {
                     drop(reply.send(self.explain(&packet, interface.as_deref())));
                 }
