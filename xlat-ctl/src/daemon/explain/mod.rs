@@ -84,7 +84,7 @@ pub(super) fn explain(
         differences,
         packet: hex::encode(packet),
         result: result.map(hex::encode),
-        steps: with_answer(steps, &outcome, &done, packet),
+        steps: with_end(with_answer(steps, &outcome, &done, packet), subject, arrival, &done),
     })
 }
 
@@ -102,6 +102,38 @@ fn with_answer(mut steps: Vec<Step>, outcome: &Outcome, done: &Done, packet: &[u
     let (rule, source) = ("answer".to_owned(), "RFC 1812 4.3.2.7, RFC 4443 2.4; translation.md 10".to_owned());
     steps.push(Step { rule, source, by: None, text });
     steps
+}
+
+/// The steps, with the reason why the kernel gets a packet whose way is known as the last.
+fn with_end(mut steps: Vec<Step>, subject: &Subject<'_>, arrival: &Interface, done: &Done) -> Vec<Step> {
+    let Some(destination) = destination(&done.packet).filter(|_| done.verdict == Verdict::ToKernel) else {
+        return steps;
+    };
+    let interface = subject.machine.interface(route(subject.machine, arrival, destination).ifindex);
+    let (Some(interface), Ok(way)) = (interface, netlink::way_to(destination)) else { return steps };
+    let hop = way.gateway.map_or_else(|| "the destination".to_owned(), |gateway| gateway.to_string());
+    let text = if interface.takes_xdp_frames() == Some(false) {
+        format!(
+            "the kernel forwards it: {} takes no frames from XDP, unless it is named in `interfaces`",
+            interface.name
+        )
+    } else {
+        format!(
+            "the kernel forwards it: it has no link-layer address of {hop} yet (`ip neigh show dev {}`), or forwarding is its own affair here (a policy rule, another MTU)",
+            interface.name
+        )
+    };
+    let (rule, source) = ("kernel".to_owned(), "translation.md 11".to_owned());
+    steps.push(Step { rule, source, by: None, text });
+    steps
+}
+
+/// The destination of a packet.
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(Ipv4Addr::from(Header4::read(packet)?.destination).into()),
+        _ => Some(Ipv6Addr::from(Header6::read(packet)?.destination).into()),
+    }
 }
 
 /// The interface that a packet is taken to arrive by.
@@ -242,11 +274,7 @@ fn route(machine: &Machine, arrival: &Interface, address: IpAddr) -> Way {
 
 /// Where the packet that is left goes.
 fn way_out(subject: &Subject<'_>, tried: &Tried, done: &Done, packet: &[u8]) -> Option<WayOut> {
-    let destination: IpAddr = match packet.first()? >> 4 {
-        4 => Ipv4Addr::from(Header4::read(packet)?.destination).into(),
-        _ => Ipv6Addr::from(Header6::read(packet)?.destination).into(),
-    };
-    let route = netlink::way_to(destination).ok()?;
+    let route = netlink::way_to(destination(packet)?).ok()?;
     let by_route = match route.route {
         Route::Out(ifindex) => subject.machine.interface(ifindex),
         Route::Local | Route::Nowhere => None,
