@@ -33,6 +33,56 @@ impl Book<'_> {
         source: &Mapped,
         destination: &Mapped,
     ) -> Decided<Expected> {
+        let (chain, inner) = self.judge_error6(packet, header, source, destination)?;
+        let message = &packet[chain.offset..header.end()];
+        let (kind, code, word) = (message[0], message[1], u32_at(message, 4).unwrap_or(0));
+        let error = self.translated_type(icmp::error_to_four(kind, code, word), (kind, code), TYPES6)?;
+        let Some((from, to)) = inner else { return self.no_inner(INNER6, "it is shorter than an IPv6 header") };
+        let (bytes, layout, has_fragment) = self.inner4(message, word, &from, &to)?;
+        let hairpinned = from.flags & flag::HAIRPIN != 0 && self.settings.hairpin == hairpin::INTRINSIC;
+        let way = (self.route)(Ipv4Addr::from(destination.ipv4).into());
+        if !hairpinned {
+            self.step("route", "translation.md 11", "", way.text.clone());
+        }
+        let from = self.outer_source4(header, source, if hairpinned { self.arrival.ifindex } else { way.ifindex })?;
+        let way_mtu = if hairpinned { u32::MAX } else { way.mtu };
+        let second_word = self.second_word4(error.rest, word, &layout, has_fragment, way_mtu);
+        let total_len = (20 + ICMP_LEN + bytes.len()) as u16;
+        let out = ipv4::Header {
+            tos: self.tos(header.traffic_class),
+            total_len,
+            identification: chain.fragment.map_or(0, |(_, identification)| identification as u16),
+            fragment: if chain.fragment.is_some() { 0 } else { fragment_by_size(total_len.into()) },
+            ttl: header.hop_limit.wrapping_sub(u8::from(!hairpinned)),
+            protocol: protocol::ICMP,
+            source: from,
+            destination: destination.ipv4,
+        };
+        let pseudo_header = pseudo_header6(header.source, header.destination, message.len() as u32, protocol::ICMPV6);
+        let checksum = sums_up(sum(message).add(pseudo_header));
+        let mut packet: Vec<u8> = out.words().iter().flat_map(|word| word.to_be_bytes()).collect();
+        packet.extend(icmp_message(&error, second_word, &bytes, Sum::ZERO));
+        if hairpinned {
+            return self.hairpin_error(&packet, checksum);
+        }
+        let informed = !source.is_mapped() && self.settings.interface_info != 0;
+        if informed {
+            let text = "an Interface Information Object with the true source is appended, where it fits";
+            self.step("interface information", "RFC 6791 4, RFC 5837", "interface_info = true", text);
+        }
+        // What is appended changes lengths and checksums: of such a packet only the verdict is compared.
+        let foretold = if informed { 0 } else { packet.len() };
+        Ok(Expected { foretold, packet, any_identification: chain.fragment.is_none(), checksum })
+    }
+
+    /// Everything that is decided before the message itself: gives where it is, and how the packet in error's addresses map.
+    fn judge_error6(
+        &mut self,
+        packet: &[u8],
+        header: &Header6,
+        source: &Mapped,
+        destination: &Mapped,
+    ) -> Decided<(Chain, Option<(Mapped, Mapped)>)> {
         let end = header.end().min(packet.len());
         let through = Chain::follow(packet, header.next_header, header.end(), true);
         let chain = self.check_chain(through)?;
@@ -78,70 +128,33 @@ impl Book<'_> {
         if !is_whole {
             return self.drop(DropReason::MalformedTransport, "RFC 7915 5.5", "", "shorter than an ICMPv6 header");
         }
-        let message = &packet[at..end];
-        let (kind, code, word) = (message[0], message[1], u32_at(message, 4).unwrap_or(0));
-        let error = self.translated_type(icmp::error_to_four(kind, code, word), (kind, code), TYPES6)?;
-        let Some((from, to)) = inner else { return self.no_inner(INNER6, "it is shorter than an IPv6 header") };
-        let (bytes, layout, has_fragment) = self.inner4(message, word, &from, &to)?;
-        let hairpinned = from.flags & flag::HAIRPIN != 0 && self.settings.hairpin == hairpin::INTRINSIC;
-        let way = (self.route)(Ipv4Addr::from(destination.ipv4).into());
-        if !hairpinned {
-            self.step("route", "translation.md 11", "", way.text.clone());
-        }
-        let from = self.outer_source4(header, source, if hairpinned { self.arrival.ifindex } else { way.ifindex })?;
+        Ok((chain, inner))
+    }
+
+    /// What follows the checksum of the ICMPv4 error.
+    fn second_word4(&mut self, rest: Rest, word: u32, layout: &Layout, has_fragment: bool, way_mtu: u32) -> u32 {
         let attribute = layout.attribute(UNIT4) & 0xff;
-        let second_word = match error.rest {
+        match rest {
             Rest::Unused => (word >> 16 & 0xff) << 24 | attribute << 16 | word & 0xffff,
             Rest::Pointer(pointer) => u32::from(pointer) << 24 | attribute << 16,
             Rest::Zero => attribute << 16,
             Rest::Mtu => {
-                let way_mtu = if hairpinned { u32::MAX } else { way.mtu };
                 let mtu = icmp::mtu_to_four(word, has_fragment, way_mtu, self.arrival.mtu);
                 self.step("mtu", TYPES6, "", format!("the MTU {word} becomes {mtu}"));
                 attribute << 16 | mtu & 0xffff
             }
-        };
-        let total_len = (20 + ICMP_LEN + bytes.len()) as u16;
-        let out = ipv4::Header {
-            tos: self.tos(header.traffic_class),
-            total_len,
-            identification: chain.fragment.map_or(0, |(_, identification)| identification as u16),
-            fragment: if chain.fragment.is_some() { 0 } else { fragment_by_size(total_len.into()) },
-            ttl: header.hop_limit.wrapping_sub(u8::from(!hairpinned)),
-            protocol: protocol::ICMP,
-            source: from,
-            destination: destination.ipv4,
-        };
-        let pseudo_header = pseudo_header6(header.source, header.destination, message.len() as u32, protocol::ICMPV6);
-        let message_was_right = sums_up(sum(message).add(pseudo_header));
-        let mut out: Vec<u8> = out.words().iter().flat_map(|word| word.to_be_bytes()).collect();
-        out.extend(icmp_message(&error, second_word, &bytes, Sum::ZERO));
-        if hairpinned {
-            self.step(
-                "hairpin",
-                "RFC 7757 4.2.2",
-                "hairpin = \"intrinsic\"",
-                "the packet in error was hairpinned: back to IPv6 at once",
-            );
-            return match self.four_to_six(&out, true) {
-                Outcome::Translated(expected) => Ok(Expected { checksum: message_was_right, ..expected }),
-                Outcome::Passed => Err(Outcome::Dropped(DropReason::Internal, None)),
-                other => Err(other),
-            };
         }
-        let informed = !source.is_mapped() && self.settings.interface_info != 0;
-        if informed {
-            let text = "an Interface Information Object with the true source is appended, where it fits";
-            self.step("interface information", "RFC 6791 4, RFC 5837", "interface_info = true", text);
+    }
+
+    /// The second pass of an error about a hairpinned packet.
+    fn hairpin_error(&mut self, packet: &[u8], checksum: bool) -> Decided<Expected> {
+        let text = "the packet in error was hairpinned: back to IPv6 at once";
+        self.step("hairpin", "RFC 7757 4.2.2", "hairpin = \"intrinsic\"", text);
+        match self.four_to_six(packet, true) {
+            Outcome::Translated(expected) => Ok(Expected { checksum, ..expected }),
+            Outcome::Passed => Err(Outcome::Dropped(DropReason::Internal, None)),
+            other => Err(other),
         }
-        // What is appended changes the lengths and the checksum: the addresses are foretold.
-        let foretold = if informed { 0 } else { out.len() };
-        Ok(Expected {
-            foretold,
-            packet: out,
-            any_identification: chain.fragment.is_none(),
-            checksum: message_was_right,
-        })
     }
 
     /// The source of an ICMPv4 error: as it maps, else of the pool, else the relay's own on the way out.

@@ -80,21 +80,8 @@ impl Book<'_> {
         };
         let way = (self.route)(Ipv6Addr::from(destination.ipv6).into());
         self.step("route", "translation.md 11", "", way.text.clone());
-        let attribute = bytes.1.attribute(UNIT6);
-        let second_word = match error.rest {
-            Rest::Unused => attribute << 24 | (word >> 24) << 16 | word & 0xffff,
-            Rest::Pointer(pointer) => pointer.into(),
-            Rest::Zero => 0,
-            Rest::Mtu => {
-                let told = match word & 0xffff {
-                    0 => icmp::plateau(self.settings.plateaus.iter().copied(), inner_total),
-                    mtu => mtu,
-                };
-                let mtu = icmp::mtu_to_six(told, way.mtu, if second { u32::MAX } else { self.arrival.mtu });
-                self.step("mtu", TYPES4, "", format!("the MTU {} becomes {mtu}", word & 0xffff));
-                mtu
-            }
-        };
+        let arrival_mtu = if second { u32::MAX } else { self.arrival.mtu };
+        let second_word = self.second_word6(error.rest, word, &bytes.1, inner_total, (way.mtu, arrival_mtu));
         let message_was_right = sums_up(sum(message));
         let out = ipv6::Header {
             traffic_class: self.traffic_class(header.tos),
@@ -109,6 +96,24 @@ impl Book<'_> {
         let mut packet: Vec<u8> = out.words().iter().flat_map(|word| word.to_be_bytes()).collect();
         packet.extend(icmp_message(&error, second_word, &bytes.0, pseudo_header));
         Ok(Expected { foretold: packet.len(), packet, any_identification: false, checksum: message_was_right })
+    }
+
+    /// What follows the checksum of the ICMPv6 error. `mtus`: of the way out, and of the way that the message came by.
+    fn second_word6(&mut self, rest: Rest, word: u32, layout: &Layout, inner_total: u32, mtus: (u32, u32)) -> u32 {
+        match rest {
+            Rest::Unused => layout.attribute(UNIT6) << 24 | (word >> 24) << 16 | word & 0xffff,
+            Rest::Pointer(pointer) => pointer.into(),
+            Rest::Zero => 0,
+            Rest::Mtu => {
+                let told = match word & 0xffff {
+                    0 => icmp::plateau(self.settings.plateaus.iter().copied(), inner_total),
+                    mtu => mtu,
+                };
+                let mtu = icmp::mtu_to_six(told, mtus.0, mtus.1);
+                self.step("mtu", TYPES4, "", format!("the MTU {} becomes {mtu}", word & 0xffff));
+                mtu
+            }
+        }
     }
 
     /// Refuses by the outer addresses of an ICMPv4 message; an error's source may be illegal (RFC 7915 4.1), and one that maps to

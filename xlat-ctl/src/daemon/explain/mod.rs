@@ -24,9 +24,9 @@ use self::{
 };
 use super::lookup::Rules;
 use crate::{
-    api::{Explained, Step, Trial, WayOut},
+    api::{Code, Explained, Step, Trial, WayOut},
     config::Config,
-    dataplane::{DataPlane, Tried, default_sources, source4},
+    dataplane::{DataPlane, DataPlaneError, Tried, default_sources, source4},
     eam,
     netlink::{self, Interface, Machine, Route},
     reason::Reason,
@@ -48,25 +48,29 @@ pub(super) struct Subject<'relay> {
 /// Explains one packet, from its IP header on.
 ///
 /// # Errors
-/// What is wrong with the question, or why the program cannot be run: a sentence.
+/// What is wrong with the question ([`Code::Invalid`]), or why the program cannot be run ([`Code::Failed`]): a sentence.
 pub(super) fn explain(
     subject: &Subject<'_>,
     dataplane: &mut DataPlane,
     packet: &[u8],
     interface: Option<&str>,
-) -> Result<Explained, String> {
+) -> Result<Explained, (Code, String)> {
+    let invalid = |text: String| (Code::Invalid, text);
+    let failed = |error: DataPlaneError| (Code::Failed, error.to_string());
     let ether_type = match packet.first().map(|first| first >> 4) {
         Some(4) => 0x0800_u16,
         Some(6) => 0x86dd,
-        Some(other) => return Err(format!("the packet begins with version {other}: it is neither IPv4 nor IPv6")),
-        None => return Err("the packet is empty".to_owned()),
+        Some(other) => {
+            return Err(invalid(format!("the packet begins with version {other}: it is neither IPv4 nor IPv6")));
+        }
+        None => return Err(invalid("the packet is empty".to_owned())),
     };
-    let arrival = arrival(subject, packet, interface)?;
-    let device = device(subject, arrival)?;
-    let tags = dataplane.prepare_trial().map_err(|error| error.to_string())?;
+    let arrival = arrival(subject, packet, interface).map_err(invalid)?;
+    let device = device(subject, arrival).map_err(invalid)?;
+    let tags = dataplane.prepare_trial().map_err(failed)?;
     let Decisions { outcome, steps, remembered_by } = consult(subject, dataplane, packet, arrival);
     let frame = frame(subject.machine, arrival, device, ether_type, packet);
-    let tried = dataplane.try_frame(&frame, device.ifindex, remembered_by).map_err(|error| error.to_string())?;
+    let tried = dataplane.try_frame(&frame, device.ifindex, remembered_by).map_err(failed)?;
     let done = Done::new(&tried.counters, tried.action == XDP_REDIRECT, without_link(&tried.frame).to_vec());
     let differences = compare::differences(packet, &outcome, &done);
     let sent = done.reason.is_none() || done.answered;
@@ -312,5 +316,44 @@ fn action(number: u32) -> &'static str {
         3 => "XDP_TX",
         XDP_REDIRECT => "XDP_REDIRECT",
         _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{eam::Table, netlink::Vlan};
+
+    fn machine() -> Machine {
+        let interface = |ifindex, name: &str, vlan| Interface { ifindex, vlan, ..Interface::example(name) };
+        let vlan = |parent, id, protocol| Some(Vlan { parent, id, protocol });
+        let interfaces = vec![
+            interface(2, "eth0", None),
+            interface(3, "eth0.7", vlan(2, 7, 0x88a8)),
+            interface(4, "eth0.7.9", vlan(3, 9, 0x8100)),
+            interface(5, "other", None),
+        ];
+        Machine { interfaces }
+    }
+
+    #[test]
+    fn packets_of_a_vlan_arrive_tagged_at_the_device_below_it() {
+        let text = "dataplane.interfaces = [\"eth0\"]\ntranslation.prefixes = [\"2001:db8:6464::/96\"]";
+        let config = crate::config::parse(text).expect("a configuration").config;
+        let (table, machine) = (Table::default(), machine());
+        let subject = Subject { config: &config, table: &table, machine: &machine, attached: vec![2] };
+        for (name, tags) in
+            [("eth0", &[][..]), ("eth0.7", &[0x88, 0xa8, 0, 7]), ("eth0.7.9", &[0x88, 0xa8, 0, 7, 0x81, 0, 0, 9])]
+        {
+            let interface = arrival(&subject, &[0x45], Some(name)).unwrap();
+            let device = device(&subject, interface).unwrap();
+            assert_eq!(device.name, "eth0");
+            let frame = frame(&machine, interface, device, 0x0800, &[0x45, 1, 2]);
+            assert_eq!(frame[12..], [tags, &[8, 0, 0x45, 1, 2]].concat(), "{name}");
+            assert_eq!(without_link(&frame), [0x45, 1, 2], "{name}");
+        }
+        let other = arrival(&subject, &[0x45], Some("other")).unwrap();
+        assert!(device(&subject, other).unwrap_err().contains("not attached to other"));
+        assert!(arrival(&subject, &[0x45], Some("eth9")).is_err());
     }
 }
