@@ -50,7 +50,8 @@ fn expect_event(lab: &Lab, daemon: &Daemon, from: &xlat_tests::lab::Namespace, p
 fn udp_without_checksum_makes_an_event() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
     let packet = ip4(CLIENT, SERVER_SEEN).udp(4711, 53, b"question").no_checksum();
-    let words = ["udp_checksum_zero", CLIENT, "port 4711", SERVER_SEEN, "port 53"];
+    let words =
+        ["udp_checksum_zero", CLIENT, "port 4711", SERVER_SEEN, "port 53", "(`xlat-ctl reason udp_checksum_zero`)"];
     expect_event(&lab, &daemon, &lab.client, &packet, &words);
 }
 
@@ -70,7 +71,7 @@ fn a_fragment_with_an_extension_header_makes_an_event() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
     let content = [&OPTIONS[..], &data(40)].concat();
     let packet = ip6(SERVER, CLIENT_SEEN).fragment_header(0, true, 7).payload(60, &content);
-    let words = ["fragment_extension", SERVER, "2001:db8:6464::cb00:7107"];
+    let words = ["fragment_extension", SERVER, "2001:db8:6464::cb00:7107", "(`xlat-ctl reason fragment_extension`)"];
     expect_event(&lab, &daemon, &lab.server, &packet, &words);
 }
 

@@ -199,6 +199,10 @@ fn everything_works_with_the_rights_of_the_unit() {
     unit.lab.client.run("ping -n -c 1 -W 2 198.51.100.20").ok();
     unit.ctl("reload").ok();
     unit.lab.client.run("ping -n -c 1 -W 2 198.51.100.20").ok();
+    // A packet that nobody has sent, and what a load balancer asks.
+    unit.ctl("explain udp 203.0.113.7 198.51.100.20 --size 1400 --df").ok();
+    let ready = unit.lab.relay.run("curl --silent --show-error --fail http://127.0.0.1:9464/readyz");
+    assert!(ready.success, "{}{}", ready.stdout, ready.stderr);
     // By the fragmenter: a large datagram without DF comes through only in pieces (a fragmented ping would not).
     let large = |unit: &Unit| {
         unit.lab.client.sysctl("ipv4/ip_no_pmtu_disc", "1").expect("no DF");

@@ -75,7 +75,7 @@ pub(super) fn duration(seconds: u64) -> String {
 
 /// A paragraph after its label, in lines of a readable length.
 pub(super) fn labelled(label: &str, text: &str) -> String {
-    const LABEL: usize = 8;
+    const LABEL: usize = 9;
     const WIDTH: usize = 100;
     let mut out = format!("{label:<LABEL$}");
     let mut column = LABEL;
@@ -146,7 +146,7 @@ mod tests {
         let text = labelled("what", &"word ".repeat(30));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
-        assert!(lines[0].starts_with("what    word") && lines[1].starts_with("        word"), "{text}");
+        assert!(lines[0].starts_with("what     word") && lines[1].starts_with("         word"), "{text}");
         assert!(lines.iter().all(|line| line.len() <= 100), "{text}");
     }
 

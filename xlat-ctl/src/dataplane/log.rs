@@ -6,6 +6,8 @@ use log::{Level, Log, Metadata, Record};
 use tokio::{io::unix::AsyncFd, runtime::Handle, task::JoinHandle};
 use tracing::{debug, error, info, trace, warn};
 
+use crate::reason;
+
 /// Writes records of the program as events of the daemon, target `xlat::dataplane`.
 struct Events;
 
@@ -15,7 +17,8 @@ impl Log for Events {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let text = record.args();
+        let text = record.args().to_string();
+        let text = format!("{text}{}", reason::of_event(&text));
         match record.level() {
             Level::Error => error!(target: "xlat::dataplane", "{text}"),
             Level::Warn => warn!(target: "xlat::dataplane", "{text}"),

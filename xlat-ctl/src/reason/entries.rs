@@ -192,8 +192,8 @@ const fn by_protocol(reason: DropReason) -> Entry {
                 (`event_rate` limits that).",
             cause: "Old or embedded senders, some tunnels (VXLAN, GRE in UDP) and voice equipment that leave the checksum \
                 out.",
-            remedy: "`[translation] udp_zero_checksum = \"compute\"` computes it, for whole packets. Or have the sender set \
-                one.",
+            remedy: "`[translation] udp_zero_checksum = \"compute\"` computes it, for whole packets; fragments \
+                (`udp_checksum_zero_fragment`) stay dropped. Or have the sender set one.",
             answer: Silent,
             source: "RFC 7915 4.5; setting `[translation] udp_zero_checksum`",
             section: "6",

@@ -103,6 +103,20 @@ pub fn find(name: &str) -> Result<DropReason, String> {
     Err(format!("reason {name}: there is no such drop reason; {hint}"))
 }
 
+/// How the program's events about dropped packets begin, and the reason that each is about. Of a fragment the first is
+/// `udp_checksum_zero_fragment`, which the entry of the one named tells of.
+const EVENTS: [(&str, DropReason); 2] = [
+    ("dropped a UDP packet without checksum", DropReason::UdpChecksumZero),
+    ("dropped an IPv6 packet with an extension header after its Fragment Header", DropReason::FragmentExtension),
+];
+
+/// What the log adds to an event of the program: where there is more to read.
+#[must_use]
+pub fn of_event(text: &str) -> String {
+    let found = EVENTS.iter().find(|(begin, _)| text.starts_with(begin));
+    found.map_or_else(String::new, |(_, reason)| format!(" (`xlat-ctl reason {}`)", reason.name()))
+}
+
 /// The names that are most like this one, best first, at most three.
 fn near(name: &str) -> Vec<&'static str> {
     const LIKE: f64 = 0.75;

@@ -33,6 +33,11 @@ pub(super) struct Explain {
     interface: Option<String>,
 }
 
+/// What to do about a packet that is passed.
+const PASSED: &str = "Nothing, if the machine is to route it. If it is to be translated: give the service an entry (`xlat-ctl eam \
+    add`), or let the prefix alone suffice (`scope = \"all\"`). The relay's own addresses are never translated: a service's must \
+    be on no interface of it. `xlat-ctl lookup` says of each address by which rule it maps.";
+
 pub(super) fn explain(common: &Common, verb: &Explain) -> Result<(), Failed> {
     let packet = match (&verb.hex, &verb.pcap) {
         (Some(text), _) => file::hexadecimal(text),
@@ -80,6 +85,10 @@ fn human(explained: &Explained) -> String {
         text.push('\n');
         text.push_str(&reason::paragraphs(found));
     }
+    if explained.verdict == "passed" {
+        text.push('\n');
+        text.push_str(&labelled("do", PASSED));
+    }
     if !explained.agrees {
         text.push_str("\nThe program and the rule book disagree:\n");
         explained.differences.iter().for_each(|difference| text.push_str(&format!("  {difference}\n")));
@@ -122,7 +131,7 @@ fn steps(steps: &[Step]) -> String {
     let rows: Vec<Vec<String>> = steps
         .iter()
         .map(|step| {
-            let by = step.by.as_ref().map_or_else(String::new, |by| format!("  [{by}]"));
+            let by = step.by.as_ref().map_or_else(String::new, |by| format!("; setting: {by}"));
             vec![step.rule.clone(), step.source.clone(), format!("{}{by}", step.text)]
         })
         .collect();
@@ -143,4 +152,33 @@ fn fields(explained: &Explained) -> String {
     };
     let rows: Vec<Vec<String>> = explained.fields.iter().map(row).collect();
     output::table(&[("", Align::Left), ("FIELD", Align::Left), ("BEFORE", Align::Left), (after, Align::Left)], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disagreement_is_printed_and_kept_in_a_file() {
+        let explained = Explained {
+            interface: "eth0".to_owned(),
+            verdict: "redirected".to_owned(),
+            action: "XDP_REDIRECT".to_owned(),
+            reason: None,
+            answered: false,
+            steps: Vec::new(),
+            fields: Vec::new(),
+            way_out: None,
+            program: api::Trial { tag: "1".to_owned(), trial_tag: "1".to_owned() },
+            agrees: false,
+            differences: vec!["hop limit: the rule book says 63, the program 62".to_owned()],
+            packet: "45".to_owned(),
+            result: Some("60".to_owned()),
+        };
+        assert!(human(&explained).contains("disagree:\n  hop limit: the rule book says 63, the program 62\n"));
+        let path = report(&explained).unwrap();
+        let kept: Explained = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(kept, explained);
+    }
 }

@@ -171,7 +171,7 @@ fn upper_layer(
             put("sequence", u16_at(payload, 6).map(|sequence| sequence.to_string()));
             return put("data", payload.len().checked_sub(8).map(|length| format!("{length} bytes")));
         }
-        put("second word", word.map(|word| format!("{word:#010x}")));
+        put("second word", word.map(|word| second_word(number, payload, word)));
         if let Some(inner) = payload.get(8..).filter(|_| prefix.is_empty()) {
             read(inner, "inner ", fields);
         }
@@ -186,6 +186,19 @@ fn upper_layer(
     put("checksum", checksum(at as usize));
     let header_len = if number == protocol::TCP { usize::from(u8_at(payload, 12).unwrap_or(0x50) >> 4) * 4 } else { 8 };
     put("data", payload.len().checked_sub(header_len).map(|length| format!("{length} bytes")));
+}
+
+/// What follows the checksum of an ICMP error.
+fn second_word(number: u8, message: &[u8], word: u32) -> String {
+    use xlat_common::icmp::{v4, v6};
+    let is_ipv4 = number == protocol::ICMP;
+    match (message[0], message[1]) {
+        (v4::DESTINATION_UNREACHABLE, v4::FRAGMENTATION_NEEDED) if is_ipv4 => format!("MTU {}", word & 0xffff),
+        (v4::PARAMETER_PROBLEM, _) if is_ipv4 => format!("pointer {}", word >> 24),
+        (v6::PACKET_TOO_BIG, _) if !is_ipv4 => format!("MTU {word}"),
+        (v6::PARAMETER_PROBLEM, _) if !is_ipv4 => format!("pointer {word}"),
+        _ => format!("{word:#010x}"),
+    }
 }
 
 fn right(is_right: bool) -> &'static str {

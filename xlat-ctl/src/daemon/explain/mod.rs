@@ -5,6 +5,8 @@ mod address;
 mod book;
 mod compare;
 mod decode;
+mod error_to_four;
+mod error_to_six;
 mod four_to_six;
 mod headers;
 mod icmp_error;
@@ -22,9 +24,9 @@ use self::{
 };
 use super::lookup::Rules;
 use crate::{
-    api::{Explained, Step, Trial, WayOut},
+    api::{Code, Explained, Step, Trial, WayOut},
     config::Config,
-    dataplane::{DataPlane, Tried, default_sources, source4},
+    dataplane::{DataPlane, DataPlaneError, Tried, default_sources, source4},
     eam,
     netlink::{self, Interface, Machine, Route},
     reason::Reason,
@@ -46,25 +48,29 @@ pub(super) struct Subject<'relay> {
 /// Explains one packet, from its IP header on.
 ///
 /// # Errors
-/// What is wrong with the question, or why the program cannot be run: a sentence.
+/// What is wrong with the question ([`Code::Invalid`]), or why the program cannot be run ([`Code::Failed`]): a sentence.
 pub(super) fn explain(
     subject: &Subject<'_>,
     dataplane: &mut DataPlane,
     packet: &[u8],
     interface: Option<&str>,
-) -> Result<Explained, String> {
+) -> Result<Explained, (Code, String)> {
+    let invalid = |text: String| (Code::Invalid, text);
+    let failed = |error: DataPlaneError| (Code::Failed, error.to_string());
     let ether_type = match packet.first().map(|first| first >> 4) {
         Some(4) => 0x0800_u16,
         Some(6) => 0x86dd,
-        Some(other) => return Err(format!("the packet begins with version {other}: it is neither IPv4 nor IPv6")),
-        None => return Err("the packet is empty".to_owned()),
+        Some(other) => {
+            return Err(invalid(format!("the packet begins with version {other}: it is neither IPv4 nor IPv6")));
+        }
+        None => return Err(invalid("the packet is empty".to_owned())),
     };
-    let arrival = arrival(subject, packet, interface)?;
-    let device = device(subject, arrival)?;
-    let tags = dataplane.prepare_trial().map_err(|error| error.to_string())?;
+    let arrival = arrival(subject, packet, interface).map_err(invalid)?;
+    let device = device(subject, arrival).map_err(invalid)?;
+    let tags = dataplane.prepare_trial().map_err(failed)?;
     let Decisions { outcome, steps, remembered_by } = consult(subject, dataplane, packet, arrival);
     let frame = frame(subject.machine, arrival, device, ether_type, packet);
-    let tried = dataplane.try_frame(&frame, device.ifindex, remembered_by).map_err(|error| error.to_string())?;
+    let tried = dataplane.try_frame(&frame, device.ifindex, remembered_by).map_err(failed)?;
     let done = Done::new(&tried.counters, tried.action == XDP_REDIRECT, without_link(&tried.frame).to_vec());
     let differences = compare::differences(packet, &outcome, &done);
     let sent = done.reason.is_none() || done.answered;
@@ -82,7 +88,7 @@ pub(super) fn explain(
         differences,
         packet: hex::encode(packet),
         result: result.map(hex::encode),
-        steps: with_answer(steps, &outcome, &done, packet),
+        steps: with_end(with_answer(steps, &outcome, &done, packet), subject, arrival, &done),
     })
 }
 
@@ -100,6 +106,38 @@ fn with_answer(mut steps: Vec<Step>, outcome: &Outcome, done: &Done, packet: &[u
     let (rule, source) = ("answer".to_owned(), "RFC 1812 4.3.2.7, RFC 4443 2.4; translation.md 10".to_owned());
     steps.push(Step { rule, source, by: None, text });
     steps
+}
+
+/// The steps, with the reason why the kernel gets a packet whose way is known as the last.
+fn with_end(mut steps: Vec<Step>, subject: &Subject<'_>, arrival: &Interface, done: &Done) -> Vec<Step> {
+    let Some(destination) = destination(&done.packet).filter(|_| done.verdict == Verdict::ToKernel) else {
+        return steps;
+    };
+    let interface = subject.machine.interface(route(subject.machine, arrival, destination).ifindex);
+    let (Some(interface), Ok(way)) = (interface, netlink::way_to(destination)) else { return steps };
+    let hop = way.gateway.map_or_else(|| "the destination".to_owned(), |gateway| gateway.to_string());
+    let text = if interface.takes_xdp_frames() == Some(false) {
+        format!(
+            "the kernel forwards it: {} takes no frames from XDP, unless it is named in `interfaces`",
+            interface.name
+        )
+    } else {
+        format!(
+            "the kernel forwards it: it has no link-layer address of {hop} yet (`ip neigh show dev {}`), or forwarding is its own affair here (a policy rule, another MTU)",
+            interface.name
+        )
+    };
+    let (rule, source) = ("kernel".to_owned(), "translation.md 11".to_owned());
+    steps.push(Step { rule, source, by: None, text });
+    steps
+}
+
+/// The destination of a packet.
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(Ipv4Addr::from(Header4::read(packet)?.destination).into()),
+        _ => Some(Ipv6Addr::from(Header6::read(packet)?.destination).into()),
+    }
 }
 
 /// The interface that a packet is taken to arrive by.
@@ -240,11 +278,7 @@ fn route(machine: &Machine, arrival: &Interface, address: IpAddr) -> Way {
 
 /// Where the packet that is left goes.
 fn way_out(subject: &Subject<'_>, tried: &Tried, done: &Done, packet: &[u8]) -> Option<WayOut> {
-    let destination: IpAddr = match packet.first()? >> 4 {
-        4 => Ipv4Addr::from(Header4::read(packet)?.destination).into(),
-        _ => Ipv6Addr::from(Header6::read(packet)?.destination).into(),
-    };
-    let route = netlink::way_to(destination).ok()?;
+    let route = netlink::way_to(destination(packet)?).ok()?;
     let by_route = match route.route {
         Route::Out(ifindex) => subject.machine.interface(ifindex),
         Route::Local | Route::Nowhere => None,
@@ -282,5 +316,44 @@ fn action(number: u32) -> &'static str {
         3 => "XDP_TX",
         XDP_REDIRECT => "XDP_REDIRECT",
         _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{eam::Table, netlink::Vlan};
+
+    fn machine() -> Machine {
+        let interface = |ifindex, name: &str, vlan| Interface { ifindex, vlan, ..Interface::example(name) };
+        let vlan = |parent, id, protocol| Some(Vlan { parent, id, protocol });
+        let interfaces = vec![
+            interface(2, "eth0", None),
+            interface(3, "eth0.7", vlan(2, 7, 0x88a8)),
+            interface(4, "eth0.7.9", vlan(3, 9, 0x8100)),
+            interface(5, "other", None),
+        ];
+        Machine { interfaces }
+    }
+
+    #[test]
+    fn packets_of_a_vlan_arrive_tagged_at_the_device_below_it() {
+        let text = "dataplane.interfaces = [\"eth0\"]\ntranslation.prefixes = [\"2001:db8:6464::/96\"]";
+        let config = crate::config::parse(text).expect("a configuration").config;
+        let (table, machine) = (Table::default(), machine());
+        let subject = Subject { config: &config, table: &table, machine: &machine, attached: vec![2] };
+        for (name, tags) in
+            [("eth0", &[][..]), ("eth0.7", &[0x88, 0xa8, 0, 7]), ("eth0.7.9", &[0x88, 0xa8, 0, 7, 0x81, 0, 0, 9])]
+        {
+            let interface = arrival(&subject, &[0x45], Some(name)).unwrap();
+            let device = device(&subject, interface).unwrap();
+            assert_eq!(device.name, "eth0");
+            let frame = frame(&machine, interface, device, 0x0800, &[0x45, 1, 2]);
+            assert_eq!(frame[12..], [tags, &[8, 0, 0x45, 1, 2]].concat(), "{name}");
+            assert_eq!(without_link(&frame), [0x45, 1, 2], "{name}");
+        }
+        let other = arrival(&subject, &[0x45], Some("other")).unwrap();
+        assert!(device(&subject, other).unwrap_err().contains("not attached to other"));
+        assert!(arrival(&subject, &[0x45], Some("eth9")).is_err());
     }
 }

@@ -4,6 +4,7 @@ mod capture;
 mod eams;
 mod explain;
 mod patience;
+mod health;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -87,7 +88,8 @@ pub(super) async fn serve_metrics(listener: TcpListener, owner: Owner) {
     let clients = Arc::new(Semaphore::new(MAX_METRICS));
     let router = Router::new()
         .route("/metrics", get(metrics_page))
-        .fallback(async || (StatusCode::NOT_FOUND, "the metrics are at /metrics\n"))
+        .merge(health::routes())
+        .fallback(async || (StatusCode::NOT_FOUND, "the metrics are at /metrics, the checks at /healthz and /readyz\n"))
         .with_state(owner);
     loop {
         let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };

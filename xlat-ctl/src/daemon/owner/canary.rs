@@ -9,6 +9,7 @@ use etherparse::{LaxNetSlice, LaxSlicedPacket, PacketBuilder, TransportSlice};
 
 use crate::{
     api::Rule,
+    config::Scope,
     daemon::lookup::Rules,
     eam,
     netlink::{Interface, Machine},
@@ -45,14 +46,52 @@ pub(super) fn send(
     };
     let canary = Canary { subject, rules, arrival };
     let mut sent = canary.untranslated()?;
-    let clients = CLIENTS.map(|text| text.parse::<Ipv4Addr>().expect("a constant address"));
-    let by_prefix = |client: &Ipv4Addr| rules.look_up((*client).into()).rule == Rule::Prefix;
-    let Some(client) = clients.into_iter().find(by_prefix) else { return Ok(sent) };
+    let Some(client) = clients(rules).next() else { return Ok(sent) };
     let step = rules.table.len().div_ceil(MOST).max(1);
     for entry in rules.table.iter().step_by(step) {
         sent += canary.entry(client, entry)?;
     }
     Ok(sent)
+}
+
+/// Sends one canary in each direction, for the first of a few entries that is translated both ways; `turn` chooses among all.
+///
+/// # Errors
+/// Which packet failed, and how; or why there is none to be sent.
+pub(super) fn send_both_ways(
+    subject: &impl Subject,
+    rules: &Rules<'_>,
+    arrival: &Interface,
+    turn: usize,
+) -> Result<(), String> {
+    let canary = Canary { subject, rules, arrival };
+    let mut clients = clients(rules);
+    let Some(client) = clients.next() else {
+        return Err("no IPv4 client is translated by a translation prefix: see `xlat-ctl lookup 8.8.8.8`".to_owned());
+    };
+    let count = rules.table.len();
+    if count == 0 {
+        return match clients.next() {
+            Some(other) if rules.config.translation.scope == Scope::All => {
+                canary.pair(client, other, "no EAM").map(|_| ())
+            }
+            _ => Err("the table is empty: no service is translated".to_owned()),
+        };
+    }
+    let from = turn % count;
+    let entries = rules.table.iter().skip(from).chain(rules.table.iter().take(from));
+    for entry in entries.take(MOST) {
+        if canary.entry(client, entry)? == 2 {
+            return Ok(());
+        }
+    }
+    Err(format!("none of {} entries is translated in both directions: see `xlat-ctl lookup`", count.min(MOST)))
+}
+
+/// Clients that are translated by a prefix.
+fn clients(rules: &Rules<'_>) -> impl Iterator<Item = Ipv4Addr> {
+    let clients = CLIENTS.map(|text| text.parse::<Ipv4Addr>().expect("a constant address"));
+    clients.into_iter().filter(|client| rules.look_up((*client).into()).rule == Rule::Prefix)
 }
 
 struct Canary<'a, S> {
@@ -65,10 +104,16 @@ impl<S: Subject> Canary<'_, S> {
     /// Sends one packet from a client to an entry's first address, and one back. Gives how many.
     fn entry(&self, client: Ipv4Addr, entry: &eam::Entry) -> Result<usize, String> {
         let service = entry.pair.ipv4().network();
+        let is_by_eam = self.rules.look_up(service.into()).rule == Rule::Eam;
+        if is_by_eam { self.pair(client, service, &format!("EAM {entry}")) } else { Ok(0) }
+    }
+
+    /// Sends one packet from a client to a service, and one back. Gives how many. `by`: what maps the service.
+    fn pair(&self, client: Ipv4Addr, service: Ipv4Addr, by: &str) -> Result<usize, String> {
         let (to, from) = (self.rules.look_up(service.into()), self.rules.look_up(client.into()));
-        let (Rule::Eam, Some(IpAddr::V6(service6))) = (to.rule, to.result) else { return Ok(0) };
+        let (rule, Some(IpAddr::V6(service6))) = (to.rule, to.result) else { return Ok(0) };
         let clients6: Vec<IpAddr> = from.result.into_iter().chain(from.alternatives.iter().map(|a| a.result)).collect();
-        let name = format!("a UDP packet from {client} to {service} (EAM {entry})");
+        let name = format!("a UDP packet from {client} to {service} ({by})");
         let (source, destination) = self.expect_translated(&name, &ipv4(self.arrival.mac, client, service))?;
         if destination != IpAddr::V6(service6) || !clients6.contains(&source) {
             let expected = clients6.first().map_or_else(String::new, IpAddr::to_string);
@@ -77,10 +122,10 @@ impl<S: Subject> Canary<'_, S> {
         let IpAddr::V6(client6) = source else { return Ok(1) };
         // Where entries overlap, the way back may be another (RFC 7757 5).
         let (back, to) = (self.rules.look_up(service6.into()), self.rules.look_up(client6.into()));
-        if back.result != Some(service.into()) || back.rule != Rule::Eam || to.result != Some(client.into()) {
+        if back.result != Some(service.into()) || back.rule != rule || to.result != Some(client.into()) {
             return Ok(1);
         }
-        let name = format!("a UDP packet from {service6} to {client6} (EAM {entry})");
+        let name = format!("a UDP packet from {service6} to {client6} ({by})");
         let (source, destination) = self.expect_translated(&name, &ipv6(self.arrival.mac, service6, client6))?;
         if (source, destination) != (service.into(), client.into()) {
             return Err(format!("{name} became {source} to {destination}; expected {service} to {client}"));

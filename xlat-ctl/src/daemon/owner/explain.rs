@@ -21,6 +21,6 @@ impl Relay {
             Subject { config: &self.config, table: &self.table, machine: &machine, attached: attached.collect() };
         explain::explain(&subject, &mut self.dataplane, packet, interface)
             .map(Box::new)
-            .map_err(|text| refusal(Code::Failed, format!("explain: {text}")))
+            .map_err(|(code, text)| refusal(code, format!("explain: {text}")))
     }
 }

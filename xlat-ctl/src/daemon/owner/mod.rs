@@ -6,6 +6,7 @@ mod captures;
 mod difference;
 mod eams;
 mod explain;
+mod ready;
 mod relay;
 mod status;
 
@@ -48,6 +49,7 @@ enum Request {
     Status(Reply<Status>),
     Counters(Reply<Result<Counters, Refusal>>),
     Lookup(IpAddr, Reply<Lookup>),
+    Ready(Reply<Result<(), String>>),
     Explain(Vec<u8>, Option<String>, Reply<Result<Box<api::Explained>, Refusal>>),
     List(Reply<(u64, Vec<Entry>)>),
     Find(IpAddr, Reply<api::EamList>),
@@ -193,6 +195,11 @@ impl Owner {
 
     pub(super) async fn lookup(&self, address: IpAddr) -> Result<Lookup, Refusal> {
         self.ask(|reply| Request::Lookup(address, reply)).await
+    }
+
+    /// Whether the relay is ready for traffic; if not, why.
+    pub(super) async fn ready(&self) -> Result<(), Refusal> {
+        self.ask(Request::Ready).await?.map_err(|reason| refusal(Code::Failed, reason))
     }
 
     /// What becomes of a packet, from its IP header on, that arrives by an interface.

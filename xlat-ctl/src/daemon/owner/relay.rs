@@ -16,7 +16,9 @@ use xlat_common::settings::Settings;
 use super::{
     Ending, Refusal, Request, canary,
     captures::Captures,
-    eams, refusal,
+    eams,
+    ready::Readiness,
+    refusal,
     status::{mode_name, waiting_sentence},
 };
 use crate::{
@@ -53,6 +55,7 @@ pub(super) struct Relay {
     pub(super) shadowed: BTreeSet<IpAddr>,
     pub(super) started: Instant,
     pub(super) captures: Captures,
+    pub(super) readiness: Readiness,
     kernel: Kernel,
 }
 
@@ -172,6 +175,7 @@ impl Relay {
             shadowed: BTreeSet::new(),
             started,
             captures: Captures::new(),
+            readiness: Readiness::default(),
             kernel,
         };
         relay.note_shadowed(&snapshot);
@@ -231,7 +235,7 @@ impl Relay {
     }
 
     /// Notes where somebody has taken the program away: nothing tells of it.
-    fn look_for_losses(&mut self) {
+    pub(super) fn look_for_losses(&mut self) {
         let Ok(machine) = netlink::snapshot() else { return };
         let id = self.dataplane.attached_program();
         for (ifindex, link) in self.links.iter_mut().filter(|(_, link)| link.outcome.is_ok()) {
@@ -282,6 +286,7 @@ impl Relay {
                     drop(reply.send(self.dataplane.counters().map_err(failed)));
                 }
                 Request::Lookup(address, reply) => drop(reply.send(self.look_up(address))),
+                Request::Ready(reply) => drop(reply.send(self.ready())),
                 Request::Explain(packet, interface, reply) => {
                     drop(reply.send(self.explain(&packet, interface.as_deref())));
                 }
