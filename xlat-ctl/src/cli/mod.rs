@@ -13,6 +13,7 @@ mod prepare;
 mod state;
 mod stats;
 mod status;
+mod top;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -103,6 +104,9 @@ enum Verb {
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
     Stats(stats::Stats),
+    /// Show rates by direction, protocol and reason for drops, as they change
+    #[command(after_help = top::HELP)]
+    Top(top::Top),
     /// Show real packets before and after translation, with what became of them and why
     #[command(after_help = capture::HELP)]
     Capture(capture::Capture),
@@ -147,6 +151,7 @@ pub fn main() -> ExitCode {
         Verb::State(verb) => state::state(&common, verb),
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
         Verb::Stats(stats) => stats::stats(&common, &stats),
+        Verb::Top(top) => top::top(&common, &top),
         Verb::Capture(capture) => capture::capture(&common, &capture),
     };
     match done {
