@@ -32,7 +32,8 @@ use crate::{config, daemon};
         xlat-ctl check --config ./xlat.toml\n  \
         xlat-ctl eam add 198.51.100.10 2001:db8:5e1:1::10 --comment www\n  \
         xlat-ctl lookup 198.51.100.10\n  \
-        xlat-ctl stats --watch"
+        xlat-ctl top\n  \
+        xlat-ctl capture --host 198.51.100.10 --count 10"
 )]
 pub struct Cli {
     #[command(flatten)]
