@@ -48,6 +48,7 @@ impl Capture {
 
     /// Interrupts it, as somebody at a terminal does; gives what it said.
     fn interrupt(mut self) -> String {
+        thread::sleep(Duration::from_millis(300));
         let status = self.process.terminate(Signal::SIGINT).expect("an end");
         assert!(status.success(), "{}", self.said());
         self.said()

@@ -124,6 +124,13 @@ pub struct Program {
     pub verified_instructions: u64,
     /// Bytes of memory the program takes.
     pub memory_bytes: u64,
+    /// Nanoseconds that the program on the interfaces has run; 0: the kernel does not measure it
+    /// (`kernel.bpf_stats_enabled`).
+    #[serde(default)]
+    pub run_time_nanoseconds: u64,
+    /// How often it has run meanwhile.
+    #[serde(default)]
+    pub runs: u64,
 }
 
 /// The table of explicit address mappings.

@@ -15,6 +15,7 @@ mod reason;
 mod state;
 mod stats;
 mod status;
+mod top;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -33,7 +34,8 @@ use crate::{config, daemon};
         xlat-ctl check --config ./xlat.toml\n  \
         xlat-ctl eam add 198.51.100.10 2001:db8:5e1:1::10 --comment www\n  \
         xlat-ctl lookup 198.51.100.10\n  \
-        xlat-ctl stats --watch"
+        xlat-ctl top\n  \
+        xlat-ctl capture --host 198.51.100.10 --count 10"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -121,6 +123,9 @@ enum Verb {
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
     Stats(stats::Stats),
+    /// Show rates by direction, protocol and reason for drops, as they change
+    #[command(after_help = top::HELP)]
+    Top(top::Top),
     /// Show real packets before and after translation, with what became of them and why
     #[command(after_help = capture::HELP)]
     Capture(capture::Capture),
@@ -167,6 +172,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(verb) => explain::explain(&common, &verb),
         Verb::Reason(verb) => reason::reason(&common, &verb),
         Verb::Stats(stats) => stats::stats(&common, &stats),
+        Verb::Top(top) => top::top(&common, &top),
         Verb::Capture(capture) => capture::capture(&common, &capture),
     };
     match done {

@@ -22,8 +22,10 @@ mod ways;
 use std::{
     collections::{BTreeMap, HashSet},
     net::IpAddr,
+    os::fd::{AsFd, AsRawFd},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use aya::{
@@ -167,6 +169,10 @@ pub struct ProgramInfo {
     pub memory: u32,
     /// Bytes of memory of the look-up tables.
     pub table_bytes: u64,
+    /// How long the program on the interfaces has run, where the kernel measures that (`kernel.bpf_stats_enabled`).
+    pub run_time: Duration,
+    /// How often it has run meanwhile.
+    pub runs: u64,
 }
 
 /// A program instance and everything that belongs to it. Dropping it leaves nothing behind, unless it is pinned: then packets
@@ -448,6 +454,7 @@ impl DataPlane {
         let Some(Ok(info)) = self.ebpf.program(programs::ENTRY).map(aya::programs::Program::info) else {
             return ProgramInfo { table_bytes: self.table_bytes, ..ProgramInfo::default() };
         };
+        let (run_time, runs) = self.run_time().unwrap_or_default();
         ProgramInfo {
             id: info.id(),
             name: info.name_as_str().unwrap_or_default().to_owned(),
@@ -456,7 +463,25 @@ impl DataPlane {
             instructions: info.verified_instruction_count().unwrap_or(0),
             memory: info.memory_locked().unwrap_or(0),
             table_bytes: self.table_bytes,
+            run_time,
+            runs,
         }
+    }
+
+    /// The program that interfaces carry.
+    fn attached_xdp(&self) -> Option<&aya::programs::Program> {
+        match &self.capture {
+            Some(capture) => capture.program(),
+            None => self.ebpf.program(programs::ENTRY),
+        }
+    }
+
+    /// How long and how often it has run, those that it went on to included.
+    fn run_time(&self) -> Option<(Duration, u64)> {
+        let program = self.attached_xdp()?.fd().ok()?.as_fd().as_raw_fd();
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{program}")).ok()?;
+        let number = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        Some((Duration::from_nanos(number("run_time_ns:")?), number("run_cnt:")?))
     }
 
     /// Whether the kernel runs a program on a frame of a given interface (Linux 5.15).
@@ -471,11 +496,7 @@ impl DataPlane {
     /// # Errors
     /// The kernel refuses: no such interface, or a frame shorter than an Ethernet header.
     pub fn test_run(&self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), DataPlaneError> {
-        let program = match &self.capture {
-            Some(capture) => capture.program(),
-            None => self.ebpf.program(programs::ENTRY),
-        };
-        run_once(program, frame, ifindex)
+        run_once(self.attached_xdp(), frame, ifindex)
     }
 
     /// Index of the translation prefix for packets arriving at an interface with this name.

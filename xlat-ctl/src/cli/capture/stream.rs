@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     net::UnixStream,
     signal::unix::{Signal, SignalKind, signal},
-    time::{Duration, timeout},
+    time::{Duration, Instant, sleep_until, timeout},
 };
 
 use super::{Common, Failed};
@@ -19,9 +19,11 @@ use crate::{api, capture::Line, cli::client};
 
 /// The daemon says something every second; one that has been silent for so long is not there any more.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an interrupted capture waits for the daemon's next word.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// `GET`s `path`, and gives `each` line of the answer, read and as it came, until that says that it was the last. An interrupt ends it
-/// in peace.
+/// in peace, with what was on its way and the daemon's count at its next word; a second one at once.
 pub(super) fn follow(common: &Common, path: &str, each: impl FnMut(&Line, &str) -> bool) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {}", crate::plain(&error)))?;
@@ -55,20 +57,31 @@ async fn run(
         let failure: api::Failure = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
         return Err(client::refused(failure));
     }
-    let mut rest = Vec::new();
+    let (mut rest, mut end) = (Vec::new(), None);
     loop {
         let bytes = tokio::select! {
             bytes = timeout(PATIENCE, next(&mut body)) => bytes.map_err(silent)?.map_err(broken)?,
-            _ = interrupts.0.recv() => return Ok(()),
-            _ = interrupts.1.recv() => return Ok(()),
+            () = interrupted(&mut interrupts) => match end.replace(Instant::now() + LAST_WORD) {
+                None => continue,
+                Some(_) => return Ok(()),
+            },
+            () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => return Ok(()),
         };
         let Some(bytes) = bytes else {
             return Err(format!("the daemon at {} has ended before the capture", socket.display()).into());
         };
         rest.extend_from_slice(&bytes);
-        if lines(&mut rest, &mut each)? {
+        let mut last = |line: &Line, text: &str| each(line, text) || end.is_some() && matches!(line, Line::Progress(_));
+        if lines(&mut rest, &mut last)? {
             return Ok(());
         }
+    }
+}
+
+async fn interrupted(interrupts: &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = interrupts.0.recv() => {}
+        _ = interrupts.1.recv() => {}
     }
 }
 

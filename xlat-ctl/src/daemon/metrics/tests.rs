@@ -17,6 +17,8 @@ fn status() -> Status {
             jited_bytes: 1,
             verified_instructions: 1,
             memory_bytes: 1,
+            run_time_nanoseconds: 0,
+            runs: 0,
         },
         table: TableStatus {
             revision: 7,

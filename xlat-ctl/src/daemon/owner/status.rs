@@ -42,6 +42,8 @@ impl Relay {
                 jited_bytes: program.jited_bytes.into(),
                 verified_instructions: program.instructions.into(),
                 memory_bytes: program.memory.into(),
+                run_time_nanoseconds: u64::try_from(program.run_time.as_nanos()).unwrap_or(u64::MAX),
+                runs: program.runs,
             },
             table: api::TableStatus {
                 revision: self.store.revision(),
