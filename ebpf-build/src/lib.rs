@@ -75,19 +75,22 @@ impl Object<'_> {
         println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
     }
 
-    /// The flags for the BPF target stand in `.cargo/config.toml`, found from the workspace's directory.
+    /// The flags for the BPF target stand in `.cargo/config.toml`, found from the workspace's directory; these are added to them.
     /// `RUSTC_BOOTSTRAP` lets the stable compiler take `-Z build-std`: there is no prebuilt `core` for the BPF target.
     fn compile(&self, workspace: &Path, target_dir: &Path) -> Result<(), String> {
         let mut cargo = Command::new(env_var("CARGO"));
         for variable in DISTURBING {
             cargo.env_remove(variable);
         }
+        let flags = remap_flags(workspace)?;
         cargo
             .current_dir(workspace)
             .env("RUSTC_BOOTSTRAP", "1")
             .args(["build", "--quiet", "--package", self.package, "--bin", self.binary, "--profile", "ebpf"])
             .args(["--features", &self.features.join(",")])
-            .args(["-Z", "build-std=core", "--target", "bpfel-unknown-none", "--target-dir"])
+            .args(["-Z", "build-std=core", "--target", "bpfel-unknown-none"])
+            .args(["--config", &format!("target.bpfel-unknown-none.rustflags={flags:?}")])
+            .arg("--target-dir")
             .arg(target_dir);
         let status = cargo.status().map_err(|error| format!("cannot run {cargo:?}: {error}"))?;
         if status.success() {
@@ -96,6 +99,20 @@ impl Object<'_> {
             Err(format!("the eBPF program did not build ({status}): see the errors above"))
         }
     }
+}
+
+/// Flags for rustc that take this machine's directories out of what it writes: the same sources give the same bytes wherever
+/// they lie. Sources are told as `/xlat`, those of crates as `/crates`, the standard library's as `/rust`.
+///
+/// # Errors
+/// One sentence: there is no rustc, or neither CARGO_HOME nor HOME is set.
+pub fn remap_flags(workspace: &Path) -> Result<Vec<String>, String> {
+    let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or(home);
+    let cargo_home = cargo_home.ok_or("neither CARGO_HOME nor HOME is set: where cargo keeps crates is not known")?;
+    let library = sysroot()?.join("lib/rustlib/src/rust");
+    let pairs = [(workspace.to_owned(), "/xlat"), (cargo_home.join("registry/src"), "/crates"), (library, "/rust")];
+    Ok(pairs.map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).to_vec())
 }
 
 /// Cargo always sets the variables that build scripts read through here.
@@ -121,11 +138,7 @@ fn check_tools() -> Result<(), String> {
     if Command::new("bpf-linker").arg("--version").output().is_err() {
         return Err(format!("the eBPF program cannot be linked: bpf-linker is not on PATH; {cure}"));
     }
-    let sysroot = Command::new(env_var("RUSTC"))
-        .args(["--print", "sysroot"])
-        .output()
-        .map_err(|error| format!("cannot run rustc to find its sysroot: {error}"))?;
-    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+    let sysroot = sysroot()?;
     let library = sysroot.join("lib/rustlib/src/rust/library");
     if !library.join("core/src/lib.rs").exists() {
         return Err(format!(
@@ -134,4 +147,12 @@ fn check_tools() -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Where the toolchain lies.
+fn sysroot() -> Result<PathBuf, String> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).args(["--print", "sysroot"]).output();
+    let output = output.map_err(|error| format!("cannot run rustc to find its sysroot: {error}"))?;
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
 }

@@ -7,11 +7,12 @@ use anyhow::{Context, Result, bail};
 use crate::shell::{self, capture, command, find_program, show};
 
 mod apt;
+mod cargo_tools;
 mod emulator;
 mod programs;
 mod rust_src;
 
-pub(crate) use self::apt::PrivateApt;
+pub(crate) use self::{apt::PrivateApt, cargo_tools::path as cargo_tool};
 
 /// The version whose output the eBPF build is tested with; it uses the LLVM inside the pinned rustc.
 const BPF_LINKER: &str = "0.10.3";
@@ -46,6 +47,13 @@ pub(crate) fn for_running() -> Result<()> {
 pub(crate) fn for_bench() -> Result<()> {
     for_running()?;
     programs::install_missing_for_bench()
+}
+
+/// What packaging takes beside the toolchain.
+pub(crate) fn for_packaging() -> Result<()> {
+    toolchain()?;
+    programs::install_missing_for_packaging()?;
+    cargo_tools::install_missing()
 }
 
 /// What a virtual machine takes. What runs in it is the caller's.

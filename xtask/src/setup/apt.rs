@@ -44,13 +44,33 @@ impl PrivateApt {
     }
 
     fn update_all(&self, suites: &[&str]) -> Result<()> {
+        self.list_sources(suites)?;
+        self.run("apt-get", &["--quiet", "--quiet", "update"]).map(|_| ())
+    }
+
+    fn list_sources(&self, suites: &[&str]) -> Result<()> {
         let signed_by = if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
         let archives = archives()?;
         let line = |(archive, suite): (&String, &&str)| format!("deb {signed_by}{archive} {suite} main\n");
         let pairs = archives.iter().flat_map(|archive| suites.iter().map(move |suite| (archive, suite)));
         let lines: Vec<String> = pairs.map(line).collect();
-        self.write("sources.list", &lines.concat())?;
-        self.run("apt-get", &["--quiet", "--quiet", "update"]).map(|_| ())
+        self.write("sources.list", &lines.concat())
+    }
+
+    /// Makes a root directory with the essential packages of this machine's release, and others. Needs root.
+    pub(crate) fn bootstrap(&self, root: &Path, packages: &[&str]) -> Result<()> {
+        let codename = codename()?;
+        self.list_sources(&[&codename])?;
+        let mut bootstrap =
+            command("mmdebstrap", ["--quiet", "--variant=minbase", "--aptopt=APT::Sandbox::User \"root\""]);
+        bootstrap.arg(format!("--include={}", packages.join(",")));
+        // What this machine's apt is told about the way to its archives holds here, too.
+        let own = capture(&mut command("apt-config", ["dump"]))?;
+        let is_of_the_way = |line: &&str| line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets");
+        let own: Vec<String> = own.lines().filter(is_of_the_way).map(|line| format!("{line}\n")).collect();
+        self.write("acquire.conf", &own.concat())?;
+        bootstrap.arg(format!("--aptopt={}", self.directory.join("acquire.conf").display()));
+        capture(bootstrap.arg(codename).arg(root).arg(self.directory.join("sources.list"))).map(|_| ())
     }
 
     /// Fetches the package lists of the release that this machine runs.

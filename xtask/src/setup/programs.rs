@@ -36,6 +36,15 @@ const PROGRAMS: &[(&str, &str)] = &[
 const OF_THE_BENCH: &[(&str, &str)] =
     &[("/usr/sbin/tayga", "tayga"), ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core")];
 
+/// What packaging needs beside them, likewise: `man` is lintian's.
+const OF_PACKAGING: &[(&str, &str)] = &[
+    ("/usr/bin/lintian", "lintian"),
+    ("/usr/bin/dpkg-parsechangelog", "dpkg-dev"),
+    ("/usr/bin/man", "man-db"),
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
+    ("/usr/bin/xz", "xz-utils"),
+];
+
 /// The checker of metrics pages. Its package is a server that starts at boot, so this one program is taken out of it.
 const PROMTOOL: &str = "/usr/local/bin/promtool";
 
@@ -60,7 +69,16 @@ pub(crate) fn install_missing() -> Result<()> {
 
 /// Installs what only the bench needs: the translator that xlat is compared with, and the font of the plots.
 pub(crate) fn install_missing_for_bench() -> Result<()> {
-    let missing = OF_THE_BENCH.iter().filter(|(file, _)| !Path::new(file).exists());
+    install_missing_files(OF_THE_BENCH)
+}
+
+/// Installs what only packaging needs.
+pub(crate) fn install_missing_for_packaging() -> Result<()> {
+    install_missing_files(OF_PACKAGING)
+}
+
+fn install_missing_files(wanted: &[(&str, &str)]) -> Result<()> {
+    let missing = wanted.iter().filter(|(file, _)| !Path::new(file).exists());
     let (files, packages): (Vec<&str>, Vec<&str>) = missing.copied().unzip();
     if packages.is_empty() {
         return Ok(());

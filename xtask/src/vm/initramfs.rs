@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{busybox, kernels::Kernel, nics::Card};
+use super::{busybox, kernels::Kernel, nics::Card, qemu::Guest};
 use crate::shell::{self, capture, command};
 
 /// What the first stage needs and Debian's kernels do not have built in. `vmw_vsock` and the like are not among them.
@@ -29,7 +29,7 @@ for module in $(cat /modules/order); do insmod /modules/$module || echo \"xlat-v
 mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=262144 host /host || echo 'xlat-vm: no host'
 mount -t tmpfs -o size=80% change /change
 mkdir -p /change/files /change/work
-mount -t overlay -o lowerdir=/host,upperdir=/change/files,workdir=/change/work new /new || echo 'xlat-vm: no overlay'
+mount -t overlay -o lowerdir=\"/host$(cat /root)\",upperdir=/change/files,workdir=/change/work new /new || echo 'xlat-vm: no overlay'
 release=$(uname -r)
 mkdir -p /new/lib/modules/$release
 mount -o bind \"/host$(cat /kernel-modules)\" /new/lib/modules/$release
@@ -43,9 +43,24 @@ mount -t tmpfs run /new/run
 mount -t bpf bpf /new/sys/fs/bpf
 mount -t cgroup2 cgroup2 /new/sys/fs/cgroup
 mount -t debugfs debugfs /new/sys/kernel/debug
-mkdir -p /new/run/vm
+mkdir -p /new/run/vm /new/run/host
+mount -o bind /host /new/run/host
 cp /stage2 /command /new/run/vm/
-exec switch_root /new /bin/sh /run/vm/stage2
+if [ \"$(cat /root)\" = / ]; then exec switch_root /new /bin/sh /run/vm/stage2; fi
+cp /unit /new/etc/systemd/system/xlat-vm.service
+mkdir -p /new/etc/systemd/system/multi-user.target.wants
+ln -s ../xlat-vm.service /new/etc/systemd/system/multi-user.target.wants/
+umount /new/sys/fs/bpf /new/sys/fs/cgroup /new/sys/kernel/debug
+exec switch_root /new /sbin/init
+";
+
+/// What has the second stage run where another root's service manager is the first process.
+const UNIT: &str = "\
+[Unit]
+After=multi-user.target
+[Service]
+Type=idle
+ExecStart=/bin/sh /run/vm/stage2
 ";
 
 /// The second stage, with this machine's own programs: the NICs, then the command. Sysrq `b` ends the emulator at once.
@@ -67,14 +82,15 @@ for port in /sys/class/virtio-ports/*; do
     exit) code=/dev/${port##*/} ;;
   esac
 done
-cd \"$DIRECTORY\"
+cd \"$DIRECTORY\" || cd /
 sh /run/vm/command </dev/null >\"$output\" 2>&1
 printf %s $? >\"$code\"
 echo b >/proc/sysrq-trigger
 ";
 
 /// Writes the archive for one run.
-pub(crate) fn write(archive: &Path, kernel: &Kernel, cards: &[Card], words: &[&str]) -> Result<()> {
+pub(crate) fn write(archive: &Path, guest: &Guest<'_>, cards: &[Card], words: &[&str]) -> Result<()> {
+    let Guest { kernel, options } = guest;
     let root = archive.with_extension("d");
     fs::create_dir_all(root.join("bin"))?;
     fs::create_dir_all(root.join("modules"))?;
@@ -83,6 +99,9 @@ pub(crate) fn write(archive: &Path, kernel: &Kernel, cards: &[Card], words: &[&s
     let order = modules(kernel, &root.join("modules"))?;
     fs::write(root.join("modules/order"), order.join("\n"))?;
     fs::write(root.join("kernel-modules"), kernel.modules().to_string_lossy().as_bytes())?;
+    let files = options.root.as_deref().unwrap_or("/".as_ref());
+    fs::write(root.join("root"), files.to_string_lossy().as_bytes())?;
+    fs::write(root.join("unit"), UNIT)?;
     fs::write(root.join("init"), FIRST_STAGE)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
     fs::write(root.join("stage2"), second_stage(cards)?)?;
@@ -95,6 +114,7 @@ fn second_stage(cards: &[Card]) -> Result<String> {
     let mut drivers: Vec<&str> = cards.iter().map(|card| card.nic.driver()).collect();
     drivers.dedup();
     let names: Vec<String> = cards.iter().map(|card| format!("    {}) name={} ;;\n", card.mac, card.name)).collect();
+    // Where a root of its own has no such directory, it is not gone to.
     let directory = std::env::current_dir().context("finding the working directory")?;
     Ok(SECOND_STAGE
         .replace("$DRIVERS", &drivers.join(" "))

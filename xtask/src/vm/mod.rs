@@ -1,8 +1,8 @@
 //! `cargo xtask vm`: a command on another kernel and other NICs, in a virtual machine that has this machine's files.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::{interrupt, setup};
 
@@ -26,6 +26,8 @@ which it sees changes of its own only, and another kernel. Its output and its ex
   --kernel X.Y     Debian's kernel of that version; `newest`; `list` shows those there are (default 6.1)
   --nic DRIVER     two NICs of that driver, nic0 and nic1, each on a wire with another NIC, far0 and far1:
                    virtio_net, igb, vmxnet3 or e1000e (default: no NIC)
+  --root DIRECTORY files of another Debian in place of this machine's, with its systemd as the first process; this machine's
+                   are below /run/host
   --cpus N         (default 2)
   --memory MIB     (default 1536)
   --timeout SECS   after which the machine is switched off (default 600)
@@ -42,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) kernel: String,
     /// The NICs under test.
     pub(crate) nic: Option<Nic>,
+    /// The files, where they are not this machine's: a Debian with systemd.
+    pub(crate) root: Option<PathBuf>,
     /// Processors of the machine.
     pub(crate) cpus: u32,
     /// Memory of the machine, in MiB.
@@ -57,6 +61,7 @@ impl Default for Options {
         Self {
             kernel: "6.1".to_owned(),
             nic: None,
+            root: None,
             cpus: 2,
             memory: 1536,
             timeout: Duration::from_secs(600),
@@ -82,10 +87,15 @@ pub(crate) fn run(arguments: &[&str]) -> Result<u8> {
     if command.is_empty() {
         bail!("`vm` needs a command after `--`, `-- uname -r` for example");
     }
+    run_command(&options, command)
+}
+
+/// Runs a command in a machine. Gives its exit code.
+pub(crate) fn run_command(options: &Options, command: &[&str]) -> Result<u8> {
     interrupt::catch();
     setup::for_vm()?;
     let kernel = Kernel::get(&options.kernel)?;
-    match (Guest { kernel: &kernel, options: &options }).run(command, qemu::Output::Show)? {
+    match (Guest { kernel: &kernel, options }).run(command, qemu::Output::Show)? {
         Ended::Command { code, .. } => Ok(code),
         Ended::Itself(reason) => bail!("the virtual machine ended without the command's exit code: {reason}"),
     }
@@ -109,6 +119,12 @@ fn parse<'a>(arguments: &'a [&'a str]) -> Result<(Options, &'a [&'a str])> {
             }
             ["--nic", value, rest @ ..] => {
                 options.nic = Some(value.parse()?);
+                rest
+            }
+            ["--root", value, rest @ ..] => {
+                let root = std::path::absolute(value)?;
+                ensure!(root.join("sbin/init").exists(), "--root {value}: there is no {value}/sbin/init");
+                options.root = Some(root);
                 rest
             }
             ["--cpus", value, rest @ ..] => {

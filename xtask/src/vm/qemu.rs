@@ -58,7 +58,7 @@ impl Guest<'_> {
         let run = Run::new()?;
         let cards = self.options.nic.map(nics::cards);
         let cards = cards.as_ref().map_or(&[][..], |cards| cards);
-        initramfs::write(&run.path("initramfs"), self.kernel, cards, words)?;
+        initramfs::write(&run.path("initramfs"), self, cards, words)?;
         let mut qemu = self.command(&run);
         qemu.args(cards.iter().flat_map(nics::Card::arguments));
         // At an end of its input the emulator would also take no more output.
