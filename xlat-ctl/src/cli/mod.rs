@@ -1,5 +1,6 @@
-//! The `xlat-ctl` command. Every verb but `run`, `check`, `doctor`, `detach`, `import`, `prepare` and `state` is one call to the daemon.
+//! The `xlat-ctl` command. Every verb but `run`, `annotate`, `check`, `doctor`, `detach`, `import`, `prepare` and `state` is one call to the daemon.
 
+mod annotate;
 mod check;
 mod client;
 mod detach;
@@ -98,6 +99,17 @@ enum Verb {
     /// Show what an address translates to, and by which rule
     #[command(after_help = "Examples:\n  xlat-ctl lookup 198.51.100.10\n  xlat-ctl lookup 2001:db8:6464::808:808")]
     Lookup(lookup::Lookup),
+    /// Turn translated addresses in a log into the clients' IPv4 addresses, from standard input to standard output
+    #[command(
+        after_help = "Addresses in any spelling, with brackets, port or zone; everything else stays byte for byte. Works \
+        without a daemon; where one runs, its dynamic EAMs are used too. On another machine give --prefix and --eams.\n\n\
+        Examples:\n  \
+        xlat-ctl annotate < access.log\n  \
+        tail -F access.log | xlat-ctl annotate --keep\n  \
+        tcpdump -l -n -i ens1f1 | xlat-ctl annotate --prefix 2001:db8:6464::/96\n  \
+        echo 203.0.113.7 | xlat-ctl annotate --reverse"
+    )]
+    Annotate(annotate::Annotate),
     /// Show packets, bytes and drops since the program was loaded
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
@@ -142,6 +154,7 @@ pub fn main() -> ExitCode {
         Verb::Import(verb) => import::import(&common, verb),
         Verb::State(verb) => state::state(&common, verb),
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
+        Verb::Annotate(annotate) => annotate::annotate(&common, &annotate),
         Verb::Stats(stats) => stats::stats(&common, &stats),
     };
     match done {

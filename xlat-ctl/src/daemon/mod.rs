@@ -4,7 +4,7 @@
 mod author;
 mod http;
 mod log;
-mod lookup;
+pub(crate) mod lookup;
 mod metrics;
 mod notify;
 mod owner;
