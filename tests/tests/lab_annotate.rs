@@ -35,7 +35,6 @@ fn a_log_is_read_with_the_daemons_table_as_it_changes() {
     // It asks whether the table has changed at most every ten seconds.
     sleep(Duration::from_secs(11));
     assert_eq!(say(text), "198.51.100.10 198.51.100.20 198.51.100.21 203.0.113.7");
-    drop(say);
     drop(input);
     assert!(child.wait().expect("it ends").success());
 }

@@ -9,6 +9,7 @@ use crate::shell::{self, capture, command, find_program, show};
 mod apt;
 mod emulator;
 mod programs;
+mod python;
 mod rust_src;
 
 pub(crate) use self::apt::PrivateApt;
@@ -25,6 +26,7 @@ pub(crate) fn say(message: &str) {
 pub(crate) fn everything() -> Result<()> {
     toolchain()?;
     programs::install_missing()?;
+    of_the_tests()?;
     say("nothing is missing");
     Ok(())
 }
@@ -40,6 +42,16 @@ pub(crate) fn for_running() -> Result<()> {
     toolchain()?;
     programs::install_missing()?;
     bpffs()
+}
+
+/// What the tests take beside that, and the demo does not.
+pub(crate) fn for_testing() -> Result<()> {
+    for_running()?;
+    of_the_tests()
+}
+
+fn of_the_tests() -> Result<()> {
+    python::install_if_missing()
 }
 
 /// What the bench takes beside that.

@@ -11,6 +11,7 @@
 
 mod capture;
 mod daemon;
+mod forward;
 mod namespace;
 mod pass;
 mod stream;
@@ -26,6 +27,7 @@ use anyhow::Result;
 pub use self::{
     capture::{Capture, Captured, expect_no_fault, sound_packets, tshark, write_packets},
     daemon::{Daemon, command_path, other_layout_path},
+    forward::forward,
     namespace::{Namespace, Running, Said},
     stream::{Frame, Load, Seen},
     traffic::{TcpServer, UdpServer, ask, random_bytes, send_packet},

@@ -2,6 +2,7 @@
 //! metrics page until it is told to stop.
 
 mod author;
+#[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod http;
 mod log;
 pub(crate) mod lookup;

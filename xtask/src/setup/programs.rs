@@ -69,7 +69,13 @@ pub(crate) fn install_missing_for_bench() -> Result<()> {
     install(&packages)
 }
 
-fn require_apt_and_root(programs: &[&str], packages: &[&str], promtool_is_missing: bool) -> Result<()> {
+/// Installs Debian packages.
+pub(super) fn install_packages(packages: &[&str]) -> Result<()> {
+    require_apt_and_root(packages, packages, false)?;
+    install(packages)
+}
+
+pub(super) fn require_apt_and_root(programs: &[&str], packages: &[&str], promtool_is_missing: bool) -> Result<()> {
     let has_apt = find_program("apt-get").is_some();
     if has_apt && shell::is_root() {
         return Ok(());
