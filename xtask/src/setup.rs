@@ -9,6 +9,7 @@ use crate::shell::{self, capture, command, find_program, show};
 mod apt;
 mod emulator;
 mod programs;
+mod prometheus;
 mod python;
 mod rust_src;
 
@@ -51,6 +52,7 @@ pub(crate) fn for_testing() -> Result<()> {
 }
 
 fn of_the_tests() -> Result<()> {
+    prometheus::install_if_missing()?;
     python::install_if_missing()
 }
 
