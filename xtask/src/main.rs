@@ -12,6 +12,7 @@ mod interrupt;
 mod lab;
 mod lab_verb;
 mod lint;
+mod page;
 mod prove;
 mod relay;
 mod serve;
@@ -32,6 +33,7 @@ cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first
   bench [OPTIONS]        measure xlat beside its alternatives (needs root); `cargo xtask bench --help` lists OPTIONS
   prove                  100 reloads, 100 whole tables, 20 kills and 5 upgrades at 200,000 packets a second, of which none
                          may be lost: some ten minutes (needs root)
+  page                   the status page in a headless Chromium, which it installs; pictures in target/page (needs root)
   vm [OPTIONS] -- CMD    run a command in a virtual machine with another kernel and other NICs; `cargo xtask vm --help`
   demo                   an IPv4-only client talks to an IPv6-only server through the relay, step by step (needs root)
   lab up                 make the demo's namespaces, start the relay in them, and leave both (needs root)
@@ -69,6 +71,7 @@ fn verb(words: &[&str]) -> Result<()> {
         ["build"] => build::run(),
         ["lint"] => lint::run(),
         ["test", rest @ ..] => test::run(rest),
+        ["page"] => page::run(),
         ["prove"] => prove::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", rest @ ..] => bench::run(rest),

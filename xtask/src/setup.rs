@@ -56,6 +56,15 @@ fn of_the_tests() -> Result<()> {
     python::install_if_missing()
 }
 
+/// What the test of the status page takes beside what the demo takes.
+pub(crate) fn for_browser() -> Result<()> {
+    for_running()?;
+    match find_program("chromium") {
+        Some(_) => Ok(()),
+        None => programs::install_packages(&["chromium"]),
+    }
+}
+
 /// What the bench takes beside that.
 pub(crate) fn for_bench() -> Result<()> {
     for_running()?;

@@ -2,6 +2,7 @@
 
 mod eams;
 mod openapi;
+mod page;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -84,8 +85,9 @@ pub(super) async fn serve_metrics(listener: TcpListener, owner: Owner) {
     let clients = Arc::new(Semaphore::new(MAX_METRICS));
     let router = Router::new()
         .route("/metrics", get(metrics_page))
-        .fallback(async || (StatusCode::NOT_FOUND, "the metrics are at /metrics\n"))
-        .with_state(owner);
+        .with_state(owner.clone())
+        .merge(page::router(&owner))
+        .fallback(async || (StatusCode::NOT_FOUND, "the metrics are at /metrics, a page for people at /\n"));
     loop {
         let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
         match listener.accept().await {
