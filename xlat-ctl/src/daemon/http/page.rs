@@ -11,7 +11,7 @@ use axum::{
     routing::get,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -123,13 +123,15 @@ async fn listen(State(page): State<Page>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, headers, "so many pages listen already\n").into_response();
     };
     let listener = Listener { events: page.events.subscribe(), permit };
-    let stream = stream::unfold(listener, |mut listener| async {
+    // How long a browser waits, in milliseconds, before it connects again.
+    let head = stream::iter([Ok(Bytes::from_static(b"retry: 500\n\n"))]);
+    let events = stream::unfold(listener, |mut listener| async {
         listener.events.changed().await.ok()?;
         let event = listener.events.borrow_and_update().clone();
         Some((Ok::<_, Infallible>(event), listener))
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    (headers, Body::from_stream(stream)).into_response()
+    (headers, Body::from_stream(head.chain(events))).into_response()
 }
 
 async fn look_up(
