@@ -16,6 +16,7 @@
 //! | `GET /v1/eam/find?address=ADDRESS` | | [`EamList`], the entries that cover the address, longest first |
 //! | `GET /v1/eam/history?entry=PREFIX&limit=N` | | [`History`] |
 //! | `GET /v1/eam/history/REVISION` | | [`Revision`] with its changes |
+//! | `GET /v1/openapi.json` | | the description of all this (OpenAPI), as in docs/openapi.json |
 //!
 //! `DELETE` and `PUT` take `message` and `if_revision` in the query, as the bodies of the others do.
 //!
@@ -27,19 +28,20 @@ use std::net::IpAddr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use self::explain::{Explain, Explained, Field, Step, Trial, WayOut};
 use crate::eam::{self, Origin};
 
 /// An answer that is not the one asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// What happened.
     pub error: Error,
 }
 
 /// Why a request was refused or failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Error {
     /// For programs.
     pub code: Code,
@@ -48,11 +50,13 @@ pub struct Error {
 }
 
 /// Kinds of refusals and failures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The request is not valid.
     Invalid,
+    /// The call exists, but not with this method.
+    MethodNotAllowed,
     /// There is no such thing.
     NotFound,
     /// It contradicts what is there.
@@ -69,8 +73,23 @@ pub enum Code {
     Failed,
 }
 
+impl Code {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Invalid,
+        Self::MethodNotAllowed,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Full,
+        Self::Stale,
+        Self::TooLarge,
+        Self::Timeout,
+        Self::Failed,
+    ];
+}
+
 /// How much of what the configuration asks for is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// The program is attached to every configured interface.
@@ -82,7 +101,7 @@ pub enum State {
 }
 
 /// The answer to `status`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// How much of what the configuration asks for is in force.
     pub state: State,
@@ -103,14 +122,14 @@ pub struct Status {
 }
 
 /// The configuration file is in force as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// What is doubtful in it, in sentences.
     pub warnings: Vec<String>,
 }
 
 /// The loaded XDP program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Program {
     /// The kernel's number of it, as `bpftool prog` shows it.
     pub id: u32,
@@ -134,7 +153,7 @@ pub struct Program {
 }
 
 /// The table of explicit address mappings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TableStatus {
     /// Number of the latest change.
     pub revision: u64,
@@ -151,7 +170,7 @@ pub struct TableStatus {
 }
 
 /// What became of a configured interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Attachment {
     /// The program is attached.
@@ -163,7 +182,7 @@ pub enum Attachment {
 }
 
 /// One interface, or a pattern that matches none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InterfaceStatus {
     /// Name of the interface, or the pattern.
     pub name: String,
@@ -178,11 +197,13 @@ pub struct InterfaceStatus {
 }
 
 /// One entry of the table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Eam {
     /// IPv4 prefix, a single address as /32.
+    #[schema(value_type = String)]
     pub ipv4: Ipv4Net,
     /// IPv6 prefix, a single address as /128.
+    #[schema(value_type = String)]
     pub ipv6: Ipv6Net,
     /// The operator's words, or empty.
     #[serde(default)]
@@ -203,7 +224,7 @@ pub const MAX_FILE: usize = 256 << 20;
 pub const SHOWN_CHANGES: usize = 10_000;
 
 /// All entries, in the order of their IPv4 prefixes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EamList {
     /// Number of the change that made the table what it is.
     pub revision: u64,
@@ -212,12 +233,14 @@ pub struct EamList {
 }
 
 /// An entry to be added.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EamAdd {
     /// IPv4 address or prefix.
+    #[schema(example = "198.51.100.11")]
     pub ipv4: String,
     /// IPv6 address or prefix.
+    #[schema(example = "2001:db8:5e1:1::11")]
     pub ipv6: String,
     /// One line of at most [`eam::MAX_COMMENT`] bytes.
     #[serde(default)]
@@ -231,7 +254,7 @@ pub struct EamAdd {
 }
 
 /// An entry that was added, durable and in force in both directions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EamAdded {
     /// Number of the change.
     pub revision: u64,
@@ -242,7 +265,7 @@ pub struct EamAdded {
 }
 
 /// An entry that was deleted, durably and in both directions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EamDeleted {
     /// Number of the change.
     pub revision: u64,
@@ -251,7 +274,7 @@ pub struct EamDeleted {
 }
 
 /// A revision to go back to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
     /// The table becomes what it was after this revision.
@@ -268,7 +291,7 @@ pub struct Rollback {
 }
 
 /// What a file or a rollback has changed, or would.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
     /// Revision of the table after it.
     pub revision: u64,
@@ -293,7 +316,7 @@ pub struct Applied {
 }
 
 /// What became of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum ChangeKind {
     /// It was added.
     #[serde(rename = "+")]
@@ -307,13 +330,15 @@ pub enum ChangeKind {
 }
 
 /// A change of one entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// What became of it.
     pub kind: ChangeKind,
     /// IPv4 prefix.
+    #[schema(value_type = String)]
     pub ipv4: Ipv4Net,
     /// IPv6 prefix.
+    #[schema(value_type = String)]
     pub ipv6: Ipv6Net,
     /// Its comment, after the change if that is there.
     #[serde(default)]
@@ -324,7 +349,7 @@ pub struct Change {
 }
 
 /// Who made a change: the program at the other end of the control socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Author {
     /// The user's number, if the kernel told it.
     pub uid: Option<u32>,
@@ -335,7 +360,7 @@ pub struct Author {
 }
 
 /// One change of the table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Revision {
     /// Its number: each change has the next.
     pub revision: u64,
@@ -361,14 +386,14 @@ pub struct Revision {
 }
 
 /// The latest changes, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct History {
     /// The changes.
     pub revisions: Vec<Revision>,
 }
 
 /// By which rule an address is translated or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// An EAM.
@@ -388,17 +413,20 @@ pub enum Rule {
 }
 
 /// What an address translates to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lookup {
     /// The address asked for.
+    #[schema(value_type = String)]
     pub address: IpAddr,
     /// What it becomes; `None`: it is not translated.
+    #[schema(value_type = Option<String>)]
     pub result: Option<IpAddr>,
     /// Why.
     pub rule: Rule,
     /// The EAM that applies.
     pub eam: Option<Eam>,
     /// The translation prefix that applies.
+    #[schema(value_type = Option<String>)]
     pub prefix: Option<Ipv6Net>,
     /// One sentence for people.
     pub detail: String,
@@ -407,18 +435,20 @@ pub struct Lookup {
 }
 
 /// What an address becomes under another translation prefix.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Alternative {
     /// The prefix.
+    #[schema(value_type = String)]
     pub prefix: Ipv6Net,
     /// What the address becomes.
+    #[schema(value_type = String)]
     pub result: IpAddr,
     /// When, in words.
     pub when: String,
 }
 
 /// Counters since the program was loaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stats {
     /// Milliseconds since the daemon started: the clock for rates.
     pub uptime_milliseconds: u64,
@@ -439,7 +469,7 @@ pub struct Stats {
 }
 
 /// Packets and bytes of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Traffic {
     /// `four_to_six` or `six_to_four`.
     pub direction: String,
@@ -454,7 +484,7 @@ pub struct Traffic {
 }
 
 /// Packets dropped for one reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Drops {
     /// The reason's name, as in metrics.
     pub reason: String,

@@ -1,5 +1,6 @@
 //! The control plane of xlat: everything behind the `xlat-ctl` command.
 
+pub mod annotate;
 pub mod api;
 pub mod capture;
 pub mod cli;

@@ -13,6 +13,7 @@ mod lab;
 mod lab_verb;
 mod lint;
 mod package;
+mod page;
 mod prove;
 mod relay;
 mod serve;
@@ -35,6 +36,7 @@ cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first
                          may be lost: some ten minutes (needs root)
   package [--test]       make the Debian package, the tarball and what belongs to them; with --test try them in a virtual
                          machine (needs root)
+  page                   the status page in a headless Chromium, which it installs; pictures in target/page (needs root)
   vm [OPTIONS] -- CMD    run a command in a virtual machine with another kernel and other NICs; `cargo xtask vm --help`
   demo                   an IPv4-only client talks to an IPv6-only server through the relay, step by step (needs root)
   lab up                 make the demo's namespaces, start the relay in them, and leave both (needs root)
@@ -72,6 +74,7 @@ fn verb(words: &[&str]) -> Result<()> {
         ["build"] => build::run(),
         ["lint"] => lint::run(),
         ["test", rest @ ..] => test::run(rest),
+        ["page"] => page::run(),
         ["prove"] => prove::run(),
         ["package", rest @ ..] => package::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),

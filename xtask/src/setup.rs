@@ -10,6 +10,8 @@ mod apt;
 mod cargo_tools;
 mod emulator;
 mod programs;
+mod prometheus;
+mod python;
 mod rust_src;
 
 pub(crate) use self::{apt::PrivateApt, cargo_tools::path as cargo_tool};
@@ -26,6 +28,7 @@ pub(crate) fn say(message: &str) {
 pub(crate) fn everything() -> Result<()> {
     toolchain()?;
     programs::install_missing()?;
+    of_the_tests()?;
     say("nothing is missing");
     Ok(())
 }
@@ -41,6 +44,26 @@ pub(crate) fn for_running() -> Result<()> {
     toolchain()?;
     programs::install_missing()?;
     bpffs()
+}
+
+/// What the tests take beside that, and the demo does not.
+pub(crate) fn for_testing() -> Result<()> {
+    for_running()?;
+    of_the_tests()
+}
+
+fn of_the_tests() -> Result<()> {
+    prometheus::install_if_missing()?;
+    python::install_if_missing()
+}
+
+/// What the test of the status page takes beside what the demo takes.
+pub(crate) fn for_browser() -> Result<()> {
+    for_running()?;
+    match find_program("chromium") {
+        Some(_) => Ok(()),
+        None => programs::install_packages(&["chromium"]),
+    }
 }
 
 /// What the bench takes beside that.

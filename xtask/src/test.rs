@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     require_root("the test suite")?;
     let mut stages = Stages::default();
-    stages.run("setup", setup::for_running)?;
+    stages.run("setup", setup::for_testing)?;
     stages.run("formatting", lint::formatting)?;
     stages.run("clippy", lint::host_crates)?;
     stages.run("clippy for the eBPF crates", lint::ebpf_crates)?;

@@ -9,8 +9,10 @@
 //!
 //! The server is 198.51.100.10 to the client, the client 2001:db8:6464::203.0.113.7 to the server.
 
+mod browser;
 mod capture;
 mod daemon;
+mod forward;
 mod namespace;
 mod pass;
 mod proof;
@@ -25,8 +27,10 @@ use std::{
 use anyhow::Result;
 
 pub use self::{
+    browser::Browser,
     capture::{Capture, Captured, expect_no_fault, sound_packets, tshark, write_packets},
     daemon::{Daemon, command_path, other_layout_path},
+    forward::forward,
     namespace::{Namespace, Running, Said},
     proof::{Plan, Start, prove},
     stream::{CHECKSUM_AT, Load, MIXED, NUMBER_AT, NumberedFrame, Seen, SocketLoad},

@@ -1,5 +1,7 @@
-//! The `xlat-ctl` command. Every verb but `run`, `check`, `doctor`, `detach`, `import`, `prepare`, `reason` and `state` is one call to the daemon.
+//! The `xlat-ctl` command. Every verb but `run`, `annotate`, `check`, `doctor`, `detach`, `import`, `prepare`, `reason` and `state`
+//! is one call to the daemon.
 
+mod annotate;
 mod capture;
 mod check;
 mod client;
@@ -119,6 +121,17 @@ enum Verb {
         after_help = "Needs neither root nor a daemon.\n\nExamples:\n  xlat-ctl reason\n  xlat-ctl reason packet_too_big"
     )]
     Reason(reason::Verb),
+    /// Turn translated addresses in a log into the clients' IPv4 addresses, from standard input to standard output
+    #[command(
+        after_help = "Addresses in any spelling, with brackets, port or zone; everything else stays byte for byte. Works \
+        without a daemon; where one runs, its dynamic EAMs are used too. On another machine give --prefix and --eams.\n\n\
+        Examples:\n  \
+        xlat-ctl annotate < access.log\n  \
+        tail -F access.log | xlat-ctl annotate --keep\n  \
+        tcpdump -l -n -i ens1f1 | xlat-ctl annotate --prefix 2001:db8:6464::/96\n  \
+        echo 203.0.113.7 | xlat-ctl annotate --reverse"
+    )]
+    Annotate(annotate::Annotate),
     /// Show packets, bytes and drops since the program was loaded
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
@@ -171,6 +184,7 @@ pub fn main() -> ExitCode {
         Verb::Lookup(lookup) => lookup::lookup(&common, &lookup),
         Verb::Explain(verb) => explain::explain(&common, &verb),
         Verb::Reason(verb) => reason::reason(&common, &verb),
+        Verb::Annotate(annotate) => annotate::annotate(&common, &annotate),
         Verb::Stats(stats) => stats::stats(&common, &stats),
         Verb::Top(top) => top::top(&common, &top),
         Verb::Capture(capture) => capture::capture(&common, &capture),

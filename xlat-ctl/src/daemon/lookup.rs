@@ -16,33 +16,34 @@ use crate::{
 };
 
 /// What is known when an address is looked up.
-pub(super) struct Rules<'daemon> {
-    pub(super) config: &'daemon Config,
-    pub(super) table: &'daemon eam::Table,
+pub(crate) struct Rules<'daemon> {
+    pub(crate) config: &'daemon Config,
+    pub(crate) table: &'daemon eam::Table,
     /// The machine's own addresses, each with the name of its interface.
-    pub(super) own: &'daemon dyn Fn(IpAddr) -> Option<String>,
+    pub(crate) own: &'daemon dyn Fn(IpAddr) -> Option<String>,
 }
 
 /// IPv4 prefixes that are not global in the sense of RFC 6052 3.1 (docs/translation.md, section 4).
-const NON_GLOBAL: [&str; 14] = [
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.0.2.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
+const NON_GLOBAL: [Ipv4Net; 14] = [
+    Ipv4Net::new_assert(Ipv4Addr::new(0, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
+    Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 2, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15),
+    Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4),
+    Ipv4Net::new_assert(Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-fn is_global(address: Ipv4Addr) -> bool {
-    !NON_GLOBAL.iter().any(|net| net.parse::<Ipv4Net>().expect("a constant prefix").contains(&address))
+/// Whether an address is global in the sense of RFC 6052 3.1.
+pub(crate) fn is_global(address: Ipv4Addr) -> bool {
+    !NON_GLOBAL.iter().any(|net| net.contains(&address))
 }
 
 fn rule_book(prefix: Ipv6Net) -> TranslationPrefix {
@@ -58,7 +59,7 @@ enum Mapped<'daemon> {
 
 impl Rules<'_> {
     /// What `address` translates to.
-    pub(super) fn look_up(&self, address: IpAddr) -> Lookup {
+    pub(crate) fn look_up(&self, address: IpAddr) -> Lookup {
         let mut answer = Lookup {
             address,
             result: None,

@@ -3,9 +3,10 @@
 
 mod author;
 mod explain;
+#[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod http;
 mod log;
-mod lookup;
+pub(crate) mod lookup;
 mod metrics;
 mod notify;
 mod owner;

@@ -16,7 +16,8 @@ use std::fmt;
 use crate::eam::{self, Entry, Origin, Pair};
 
 /// How a table is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Format {
     /// Lines `ipv4,ipv6[,comment[,origin]]`, with or without a heading.
     Csv,

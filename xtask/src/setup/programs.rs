@@ -87,7 +87,13 @@ fn install_missing_files(wanted: &[(&str, &str)]) -> Result<()> {
     install(&packages)
 }
 
-fn require_apt_and_root(programs: &[&str], packages: &[&str], promtool_is_missing: bool) -> Result<()> {
+/// Installs Debian packages.
+pub(super) fn install_packages(packages: &[&str]) -> Result<()> {
+    require_apt_and_root(packages, packages, false)?;
+    install(packages)
+}
+
+pub(super) fn require_apt_and_root(programs: &[&str], packages: &[&str], promtool_is_missing: bool) -> Result<()> {
     let has_apt = find_program("apt-get").is_some();
     if has_apt && shell::is_root() {
         return Ok(());

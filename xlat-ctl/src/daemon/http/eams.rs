@@ -16,8 +16,12 @@ use tokio::{
     task::spawn_blocking,
     time::timeout,
 };
+use utoipa::IntoParams;
 
-use super::read;
+use super::{
+    openapi::{self, Address, EamFile, Refused},
+    read,
+};
 use crate::{
     api::{self, Code},
     daemon::{
@@ -49,9 +53,23 @@ async fn ask(author: Author, message: String, if_revision: Option<u64>) -> Resul
         let text = format!("the message is not one line of at most {} bytes", eam::MAX_COMMENT);
         return Err(refusal(Code::Invalid, text));
     }
+    let if_revision = if_revision.map(revision).transpose()?;
     Ok(Ask { author: blocking(|| author.named()).await?, message, if_revision })
 }
 
+/// Checks the number of a revision: the store counts them in 63 bits.
+fn revision(number: u64) -> Result<u64, Refusal> {
+    if i64::try_from(number).is_err() {
+        return Err(refusal(
+            Code::Invalid,
+            format!("{number} is not a revision's number: the greatest is {}", i64::MAX),
+        ));
+    }
+    Ok(number)
+}
+
+#[utoipa::path(get, path = "/v1/eam", tag = "table", responses((status = 200, body = api::EamList), Refused))]
+/// The whole table, in the order of its IPv4 prefixes.
 pub(super) async fn eam_list(State(owner): State<Owner>) -> Result<Response, Refusal> {
     let closed = |_| refusal(Code::Failed, "the daemon is stopping");
     let permit = LISTS.acquire().await.map_err(closed)?;
@@ -107,6 +125,14 @@ impl Iterator for List {
     }
 }
 
+#[utoipa::path(
+    post,
+    path = "/v1/eam",
+    tag = "table",
+    request_body = api::EamAdd,
+    responses((status = 201, body = api::EamAdded), Refused),
+)]
+/// Adds an entry. When it is answered, the entry is durable and in force in both directions.
 pub(super) async fn eam_add(
     State(owner): State<Owner>,
     Extension(author): Extension<Author>,
@@ -137,15 +163,28 @@ fn parse_prefix(text: &str) -> Result<Prefix, String> {
     prefix.map_err(|error| error.to_string())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct DelQuery {
+    /// IPv4 or IPv6 prefix of the entry; a single address without a length.
+    #[param(value_type = openapi::Prefix, example = "198.51.100.11")]
     prefix: String,
+    /// What the history shall say of the change: one line of at most 256 bytes.
     #[serde(default)]
     message: String,
+    /// Only if the table is at this revision.
     if_revision: Option<u64>,
 }
 
+#[utoipa::path(
+    delete,
+    path = "/v1/eam",
+    tag = "table",
+    params(DelQuery),
+    responses((status = 200, body = api::EamDeleted), Refused),
+)]
+/// Deletes an entry that was added by command.
 pub(super) async fn eam_del(
     State(owner): State<Owner>,
     Extension(author): Extension<Author>,
@@ -156,17 +195,35 @@ pub(super) async fn eam_del(
     owner.remove(prefix, ask(author, query.message, query.if_revision).await?).await.map(Json)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ApplyQuery {
+    /// Format of the file; recognized when it is not given.
+    #[param(value_type = Option<Format>)]
     format: Option<String>,
+    /// Only tell what would change.
     #[serde(default)]
     dry_run: bool,
+    /// What the history shall say of the change: one line of at most 256 bytes.
     #[serde(default)]
     message: String,
+    /// Only if the table is at this revision.
     if_revision: Option<u64>,
 }
 
+#[utoipa::path(
+    put,
+    path = "/v1/eam",
+    tag = "table",
+    params(ApplyQuery),
+    request_body(
+        content((String = "text/csv"), (EamFile = "application/json"), (String = "application/toml")),
+        description = "A table; at most 256 MiB."
+    ),
+    responses((status = 200, body = api::Applied), Refused),
+)]
+/// Makes the entries that were added by command those of a file, in one step.
 pub(super) async fn eam_apply(
     State(owner): State<Owner>,
     Extension(author): Extension<Author>,
@@ -211,6 +268,14 @@ async fn read_file(request: Request<Body>) -> Result<Bytes, Refusal> {
     }
 }
 
+#[utoipa::path(
+    post,
+    path = "/v1/eam/rollback",
+    tag = "table",
+    request_body = api::Rollback,
+    responses((status = 200, body = api::Applied), Refused),
+)]
+/// Makes the table what it was after an earlier change.
 pub(super) async fn eam_rollback(
     State(owner): State<Owner>,
     Extension(author): Extension<Author>,
@@ -220,15 +285,26 @@ pub(super) async fn eam_rollback(
     let asked: api::Rollback = serde_json::from_slice(&body)
         .map_err(|error| refusal(Code::Invalid, format!("the request's body cannot be read: {error}")))?;
     let ask = ask(author, asked.message, asked.if_revision).await?;
-    owner.roll_back(asked.revision, asked.dry_run, ask).await.map(Json)
+    owner.roll_back(revision(asked.revision)?, asked.dry_run, ask).await.map(Json)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct FindQuery {
+    /// An IPv4 or IPv6 address.
+    #[param(value_type = Address, example = "198.51.100.10")]
     address: String,
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/eam/find",
+    tag = "table",
+    params(FindQuery),
+    responses((status = 200, body = api::EamList), Refused),
+)]
+/// The entries that cover an address, longest first.
 pub(super) async fn eam_find(
     State(owner): State<Owner>,
     query: Result<Query<FindQuery>, QueryRejection>,
@@ -240,13 +316,25 @@ pub(super) async fn eam_find(
     owner.find(address).await.map(Json)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
+    /// Only changes of the entries with this IPv4 or IPv6 prefix.
+    #[param(value_type = Option<openapi::Prefix>)]
     entry: Option<String>,
+    /// How many changes: 50 when it is not given, 10000 at most.
     limit: Option<usize>,
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/eam/history",
+    tag = "history",
+    params(HistoryQuery),
+    responses((status = 200, body = api::History), Refused),
+)]
+/// The latest changes of the table, newest first.
 pub(super) async fn eam_history(
     State(owner): State<Owner>,
     query: Result<Query<HistoryQuery>, QueryRejection>,
@@ -261,13 +349,22 @@ pub(super) async fn eam_history(
         .map_err(|error| refusal(Code::Failed, format!("eam history: {error}")))
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/eam/history/{revision}",
+    tag = "history",
+    params(("revision" = u64, Path, description = "Number of the change.")),
+    responses((status = 200, body = api::Revision), Refused),
+)]
+/// One change of the table with the entries that it changed.
 pub(super) async fn eam_show(
     State(owner): State<Owner>,
-    Path(revision): Path<String>,
+    Path(text): Path<String>,
 ) -> Result<Json<api::Revision>, Refusal> {
-    let number: u64 = revision
+    let number: u64 = text
         .parse()
-        .map_err(|_| refusal(Code::Invalid, format!("eam show {revision}: this is not a revision's number")))?;
+        .map_err(|_| refusal(Code::Invalid, format!("eam show {text}: this is not a revision's number")))?;
+    let number = revision(number)?;
     let reader = owner.history()?;
     let read = blocking(move || reader.show(number)).await?;
     let shown = read.map_err(|error| refusal(Code::Failed, format!("eam show {number}: {error}")))?;

@@ -3,8 +3,10 @@
 mod capture;
 mod eams;
 mod explain;
-mod patience;
 mod health;
+mod openapi;
+mod page;
+mod patience;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -30,6 +32,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tracing::{debug, error};
+use utoipa::IntoParams;
 use xlat_common::{
     counters::{Counters, Direction, Protocol, Verdict},
     reason::DropReason,
@@ -37,6 +40,7 @@ use xlat_common::{
 
 use self::{
     eams::{eam_add, eam_apply, eam_del, eam_find, eam_history, eam_list, eam_rollback, eam_show},
+    openapi::{Address, Refused},
     patience::Patience,
 };
 use super::{
@@ -89,8 +93,11 @@ pub(super) async fn serve_metrics(listener: TcpListener, owner: Owner) {
     let router = Router::new()
         .route("/metrics", get(metrics_page))
         .merge(health::routes())
-        .fallback(async || (StatusCode::NOT_FOUND, "the metrics are at /metrics, the checks at /healthz and /readyz\n"))
-        .with_state(owner);
+        .with_state(owner.clone())
+        .merge(page::router(&owner))
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "the metrics are at /metrics, a page for people at /, the checks at /healthz and /readyz\n")
+        });
     loop {
         let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
         match listener.accept().await {
@@ -143,9 +150,10 @@ fn control(owner: Owner) -> Router {
         .route("/v1/eam/rollback", post(eam_rollback))
         .route("/v1/eam/history", get(eam_history))
         .route("/v1/eam/history/{revision}", get(eam_show))
+        .route("/v1/openapi.json", get(openapi::document))
         .fallback(async || refusal(Code::NotFound, "there is no such call: the versions of xlat-ctl and daemon differ"))
         .method_not_allowed_fallback(async |method: Method| {
-            refusal(Code::Invalid, format!("this call cannot be made with {method}"))
+            refusal(Code::MethodNotAllowed, format!("this call cannot be made with {method}"))
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(owner)
@@ -159,40 +167,62 @@ impl From<QueryRejection> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = match self.code {
-            Code::Invalid => StatusCode::BAD_REQUEST,
-            Code::NotFound => StatusCode::NOT_FOUND,
-            Code::Conflict => StatusCode::CONFLICT,
-            Code::Stale => StatusCode::PRECONDITION_FAILED,
-            Code::Full => StatusCode::INSUFFICIENT_STORAGE,
-            Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Code::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Code::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        (status, Json(api::Failure { error: self })).into_response()
+        (status_of(self.code), Json(api::Failure { error: self })).into_response()
     }
 }
 
+/// The HTTP status of a refusal.
+fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::Invalid => StatusCode::BAD_REQUEST,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Conflict => StatusCode::CONFLICT,
+        Code::Stale => StatusCode::PRECONDITION_FAILED,
+        Code::Full => StatusCode::INSUFFICIENT_STORAGE,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::Timeout => StatusCode::REQUEST_TIMEOUT,
+        Code::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[utoipa::path(get, path = "/v1/status", tag = "relay", responses((status = 200, body = api::Status), Refused))]
+/// State of the relay: interfaces, program, table.
 async fn status(State(owner): State<Owner>) -> Result<Json<api::Status>, Refusal> {
     owner.status().await.map(Json)
 }
 
+#[utoipa::path(post, path = "/v1/reload", tag = "relay", responses((status = 200, body = api::Reloaded), Refused))]
+/// Takes the configuration file as it is, without losing a packet.
 async fn reload(State(owner): State<Owner>) -> Result<Json<api::Reloaded>, Refusal> {
     owner.reload().await.map(|warnings| Json(api::Reloaded { warnings }))
 }
 
+#[utoipa::path(get, path = "/v1/stats", tag = "relay", responses((status = 200, body = api::Stats), Refused))]
+/// Packets, bytes and drops since the program was loaded.
 async fn stats(State(owner): State<Owner>) -> Result<Json<api::Stats>, Refusal> {
     let counters = owner.counters().await?;
     let uptime = u64::try_from(owner.uptime().as_millis()).unwrap_or(u64::MAX);
     Ok(Json(stats_of(&counters, uptime)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct LookupQuery {
+    /// An IPv4 or IPv6 address.
+    #[param(value_type = Address, example = "198.51.100.10")]
     address: String,
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/lookup",
+    tag = "relay",
+    params(LookupQuery),
+    responses((status = 200, body = api::Lookup), Refused),
+)]
+/// What an address translates to, and by which rule.
 async fn lookup(
     State(owner): State<Owner>,
     query: Result<Query<LookupQuery>, QueryRejection>,
@@ -286,8 +316,10 @@ mod tests {
     async fn refuses_in_json_what_it_cannot_read() {
         for (request, code, sentence) in [
             ("GET /v1/nothing", "404", "there is no such call"),
-            ("PATCH /v1/eam", "400", "this call cannot be made with PATCH"),
+            ("PATCH /v1/eam", "405", "this call cannot be made with PATCH"),
             ("GET /v1/eam/history/x", "400", "this is not a revision's number"),
+            ("GET /v1/eam/history/9223372036854775808", "400", "the greatest is 9223372036854775807"),
+            ("DELETE /v1/eam?prefix=192.0.2.1&if_revision=9223372036854775808", "400", "is not a revision's number"),
             ("GET /v1/lookup", "400", "missing field `address`"),
             ("GET /v1/lookup?address=www", "400", "lookup www: this is not an IPv4 or IPv6 address"),
             ("DELETE /v1/eam?prefix=192.0.2.1/24", "400", "has host bits set"),

@@ -1,0 +1,154 @@
+//! `xlat-ctl annotate`
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use ipnet::Ipv6Net;
+
+use super::{Common, Failed, client, output};
+use crate::{
+    annotate::{Annotator, Direction, Mapper, copy},
+    api::{EamList, Status, TableStatus},
+    config::{self, Config},
+    eam::Pair,
+    eam_file,
+};
+
+/// How often it is asked whether the daemon's table has changed, at most.
+const REFRESH: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(super) struct Annotate {
+    /// The configuration with the translation prefixes
+    #[arg(long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    config: PathBuf,
+    /// A translation prefix, instead of a configuration; may be given several times
+    #[arg(long, value_name = "PREFIX", conflicts_with = "config")]
+    prefix: Vec<Ipv6Net>,
+    /// A table of EAMs (CSV, JSON or TOML, as `eam export` writes it), instead of the daemon's
+    #[arg(long, value_name = "FILE")]
+    eams: Option<PathBuf>,
+    /// Replace IPv4 addresses by the IPv6 addresses that servers see
+    #[arg(long)]
+    reverse: bool,
+    /// Leave each address and put what it stands for behind it, in brackets
+    #[arg(long)]
+    keep: bool,
+}
+
+pub(super) fn annotate(common: &Common, annotate: &Annotate) -> Result<(), Failed> {
+    let config = annotate.config()?;
+    let mut daemon = annotate.daemon(common, &config)?;
+    let mapper = annotate.mapper(config.clone(), daemon.as_ref())?;
+    let direction = if annotate.reverse { Direction::ToIpv6 } else { Direction::ToIpv4 };
+    let mut annotator = Annotator::new(mapper, direction, annotate.keep);
+    let refresh = |annotator: &mut Annotator| {
+        if let Some(daemon) = &mut daemon
+            && daemon.refresh()
+        {
+            annotator.set_mapper(Mapper::new(config.clone(), daemon.pairs()));
+        }
+    };
+    copy(io::stdin().lock(), io::stdout().lock(), &mut annotator, refresh).map_err(|error| match error.kind() {
+        // Whoever reads has enough (`| head`).
+        io::ErrorKind::BrokenPipe => Failed { message: None, answer: None },
+        _ => Failed::from(format!(
+            "annotate: reading standard input or writing standard output: {}",
+            crate::plain(&error)
+        )),
+    })
+}
+
+impl Annotate {
+    /// The configuration: the file's, or one that has nothing but the prefixes that were given.
+    fn config(&self) -> Result<Config, Failed> {
+        if self.prefix.is_empty() {
+            return Ok(config::load(&self.config).map_err(|error| error.to_string())?.config);
+        }
+        let prefixes: Vec<String> = self.prefix.iter().map(|prefix| format!("\"{prefix}\"")).collect();
+        let text = format!("[dataplane]\ninterfaces = [\"*\"]\n[translation]\nprefixes = [{}]\n", prefixes.join(", "));
+        let checked = config::parse(&text).map_err(|problems| {
+            let texts: Vec<&str> = problems.iter().map(|problem| problem.text.as_str()).collect();
+            format!("annotate --prefix: {}", texts.join("; "))
+        })?;
+        Ok(checked.config)
+    }
+
+    /// The daemon, where its table is to be used and it runs. One that was named has to answer.
+    fn daemon(&self, common: &Common, config: &Config) -> Result<Option<Daemon>, Failed> {
+        if self.eams.is_some() || (!self.prefix.is_empty() && common.socket.is_none()) {
+            return Ok(None);
+        }
+        let socket = common.socket.clone().unwrap_or_else(|| config.control.socket.clone());
+        let is_there = socket.exists();
+        match Daemon::ask(Common { socket: Some(socket), json: false }) {
+            Ok(daemon) => Ok(Some(daemon)),
+            Err(failed) if common.socket.is_some() => Err(failed),
+            Err(failed) => {
+                if let Some(message) = failed.message.filter(|_| is_there) {
+                    output::complain(&format!("warning: only the configuration's EAMs are known: {message}"));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn mapper(&self, config: Config, daemon: Option<&Daemon>) -> Result<Mapper, Failed> {
+        if let Some(file) = &self.eams {
+            return Ok(Mapper::new(config, read_eams(file)?.into_iter()));
+        }
+        if let Some(daemon) = daemon {
+            return Ok(Mapper::new(config, daemon.pairs()));
+        }
+        let pairs: Vec<Pair> = config.eams.iter().map(|entry| entry.pair).collect();
+        Ok(Mapper::new(config, pairs.into_iter()))
+    }
+}
+
+fn read_eams(file: &Path) -> Result<Vec<Pair>, String> {
+    let failed = |text: String| format!("annotate --eams {}: {text}", file.display());
+    let bytes = fs::read(file).map_err(|error| failed(crate::plain(&error)))?;
+    let lines = eam_file::parse(&bytes, None).map_err(|error| failed(error.to_string()))?;
+    Ok(lines.iter().map(|line| line.pair).collect())
+}
+
+/// A running daemon and the table that it had when it was last asked.
+struct Daemon {
+    common: Common,
+    list: EamList,
+    /// What its status said of that table.
+    table: TableStatus,
+    asked: Instant,
+}
+
+impl Daemon {
+    fn ask(common: Common) -> Result<Self, Failed> {
+        let table = client::get::<Status>(&common, "/v1/status")?.value.table;
+        let list = client::get(&common, "/v1/eam")?.value;
+        Ok(Self { common, list, table, asked: Instant::now() })
+    }
+
+    /// Takes its table where that has changed, at most once in [`REFRESH`]; gives whether it has. Without an answer the table
+    /// stays as it was known.
+    fn refresh(&mut self) -> bool {
+        if self.asked.elapsed() < REFRESH {
+            return false;
+        }
+        self.asked = Instant::now();
+        let Ok(status) = client::get::<Status>(&self.common, "/v1/status") else { return false };
+        if status.value.table == self.table {
+            return false;
+        }
+        let Ok(list) = client::get(&self.common, "/v1/eam") else { return false };
+        (self.list, self.table) = (list.value, status.value.table);
+        true
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = Pair> {
+        self.list.entries.iter().filter_map(|entry| Pair::new(entry.ipv4, entry.ipv6).ok())
+    }
+}
