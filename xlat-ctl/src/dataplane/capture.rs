@@ -41,6 +41,9 @@ const LIVE: &str = "LIVE";
 /// What each capture asks for, by slot.
 pub type Filters = [Option<Filter>; SLOTS];
 
+/// No captures.
+const NONE: Filters = [None; SLOTS];
+
 /// A packet that was captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Captured {
@@ -105,7 +108,7 @@ impl Program {
         Ok(Self {
             filters: map(&mut ebpf, "FILTERS")?,
             tallies: map(&mut ebpf, "TALLIES")?,
-            wanted: [None; SLOTS],
+            wanted: NONE,
             reader: runtime.spawn(read(packets, sink)),
             pin,
             ebpf,
@@ -182,7 +185,7 @@ impl DataPlane {
     /// # Errors
     /// The kernel refuses; then there are none.
     pub fn set_captures(&mut self, wanted: &Filters, sink: &Sink) -> Result<(), DataPlaneError> {
-        if wanted.iter().all(Option::is_none) {
+        if *wanted == NONE {
             return self.stop_capturing();
         }
         if let Some(capture) = &mut self.capture {
@@ -195,13 +198,13 @@ impl DataPlane {
         started
     }
 
-    /// Tells the kernel that the captures are still wanted.
+    /// Tells the kernel that the captures are still wanted; where there are none, tries again what could not be detached.
     pub fn keep_captures(&mut self) {
-        if let Some(capture) = &mut self.capture {
-            let wanted = capture.wanted;
-            if let Err(error) = capture.tell(&wanted) {
-                warn!("{error}");
-            }
+        let Some(capture) = &mut self.capture else { return };
+        let wanted = capture.wanted;
+        let done = if wanted == NONE { self.stop_capturing() } else { capture.tell(&wanted) };
+        if let Err(error) = done {
+            warn!("{error}");
         }
     }
 
@@ -231,8 +234,9 @@ impl DataPlane {
     }
 
     fn stop_capturing(&mut self) -> Result<(), DataPlaneError> {
-        let Some(capture) = self.capture.take() else { return Ok(()) };
-        if let Err(error) = self.exchange() {
+        let Some(mut capture) = self.capture.take() else { return Ok(()) };
+        let told = capture.tell(&NONE);
+        if let Err(error) = told.and_then(|()| self.exchange()) {
             // It stays where it is, and must stay whole.
             self.capture = Some(capture);
             return Err(error);
