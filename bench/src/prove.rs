@@ -57,12 +57,7 @@ struct KernelLoad {
 }
 
 impl KernelLoad {
-    fn start(
-        from: (&Namespace, &str),
-        to: (&Namespace, &str),
-        frames: Vec<NumberedFrame>,
-        rate: u32,
-    ) -> Result<Self> {
+    fn start(from: (&Namespace, &str), to: (&Namespace, &str), frames: Vec<NumberedFrame>, rate: u32) -> Result<Self> {
         ensure!(frames.len() <= NUMBERED_FRAMES as usize, "{} frames are too many", frames.len());
         let mut watcher = load("note", NUMBERS / NUMBERS_PER_PAGE)?;
         to.0.inside(|| attach(&mut watcher, "note", to.1))?;
@@ -132,9 +127,7 @@ fn sender(from: (&Namespace, &str), frames: &[NumberedFrame], rate: u32) -> Resu
         let mut bytes = [0; NUMBERED_WORDS * 8];
         ensure!(frame.bytes.len() <= bytes.len(), "a frame of {} bytes is too long", frame.bytes.len());
         bytes[..frame.bytes.len()].copy_from_slice(&frame.bytes);
-        let words = std::array::from_fn(|word| {
-            u64::from_ne_bytes(std::array::from_fn(|byte| bytes[word * 8 + byte]))
-        });
+        let words = std::array::from_fn(|word| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[word * 8 + byte])));
         numbered.set(index as u32, Numbered { bytes: words, sum: frame.sum, reserved: 0 }, 0)?;
     }
     let mut numbering = Array::<_, Numbering>::try_from(ebpf.take_map("NUMBERING").context("no map NUMBERING")?)?;
@@ -164,8 +157,7 @@ fn send(ebpf: &Ebpf, rate: u32, sent: &AtomicU64, done: &AtomicBool) -> Result<D
         start += Duration::from_secs_f64(count as f64 / f64::from(rate));
         start = start.max(Instant::now().checked_sub(MOST_LATE).unwrap_or(begin));
         let attrs = TestRunAttrs::new().xdp_live_frames(BATCH);
-        let options =
-            TestRunOptions { data_in: Some(&frame), repeat: count as u32, attrs, ..TestRunOptions::new() };
+        let options = TestRunOptions { data_in: Some(&frame), repeat: count as u32, attrs, ..TestRunOptions::new() };
         program.test_run(options).context("sending frames")?;
         number += count;
         sent.store(number, Relaxed);

@@ -3,6 +3,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use utoipa::IntoParams;
 use xlat_common::capture::{MAX_SNAPLEN, MIN_SNAPLEN};
 
 /// Bytes of each frame that are kept: whatever the query may ask for.
@@ -13,8 +14,9 @@ pub const RATE: std::ops::RangeInclusive<u32> = 1..=100_000;
 pub const DURATION: std::ops::RangeInclusive<u64> = 1..=86_400;
 
 /// What is to be captured. All conditions hold together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Query {
     /// The interface that packets arrive at; any if there is none.
     #[serde(rename = "in")]

@@ -192,7 +192,13 @@ fn judge(frames: &[NumberedFrame], frame: &[u8]) -> Option<(u32, u8)> {
     Some((number, right.map_or(MIXED, |(_, _, verdict)| *verdict)))
 }
 
-fn send(socket: &OwnedFd, frames: &[NumberedFrame], rate: u32, sent: &AtomicU64, done: &AtomicBool) -> io::Result<Duration> {
+fn send(
+    socket: &OwnedFd,
+    frames: &[NumberedFrame],
+    rate: u32,
+    sent: &AtomicU64,
+    done: &AtomicBool,
+) -> io::Result<Duration> {
     let longest = frames.iter().map(|frame| frame.bytes.len()).max().unwrap_or(0);
     let mut bytes = vec![0; BATCH * longest];
     let begin = Instant::now();

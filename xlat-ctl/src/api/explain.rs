@@ -1,11 +1,12 @@
 //! `POST /v1/explain`: what becomes of a packet that nobody has sent.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::reason::Reason;
 
 /// A packet to be explained.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Explain {
     /// The packet from its IP header on, in hexadecimal.
@@ -16,7 +17,7 @@ pub struct Explain {
 }
 
 /// One decision on a packet's way, as the rule book makes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Step {
     /// A word for the rule; for one that drops the packet, the reason's name.
     pub rule: String,
@@ -29,7 +30,7 @@ pub struct Step {
 }
 
 /// One field of the packet before and after. What a family has no such field for is `None`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Field {
     /// Its name.
     pub name: String,
@@ -42,7 +43,7 @@ pub struct Field {
 }
 
 /// The way out of a packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WayOut {
     /// The interface.
     pub interface: Option<String>,
@@ -57,7 +58,7 @@ pub struct WayOut {
 }
 
 /// Where the packet was run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Trial {
     /// The tag of the program in force: the hash of its instructions.
     pub tag: String,
@@ -66,7 +67,7 @@ pub struct Trial {
 }
 
 /// What becomes of the packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explained {
     /// The interface that it is taken to arrive by.
     pub interface: String,

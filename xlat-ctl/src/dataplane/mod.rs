@@ -592,7 +592,11 @@ pub fn tidy(pin_directory: &Path) -> Result<(), DataPlaneError> {
 }
 
 /// Runs a program once on a frame; see [`DataPlane::test_run`].
-fn run_once(program: Option<&aya::programs::Program>, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), DataPlaneError> {
+fn run_once(
+    program: Option<&aya::programs::Program>,
+    frame: &[u8],
+    ifindex: u32,
+) -> Result<(u32, Vec<u8>), DataPlaneError> {
     /// Bytes that a packet may grow by.
     const GROWTH: usize = 512;
     let program = program.and_then(|program| <&aya::programs::Xdp>::try_from(program).ok());

@@ -50,7 +50,7 @@ impl Answer {
 }
 
 /// A reason with its entry, as `xlat-ctl reason --json` and `explain --json` give it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reason {
     /// The name in metrics, counters and logs.
     pub name: String,

@@ -28,7 +28,7 @@ use xlat_common::{
     reason::DropReason,
 };
 
-use super::patience::Patience;
+use super::{openapi::Refused, patience::Patience};
 use crate::{
     api::Code,
     capture::{self, Begin, DURATION, End, Frame, Line, Packet, Progress, RATE, SNAPLEN},
@@ -49,6 +49,14 @@ const XDP_PASS: u32 = 2;
 /// The same for a frame that leaves by the interface it came by.
 const XDP_TX: u32 = 3;
 
+#[utoipa::path(
+    get,
+    path = "/v1/capture",
+    tag = "relay",
+    params(capture::Query),
+    responses((status = 200, body = String, content_type = "application/x-ndjson"), Refused),
+)]
+/// Packets before and after translation, as they pass: one JSON object a line, until the duration or the count is over.
 pub(super) async fn capture(
     State(owner): State<Owner>,
     Extension(author): Extension<Author>,

@@ -2,12 +2,20 @@
 
 use axum::{Json, body::Body, extract::State, http::Request};
 
-use super::read;
+use super::{openapi::Refused, read};
 use crate::{
     api::{self, Code},
     daemon::owner::{Owner, Refusal, refusal},
 };
 
+#[utoipa::path(
+    post,
+    path = "/v1/explain",
+    tag = "relay",
+    request_body = api::Explain,
+    responses((status = 200, body = api::Explained), Refused),
+)]
+/// What becomes of a packet that nobody has sent.
 pub(super) async fn explain(
     State(owner): State<Owner>,
     request: Request<Body>,

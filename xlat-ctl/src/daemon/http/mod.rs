@@ -96,7 +96,10 @@ pub(super) async fn serve_metrics(listener: TcpListener, owner: Owner) {
         .with_state(owner.clone())
         .merge(page::router(&owner))
         .fallback(async || {
-            (StatusCode::NOT_FOUND, "the metrics are at /metrics, a page for people at /, the checks at /healthz and /readyz\n")
+            (
+                StatusCode::NOT_FOUND,
+                "the metrics are at /metrics, a page for people at /, the checks at /healthz and /readyz\n",
+            )
         });
     loop {
         let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };

@@ -36,6 +36,8 @@ use crate::{
         super::reload,
         super::stats,
         super::lookup,
+        super::explain::explain,
+        super::capture::capture,
         super::eams::eam_list,
         super::eams::eam_add,
         super::eams::eam_del,
