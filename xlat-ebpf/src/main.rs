@@ -131,7 +131,7 @@ pub fn xlat_reply6(ctx: XdpContext) -> u32 {
 }
 
 /// What the daemon runs, on no packet, while it follows the machine's routing (`next_hop::renew`).
-#[xdp]
+#[xdp(frags)]
 #[inline(always)]
 pub fn xlat_renew(_ctx: XdpContext) -> u32 {
     match next_hop::renew() {
