@@ -73,7 +73,9 @@ fn sigterm_leaves_nothing_behind() {
     daemon.stop().expect("a clean end");
     assert_eq!(state(&lab.relay), before);
     assert!(!socket.exists(), "the control socket is still there");
-    let left: Vec<String> = pins().difference(&pins_before).cloned().collect();
+    // Other relays of this machine have theirs.
+    let own = daemon.pins().display().to_string();
+    let left: Vec<String> = pins().difference(&pins_before).filter(|path| path.starts_with(&own)).cloned().collect();
     assert!(left.is_empty(), "pinned in bpffs: {left:?}");
     assert!(!lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}")).success, "packets are still translated");
 }

@@ -64,8 +64,12 @@ impl Captures {
         let outcome = self.relay.run(frame).expect("the program runs");
         let begin = Instant::now();
         loop {
-            if let Some(captured) = self.seen.lock().unwrap().pop() {
-                return (outcome, Some(captured));
+            let captured = self.seen.lock().unwrap().pop();
+            match captured {
+                // What the kernels of the links' ends say by themselves, all of it to IPv6 multicast addresses.
+                Some(captured) if captured.before.starts_with(&[0x33, 0x33]) => continue,
+                Some(captured) => return (outcome, Some(captured)),
+                None => {}
             }
             if begin.elapsed() > Duration::from_millis(300) {
                 return (outcome, None);
@@ -208,9 +212,12 @@ fn a_capture_has_only_what_its_filter_lets_through() {
 #[test]
 fn captures_are_told_apart_and_keep_what_the_longest_asks_for() {
     let mut captures = Captures::new("slots", false);
-    let short = Filter { snaplen: MIN_SNAPLEN, ..all() };
-    let drops = Filter { flags: Filter::DROPS, ..all() };
-    captures.capture(&[short, drops, Filter { snaplen: 200, ..all() }]);
+    // The tallies have no other packets than the test's.
+    let client =
+        Filter { flags: Filter::HOST4, ipv4: u32::from_be_bytes([203, 0, 113, 7]), ipv4_mask: u32::MAX, ..all() };
+    let short = Filter { snaplen: MIN_SNAPLEN, ..client };
+    let drops = Filter { flags: Filter::DROPS | Filter::HOST4, ..client };
+    captures.capture(&[short, drops, Filter { snaplen: 200, ..client }]);
     let (_, captured) = captures.run(&ip4(CLIENT, SERVER).tcp(4711, 80, &data(1000)).df().into());
     let captured = captured.expect("a packet");
     assert_eq!((captured.head.slots, captured.head.before_len), (0b101, 1054));
