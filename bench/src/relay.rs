@@ -1,10 +1,14 @@
 //! xlat on a rig's relay, as its daemon would load it: the real program with the real tables.
 
-use std::{net::IpAddr, sync::LazyLock, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::programs::{ProgramFd, loaded_programs};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, task::JoinHandle};
 use xlat_common::settings::Settings;
 use xlat_ctl::{
     config::{self, Config},
@@ -38,7 +42,18 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("star
 /// The program on one relay.
 pub(crate) struct Relay {
     plane: DataPlane,
+    /// Says that there is no change, as a daemon does that follows the machine's routing.
+    listening: JoinHandle<()>,
 }
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+/// How often that is said.
+const LISTENING: Duration = Duration::from_millis(100);
 
 /// What filling a table took.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +130,13 @@ impl Relay {
         plane.update_machine(&self::machine()?).context("telling the program of the machine")?;
         // Next hops are remembered, as with a daemon that has heard of no change since.
         ways.changed(true);
-        Ok(Self { plane })
+        let listening = RUNTIME.spawn(async move {
+            loop {
+                ways.unchanged();
+                tokio::time::sleep(LISTENING).await;
+            }
+        });
+        Ok(Self { plane, listening })
     }
 
     /// Loads the program with an empty table, fills it, and tries some entries.
