@@ -3,11 +3,14 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    net::Ipv4Addr,
     os::unix::net::UnixStream,
+    thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use xlat_common::next_hop;
 use xlat_tests::{
     fuzz::{
         configs::{self, Named},
@@ -21,6 +24,8 @@ use xlat_tests::{
 
 const CLIENT: &str = "203.0.113.7";
 const SERVER: &str = "2001:db8:5e1:1::10";
+/// The client as the server sees it.
+const CLIENT_MAPPED: &str = "2001:db8:6464::203.0.113.7";
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("no JSON ({error}):\n{text}"))
@@ -327,6 +332,50 @@ fn leaves_the_next_hop_cache_as_it_was() {
         }
         assert!(begin.elapsed() < Duration::from_secs(10), "the way of packets that are sent is never remembered");
     }
+}
+
+/// Of clients that share their places in the cache, the one in the last of them too.
+#[test]
+fn knows_every_place_in_which_a_next_hop_is_remembered() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warm_up(&lab);
+    let set = next_hop::client_set(0x0a00_0001);
+    let clients: Vec<u32> = (0x0a00_0001..0x0b00_0000)
+        .filter(|client| next_hop::client_set(*client) == set)
+        .take(next_hop::CLIENT_WAYS as usize)
+        .collect();
+    assert_eq!(clients.len(), next_hop::CLIENT_WAYS as usize);
+    let packet = |client: &u32| {
+        let client = format!("2001:db8:6464::{}", Ipv4Addr::from_bits(*client));
+        ip6(SERVER, client.as_str()).udp(53, 4711, b"answer")
+    };
+    let begin = Instant::now();
+    let all_remembered = || {
+        clients.iter().for_each(|client| send_packet(&lab.server, &packet(client).bytes()).expect("the packet leaves"));
+        let by = |client| explain_packet(&lab, &daemon, &packet(client))["way_out"]["by"].clone();
+        clients.iter().all(|client| by(client) == "remembered")
+    };
+    while !all_remembered() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the way of packets that are sent is not remembered");
+    }
+}
+
+/// Without news from the kernel, and without packets, a next hop is remembered for longer than the clock alone would let it.
+#[test]
+fn a_daemon_keeps_what_is_remembered() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warm_up(&lab);
+    let packet = ip6(SERVER, CLIENT_MAPPED).udp(53, 4711, b"answer");
+    let by = || explain_packet(&lab, &daemon, &packet)["way_out"]["by"].clone();
+    let kept = || {
+        send_packet(&lab.server, &packet.bytes()).expect("the packet leaves");
+        thread::sleep(Duration::from_millis(100));
+        let before = by();
+        thread::sleep(Duration::from_millis(2500));
+        before == "remembered" && by() == "remembered"
+    };
+    // A neighbour that is looked at, or the change that is taken for granted now and then, may come in between.
+    assert!((0..5).any(|_| kept()), "what is remembered is forgotten within 2.5 s, though nothing changes");
 }
 
 /// A packet that is sent meets what was explained.

@@ -62,9 +62,6 @@ pub fn event() -> bool {
 /// any path.
 #[inline(always)]
 fn take(place: u32, rate: u32) -> bool {
-    if rate == 0 {
-        return false;
-    }
     let Some(paid) = LIMITS.get_ptr_mut(place) else { return false };
     // SAFETY: the helper has no arguments; the map value is an aligned word, and racing stores of it are whole.
     unsafe {

@@ -103,6 +103,8 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("too big", ip4(CLIENT, SERVER_1280).df().udp(4711, 53, &data(1400)).into()),
         ("IGMP", ip4(CLIENT, SERVER).payload(2, &data(8)).into()),
         ("bad header checksum", ip4(CLIENT, SERVER).bad_header_checksum().udp(4711, 53, b"").into()),
+        ("an ICMP message without an equivalent", ip4(CLIENT, SERVER).icmp(13, 0).echo(7, 1, &data(12)).into()),
+        ("cut off", Frame::from(ip6(SERVER, CLIENT).udp(53, 4711, &data(100))).truncated(100)),
         ("an ICMP error", ip4(ROUTER, SERVER).icmp(3, 1).about(ip4(SERVER, CLIENT).udp(53, 4711, b"answer")).into()),
     ]
 }

@@ -2,7 +2,7 @@
 
 use aya::maps::{Map, MapData, ProgramArray, loaded_maps};
 use aya::programs::loaded_programs;
-use xlat_common::programs::index;
+use xlat_common::{programs::index, reason::DropReason};
 use xlat_ctl::dataplane::Ways;
 use xlat_tests::{
     harness::{Relay, Verdict, row::*, settings},
@@ -81,6 +81,22 @@ fn what_is_remembered_does_not_age_while_changes_are_listened_for() {
     expect_most((Verdict::Redirect, Verdict::Redirect), || remembered(&six_to_four(), "route del 0.0.0.0/0", listen));
 }
 
+/// A client's word has an epoch's lower 20 bits only: when they come again, it must have gone.
+#[test]
+fn what_is_remembered_is_gone_before_its_epoch_comes_again() {
+    let around = |ways: &Ways| {
+        for change in 0..1 << 20 {
+            ways.changed(true);
+            // The clock is not to move the epoch meanwhile.
+            if change % 4096 == 0 {
+                ways.unchanged();
+            }
+        }
+    };
+    let (_, later) = remembered(&six_to_four(), "route del 0.0.0.0/0", around);
+    assert_eq!(later, Verdict::Pass, "a next hop of a million changes ago counts");
+}
+
 /// The programs that a relay's entry program goes on in by tail call.
 fn programs_of(relay: &mut Relay) -> ProgramArray<MapData> {
     let entry = relay.dataplane().program_info().id;
@@ -90,6 +106,31 @@ fn programs_of(relay: &mut Relay) -> ProgramArray<MapData> {
         |id: &u32| loaded_maps().flatten().any(|map| map.id() == *id && map.name_as_str() == Some("PROGRAMS"));
     let id = ids.into_iter().find(is_array).expect("it has such a map");
     Map::ProgramArray(MapData::from_id(id).expect("the map")).try_into().expect("an array of programs")
+}
+
+/// Without the programs that know all rules, what floods are made of is dropped all the same, for the reason that it has.
+#[test]
+fn floods_end_in_the_entry_program() {
+    let configuration = settings("deny.ipv4 = ['203.0.113.64/26']\nicmp.errors = 'off'");
+    let mut relay = Relay::load(&configuration).expect("the program loads");
+    let mut programs = programs_of(&mut relay);
+    for place in 0..index::COUNT {
+        programs.clear_index(&place).expect("taken out");
+    }
+    let denied = CLIENT_1000;
+    let floods: [(Frame, DropReason); 7] = [
+        (ip4(CLIENT, SERVER).icmp(13, 0).echo(7, 1, &data(12)).into(), DropReason::IcmpType),
+        (ip6(SERVER, CLIENT).icmp(200, 0).echo(7, 1, &data(12)).into(), DropReason::IcmpType),
+        (Frame::from(ip4(CLIENT, SERVER).udp(1, 2, &data(100))).truncated(100), DropReason::MalformedHeader),
+        (Frame::from(ip6(SERVER, CLIENT).udp(1, 2, &data(100))).truncated(100), DropReason::MalformedHeader),
+        (ip4(denied, SERVER).udp(1, 2, &data(40)).into(), DropReason::DeniedSource),
+        (ip6(SERVER, denied).udp(1, 2, &data(40)).into(), DropReason::DeniedDestination),
+        (ip6(SERVER, denied).echo_reply(7, 1, &data(40)).into(), DropReason::DeniedDestination),
+    ];
+    for (frame, reason) in floods {
+        let outcome = relay.run(&frame).expect("the program runs");
+        assert_eq!((outcome.verdict, outcome.reason), (Verdict::Drop, Some(reason)), "{frame:?}");
+    }
 }
 
 /// Without the programs that know all rules, only what the fast path does by itself is left.

@@ -16,7 +16,7 @@ use aya::{
 };
 use xlat_common::{counters::Counters, interface::MAX_IFINDEX, next_hop, programs, settings::Settings, state::State};
 
-use super::{DataPlane, error::DataPlaneError, map, object, pins::Pins, run_once, table::Memory as _};
+use super::{DataPlane, error::DataPlaneError, map, object, pins::Pins, program::run_once, table::Memory as _, ways::CLIENTS};
 
 /// The maps of the instance in force that a trial works on.
 const SHARED: [&str; 5] = ["TABLE4", "TABLE6", "STATE", "VLANS", "MACS"];
@@ -147,10 +147,9 @@ impl DataPlane {
 
     /// The words in which the next hop of an IPv4 address may be remembered.
     fn remembered_words(&self, address: u32) -> Vec<Word> {
-        const CLIENTS: usize = std::mem::offset_of!(State, clients) / size_of::<u64>();
         let set = CLIENTS + next_hop::client_set(address) as usize;
         let service = self.table.next_hop_word(address).map(Word::Table4);
-        service.into_iter().chain([Word::State(set), Word::State(set + 1)]).collect()
+        service.into_iter().chain((set..set + next_hop::CLIENT_WAYS as usize).map(Word::State)).collect()
     }
 
     fn word(&self, word: Word) -> u64 {

@@ -27,7 +27,7 @@ use super::{mapping::Mapping, table::Memory};
 const WAY: usize = (offset_of!(Shared, header) + offset_of!(TableHeader, way)) / size_of::<u64>();
 const _: () = assert!(offset_of!(TableHeader, way).is_multiple_of(size_of::<u64>()));
 /// The words of the IPv4 clients.
-const CLIENTS: usize = offset_of!(Shared, clients) / size_of::<u64>();
+pub(super) const CLIENTS: usize = offset_of!(Shared, clients) / size_of::<u64>();
 
 /// The program instances of this process, to be told of changes from whatever thread hears of them.
 #[derive(Clone, Default)]
@@ -88,14 +88,9 @@ impl Instance {
     fn change(&mut self, cacheable: bool) {
         let Some(shared) = self.shared.upgrade() else { return };
         let word = &shared.words()[WAY];
-        let before = self.way;
-        match word.load(Relaxed) {
-            0 => {}
-            way => self.way = way,
-        }
-        self.way += CHANGE;
-        word.store(if cacheable { self.way } else { 0 }, Release);
-        sweep(&shared, before, self.way);
+        let way = self.counting(word) + CHANGE;
+        word.store(if cacheable { way } else { 0 }, Release);
+        self.reach(way, &shared);
     }
 
     fn renew(&mut self) {
@@ -109,19 +104,24 @@ impl Instance {
             }
             Err(_) => {}
         }
-        let before = self.way;
-        match shared.words()[WAY].load(Relaxed) {
-            0 => {}
-            way => self.way = way,
-        }
-        sweep(&shared, before, self.way);
+        let way = self.counting(&shared.words()[WAY]);
+        self.reach(way, &shared);
     }
-}
 
-/// Empties the clients' words before an epoch comes whose lower bits were there before.
-fn sweep(shared: &Mapping, before: u64, after: u64) {
-    if before / CLIENTS_WRAP != after / CLIENTS_WRAP {
-        shared.words()[CLIENTS..][..CLIENT_WORDS as usize].iter().for_each(|word: &AtomicU64| word.store(0, Relaxed));
+    /// The word, or what it was when it last counted.
+    fn counting(&self, word: &AtomicU64) -> u64 {
+        match word.load(Relaxed) {
+            0 => self.way,
+            way => way,
+        }
+    }
+
+    /// Notes what the word is, and empties the clients' words before an epoch comes whose lower bits were there before.
+    fn reach(&mut self, way: u64, shared: &Mapping) {
+        let before = std::mem::replace(&mut self.way, way);
+        if before / CLIENTS_WRAP != way / CLIENTS_WRAP {
+            shared.words()[CLIENTS..][..CLIENT_WORDS as usize].iter().for_each(|word| word.store(0, Relaxed));
+        }
     }
 }
 
