@@ -16,7 +16,9 @@ use aya::{
 };
 use xlat_common::{counters::Counters, interface::MAX_IFINDEX, next_hop, programs, settings::Settings, state::State};
 
-use super::{DataPlane, error::DataPlaneError, map, object, pins::Pins, program::run_once, table::Memory as _, ways::CLIENTS};
+use super::{
+    DataPlane, error::DataPlaneError, map, object, pins::Pins, program::run_once, table::Memory as _, ways::CLIENTS,
+};
 
 /// The maps of the instance in force that a trial works on.
 const SHARED: [&str; 5] = ["TABLE4", "TABLE6", "STATE", "VLANS", "MACS"];
