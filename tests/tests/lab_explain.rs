@@ -338,6 +338,7 @@ fn leaves_the_next_hop_cache_as_it_was() {
 #[test]
 fn knows_every_place_in_which_a_next_hop_is_remembered() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    lab.relay.ip("route add 10.0.0.0/8 via 198.18.0.1").expect("a route to the clients");
     warm_up(&lab);
     let set = next_hop::client_set(0x0a00_0001);
     let clients: Vec<u32> = (0x0a00_0001..0x0b00_0000)
