@@ -130,6 +130,10 @@ impl DataPlane {
     pub fn try_frame(&mut self, frame: &[u8], ifindex: u32, destination: Option<u32>) -> Result<Tried, DataPlaneError> {
         self.prepare_trial()?;
         let words = destination.map_or_else(Vec::new, |address| self.remembered_words(address));
+        let is_of = |word, holds: u64| match word {
+            Word::Table4(_) => true,
+            Word::State(_) => Some((holds >> 32) as u32) == destination,
+        };
         let before: Vec<u64> = words.iter().map(|word| self.word(*word)).collect();
         let Some(trial) = &mut self.trial else {
             return Err(DataPlaneError::Object("there is no trial".to_owned()));
@@ -139,7 +143,7 @@ impl DataPlane {
         for (word, before) in words.into_iter().zip(before) {
             let after = self.word(word);
             if after == before {
-                remembered |= self.leads_to(before, &frame);
+                remembered |= is_of(word, before) && self.leads_to(before, &frame);
             } else {
                 self.put_back(word, after, before);
             }
