@@ -1,7 +1,7 @@
 //! The next-hop cache: what the routing table said last about a destination, so that it need not be asked for each packet.
 //!
 //! ```text
-//!  a service's entry in the table      an IPv4 client: one of four words of a set
+//!  a service's entry in the table      an IPv4 client: one of two words of a set
 //!  | epoch, 52 bits  | place, 12 |     | address, 32 bits | epoch, 20 | place, 12 |
 //!                          │                                               │
 //!                          └────────────► next hops: one word each ◄───────┘
@@ -25,8 +25,8 @@ use crate::interface::MAX_IFINDEX;
 pub const PLACES: u32 = 1 << PLACE_BITS;
 /// Words for IPv4 clients.
 pub const CLIENT_WORDS: u32 = 1 << 18;
-/// Words in which a client may be: half a cache line. With two, 65,536 clients drove each other out for one packet in sixteen.
-pub const CLIENT_WAYS: u32 = 4;
+/// Words in which a client may be, in one cache line. Four cost as much as they saved (docs/performance.md).
+pub const CLIENT_WAYS: u32 = 2;
 /// Places that a next hop is looked for in.
 pub const PROBES: u32 = 4;
 
