@@ -55,6 +55,7 @@ pub(crate) trait Family: Sized + 'static {
     const NAME: &'static str;
 
     fn masked(address: Self::Address, len: u8) -> Self::Address;
+    fn first_byte(address: Self::Address) -> u8;
     fn hash(key: Key<Self::Address>, seed: u64) -> u64;
     fn key(entry: &Entry) -> Key<Self::Address>;
     /// The rule's prefix of this family.
@@ -96,6 +97,10 @@ impl Family for V4 {
 
     fn masked(address: u32, len: u8) -> u32 {
         address & mask32(len.into())
+    }
+
+    fn first_byte(address: u32) -> u8 {
+        address.to_be_bytes()[0]
     }
 
     fn hash(key: Key<u32>, seed: u64) -> u64 {
@@ -140,6 +145,10 @@ impl Family for V6 {
 
     fn masked(address: Ipv6, len: u8) -> Ipv6 {
         address.masked(len.into())
+    }
+
+    fn first_byte(address: Ipv6) -> u8 {
+        address.hi.to_be_bytes()[0]
     }
 
     fn hash(key: Key<Ipv6>, seed: u64) -> u64 {

@@ -29,6 +29,8 @@ const FILL_PERCENT: u64 = 80;
 /// How many buckets are looked at for a chain of moves that makes room.
 const SEARCH: usize = 2000;
 
+/// Buckets of a region: a mebibyte, whose pages the processor finds without going through the page tables.
+const REGION: u32 = 1 << 14;
 /// Entries that are replaced between two grace periods at most.
 const MOST_AT_ONCE: usize = 16_384;
 
@@ -164,6 +166,16 @@ impl<F: Family, M: Memory> Writer<F, M> {
             let is_used = words[0].load(Relaxed).to_ne_bytes()[FLAGS_BYTE] != 0;
             is_used.then(|| (place, self.load(place)))
         })
+    }
+
+    /// How many regions of [`REGION`] buckets there are.
+    pub(crate) fn regions(&self) -> usize {
+        (self.mask / REGION) as usize + 1
+    }
+
+    /// The region in which the key's first bucket lies.
+    pub(crate) fn region(&self, key: Key<Address<F>>) -> usize {
+        (first_bucket(F::hash(key, self.seed), self.mask) / REGION) as usize
     }
 
     /// Brings the key's bucket nearer, for many look-ups in a row.
