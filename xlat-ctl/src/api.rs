@@ -464,8 +464,33 @@ pub struct Stats {
     pub passed_other: u64,
     /// Packets translated twice (RFC 7757 4).
     pub hairpinned: u64,
+    /// Packets for which the routing table was asked, their next hop not being remembered.
+    #[serde(default)]
+    pub route_lookups: u64,
     /// Events that the rate limit kept out of the log.
     pub events_suppressed: u64,
+    /// What the interfaces with the program count themselves; what their drivers count, from when the interfaces came.
+    #[serde(default)]
+    pub interfaces: Vec<InterfaceTraffic>,
+}
+
+/// What an interface counts, all its traffic, translated or not (`ip -s link`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InterfaceTraffic {
+    /// Name of the interface.
+    pub name: String,
+    /// Packets that it received.
+    pub received_packets: u64,
+    /// Bytes that it received, link-layer headers included.
+    pub received_bytes: u64,
+    /// Packets that it lost on the way in: no room, or not for it.
+    pub received_dropped: u64,
+    /// Packets that it sent.
+    pub sent_packets: u64,
+    /// Bytes that it sent, link-layer headers included.
+    pub sent_bytes: u64,
+    /// Packets that it did not send.
+    pub sent_dropped: u64,
 }
 
 /// Packets and bytes of one kind.

@@ -330,6 +330,7 @@ fn difference(after: &Counters, before: &Counters) -> Counters {
     difference.errors_suppressed = after.errors_suppressed - before.errors_suppressed;
     difference.passed_other = after.passed_other - before.passed_other;
     difference.hairpinned = after.hairpinned - before.hairpinned;
+    difference.route_lookups = after.route_lookups - before.route_lookups;
     difference.events_suppressed = after.events_suppressed - before.events_suppressed;
     difference
 }

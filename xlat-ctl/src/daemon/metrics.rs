@@ -74,6 +74,11 @@ fn others(registry: &Registry, counters: &Counters) -> prometheus::Result<()> {
             counters.passed_other,
         ),
         ("xlat_hairpinned_packets_total", "Packets translated twice, from service to service.", counters.hairpinned),
+        (
+            "xlat_route_lookups_total",
+            "Packets for which the routing table was asked, their next hop not being remembered.",
+            counters.route_lookups,
+        ),
         ("xlat_suppressed_events_total", "Events kept out of the log by the rate limit.", counters.events_suppressed),
         (
             "xlat_netlink_overruns_total",

@@ -48,7 +48,10 @@ use super::{
     metrics,
     owner::{Owner, Refusal, refusal},
 };
-use crate::api::{self, Code};
+use crate::{
+    api::{self, Code},
+    netlink::links::Links,
+};
 
 /// Most clients at a time on the control socket: so many that some that stall delay nobody.
 const MAX_CONTROL: usize = 256;
@@ -206,7 +209,27 @@ async fn reload(State(owner): State<Owner>) -> Result<Json<api::Reloaded>, Refus
 async fn stats(State(owner): State<Owner>) -> Result<Json<api::Stats>, Refusal> {
     let counters = owner.counters().await?;
     let uptime = u64::try_from(owner.uptime().as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(stats_of(&counters, uptime)))
+    let status = owner.status().await?;
+    Ok(Json(api::Stats { interfaces: interfaces(&status), ..stats_of(&counters, uptime) }))
+}
+
+/// What the attached interfaces count; one that vanishes meanwhile is left out.
+fn interfaces(status: &api::Status) -> Vec<api::InterfaceTraffic> {
+    let Ok(mut links) = Links::open() else { return Vec::new() };
+    let attached = status.interfaces.iter().filter(|interface| interface.state == api::Attachment::Attached);
+    let traffic = attached.filter_map(|interface| {
+        let counted = links.counted(&interface.name).ok()?;
+        Some(api::InterfaceTraffic {
+            name: interface.name.clone(),
+            received_packets: counted.rx_packets,
+            received_bytes: counted.rx_bytes,
+            received_dropped: counted.rx_dropped.saturating_add(counted.rx_missed_errors),
+            sent_packets: counted.tx_packets,
+            sent_bytes: counted.tx_bytes,
+            sent_dropped: counted.tx_dropped,
+        })
+    });
+    traffic.collect()
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -292,7 +315,9 @@ fn stats_of(counters: &Counters, uptime_milliseconds: u64) -> api::Stats {
         icmp_errors_suppressed: counters.errors_suppressed,
         passed_other: counters.passed_other,
         hairpinned: counters.hairpinned,
+        route_lookups: counters.route_lookups,
         events_suppressed: counters.events_suppressed,
+        interfaces: Vec::new(),
     }
 }
 
