@@ -7,8 +7,9 @@ use toml::Spanned;
 use xlat_common::settings::{MAX_PLATEAUS, MAX_POOL, MAX_PREFIXES};
 
 use super::{
-    Checked, Config, Control, DEFAULT_PIN_DIRECTORY, DEFAULT_SOCKET, DEFAULT_STATE, Dataplane, Deny, Dscp, FlowLabel,
-    Hairpin, Icmp, IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, State, Translation, UdpZeroChecksum,
+    Accounting, Checked, Config, Control, DEFAULT_PIN_DIRECTORY, DEFAULT_SOCKET, DEFAULT_STATE, Dataplane, Deny, Dscp,
+    FlowLabel, Hairpin, Icmp, IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, State, Translation,
+    UdpZeroChecksum,
     file::{self, File, List, Placed, WordOrNumber},
     problem::{line_of, nearest},
 };
@@ -149,6 +150,7 @@ impl Checker<'_> {
             state: self.state(file.state),
             control: self.control(file.control),
             metrics: self.metrics(file.metrics),
+            accounting: Accounting { services: file.accounting.services.is_some_and(Spanned::into_inner) },
         };
         self.eams(&mut config, file.eam);
         config

@@ -274,6 +274,13 @@ pub struct Metrics {
     pub listen: SocketAddr,
 }
 
+/// `[accounting]`: what is counted of single services.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accounting {
+    /// Packets and bytes of each EAM, by direction.
+    pub services: bool,
+}
+
 /// `[state]`: what has to survive a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
@@ -304,6 +311,8 @@ pub struct Config {
     pub control: Control,
     /// `[metrics]`.
     pub metrics: Metrics,
+    /// `[accounting]`.
+    pub accounting: Accounting,
 }
 
 /// A valid configuration, and what is doubtful in it.

@@ -177,7 +177,9 @@ impl Relay {
         let outcome = match (&removed[..], &added[..]) {
             ([], []) => Ok(()),
             ([], [entry]) => self.dataplane.insert_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words),
-            ([entry], []) => self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words),
+            ([entry], []) => {
+                self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)).map(drop).map_err(words)
+            }
             _ => self.swap().map_err(|error| format!("{error:#}")),
         };
         outcome.inspect_err(|_| difference.inverse().reshape(&mut self.table))

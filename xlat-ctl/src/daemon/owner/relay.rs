@@ -78,6 +78,7 @@ fn load_program(config: &Config, kernel: &Kernel) -> Result<DataPlane, DataPlane
     let settings = Settings::from(config);
     let options = LoadOptions {
         max_eams: config.dataplane.max_eams,
+        accounts: config.accounting.services,
         prefix_of_interface: config.interface_prefixes(),
         pins: Some(Arc::clone(&kernel.pins)),
         ways: Some(kernel.ways.clone()),
