@@ -279,6 +279,10 @@ pub struct Metrics {
 pub struct Accounting {
     /// Packets and bytes of each EAM, by direction.
     pub services: bool,
+    /// How many of the busiest EAMs are on the metrics page.
+    pub busiest: u32,
+    /// EAMs that always are, by their IPv4 prefixes.
+    pub named: Vec<Ipv4Net>,
 }
 
 /// `[state]`: what has to survive a restart.
