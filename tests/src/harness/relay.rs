@@ -221,6 +221,7 @@ impl Relay {
         let mut machine = ask()?;
         let options = LoadOptions {
             max_eams: config.dataplane.max_eams,
+            accounts: config.accounting.services,
             prefix_of_interface: config.interface_prefixes(),
             ..options
         };

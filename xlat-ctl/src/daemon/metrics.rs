@@ -5,21 +5,23 @@ use prometheus::{
     process_collector::ProcessCollector,
 };
 use xlat_common::{
-    counters::{Counters, Direction, Protocol, Verdict},
+    counters::{Counters, Direction, Protocol, Traffic, Verdict},
     reason::DropReason,
 };
 
 use crate::{
     api::{Attachment, Status},
+    eam::{self, Pair},
     netlink,
 };
 
 /// The page for one reading.
-pub(super) fn page(status: &Status, counters: &Counters) -> prometheus::Result<String> {
+pub(super) fn page(status: &Status, counters: &Counters, usage: &[(Pair, [Traffic; 2])]) -> prometheus::Result<String> {
     let registry = Registry::new();
     traffic(&registry, counters)?;
     drops(&registry, counters)?;
     others(&registry, counters)?;
+    eams(&registry, usage)?;
     table(&registry, status)?;
     interfaces(&registry, status)?;
     build_info(&registry, status)?;
@@ -45,6 +47,23 @@ fn traffic(registry: &Registry, counters: &Counters) -> prometheus::Result<()> {
                 packets.with_label_values(&values).inc_by(counted.packets);
                 bytes.with_label_values(&values).inc_by(counted.bytes);
             }
+        }
+    }
+    registry.register(Box::new(packets))?;
+    registry.register(Box::new(bytes))
+}
+
+fn eams(registry: &Registry, usage: &[(Pair, [Traffic; 2])]) -> prometheus::Result<()> {
+    let labels = ["ipv4", "ipv6", "direction"];
+    let packets = IntCounterVec::new(Opts::new("xlat_eam_packets_total", "Packets translated, by EAM."), &labels)?;
+    let bytes =
+        IntCounterVec::new(Opts::new("xlat_eam_bytes_total", "Bytes of the IP packets translated, by EAM."), &labels)?;
+    for (pair, traffic) in usage {
+        let (ipv4, ipv6) = (eam::short4(pair.ipv4()), eam::short6(pair.ipv6()));
+        for direction in Direction::ALL {
+            let values = [&*ipv4, &*ipv6, direction.name()];
+            packets.with_label_values(&values).inc_by(traffic[direction as usize].packets);
+            bytes.with_label_values(&values).inc_by(traffic[direction as usize].bytes);
         }
     }
     registry.register(Box::new(packets))?;

@@ -7,6 +7,7 @@ mod health;
 mod openapi;
 mod page;
 mod patience;
+mod usage;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -153,6 +154,8 @@ fn control(owner: Owner) -> Router {
         .route("/v1/capture", get(capture::capture))
         .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del).put(eam_apply))
         .route("/v1/eam/find", get(eam_find))
+        .route("/v1/eam/rates", get(usage::eam_rates))
+        .route("/v1/eam/idle", get(usage::eam_idle))
         .route("/v1/eam/rollback", post(eam_rollback))
         .route("/v1/eam/history", get(eam_history))
         .route("/v1/eam/history/{revision}", get(eam_show))
@@ -278,7 +281,8 @@ async fn read(request: Request<Body>) -> Result<Bytes, Refusal> {
 async fn metrics_page(State(owner): State<Owner>) -> Response {
     let page = async {
         let (status, counters) = (owner.status().await?, owner.counters().await?);
-        metrics::page(&status, &counters).map_err(|error| refusal(Code::Failed, error.to_string()))
+        let usage = owner.usage_for_metrics().await?;
+        metrics::page(&status, &counters, &usage).map_err(|error| refusal(Code::Failed, error.to_string()))
     };
     match page.await {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),

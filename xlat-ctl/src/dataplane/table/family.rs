@@ -3,6 +3,7 @@
 use std::{fmt::Debug, hash::Hash};
 
 use xlat_common::{
+    account,
     address::{Ipv6, mask32},
     table::{Entry, LEN4_MASK, hash4, hash6},
 };
@@ -20,6 +21,8 @@ pub(crate) struct Rule {
     pub(crate) len6: u8,
     /// Index of the translation prefix, or [`Entry::PREFIX_DEFAULT`].
     pub(crate) prefix: u8,
+    /// The account that its packets count for; 0: none.
+    pub(crate) account: u32,
 }
 
 /// What holds for a prefix.
@@ -118,7 +121,13 @@ impl Family for V4 {
     fn entry(key: Key<u32>, content: Content) -> Entry {
         let base = Entry { ipv4: key.address, len: key.len, flags: flags(content), ..Entry::NONE };
         match content.rule {
-            Some(rule) => Entry { eam_len4: rule.len4, eam_len6: rule.len6, ipv6: rule.ipv6, ..base },
+            Some(rule) => Entry {
+                eam_len4: rule.len4,
+                eam_len6: rule.len6,
+                ipv6: rule.ipv6,
+                next_hop: account::in_word(rule.account),
+                ..base
+            },
             None => base,
         }
     }
@@ -131,6 +140,7 @@ impl Family for V4 {
             ipv6: entry.ipv6,
             len6: entry.eam_len6,
             prefix: entry.flags >> Entry::PREFIX_SHIFT,
+            account: account::of_word(entry.next_hop),
         }
     }
 }
@@ -166,7 +176,13 @@ impl Family for V6 {
     fn entry(key: Key<Ipv6>, content: Content) -> Entry {
         let base = Entry { ipv6: key.address, len: key.len, flags: flags(content), ..Entry::NONE };
         match content.rule {
-            Some(rule) => Entry { eam_len4: rule.len4, eam_len6: rule.len6, ipv4: rule.ipv4, ..base },
+            Some(rule) => Entry {
+                eam_len4: rule.len4,
+                eam_len6: rule.len6,
+                ipv4: rule.ipv4,
+                next_hop: account::in_word(rule.account),
+                ..base
+            },
             None => base,
         }
     }
@@ -178,6 +194,7 @@ impl Family for V6 {
             ipv6: Self::masked(entry.ipv6, entry.eam_len6),
             len6: entry.eam_len6,
             prefix: entry.flags >> Entry::PREFIX_SHIFT,
+            account: account::of_word(entry.next_hop),
         }
     }
 }
