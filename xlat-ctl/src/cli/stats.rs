@@ -162,6 +162,37 @@ fn others(stats: &api::Stats) -> String {
     if rows.is_empty() { String::new() } else { table(&[("OTHER", Align::Left), ("NUMBER", Align::Right)], &rows) }
 }
 
+/// What the interfaces count, in packets a second where there are two readings.
+fn interfaces(stats: &api::Stats, rates: Option<&Rates<'_>>) -> String {
+    let counts = |interface: &api::InterfaceTraffic| {
+        [
+            interface.received_packets,
+            interface.received_bytes,
+            interface.received_dropped,
+            interface.sent_packets,
+            interface.sent_bytes,
+            interface.sent_dropped,
+        ]
+    };
+    let row = |interface: &api::InterfaceTraffic| {
+        let mut row = vec![interface.name.clone()];
+        row.extend(counts(interface).map(|count| count.to_string()));
+        if let Some(rates) = rates {
+            let before = rates.before.interfaces.iter().find(|before| before.name == interface.name);
+            let before = counts(before.unwrap_or(interface));
+            row.extend([0, 3].map(|at| rates.of(counts(interface)[at], before[at])));
+        }
+        row
+    };
+    let rows: Vec<Vec<String>> = stats.interfaces.iter().map(row).collect();
+    let mut columns = vec![("INTERFACE", Align::Left)];
+    columns.extend(["IN", "BYTES", "DROPPED", "OUT", "BYTES", "DROPPED"].map(|name| (name, Align::Right)));
+    if rates.is_some() {
+        columns.extend([("IN/S", Align::Right), ("OUT/S", Align::Right)]);
+    }
+    if rows.is_empty() { String::new() } else { table(&columns, &rows) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,35 +241,4 @@ mod tests {
     fn shows_no_rates_after_a_restart() {
         assert!(!human(&reading(1000, 5), Some(&reading(9000, 500))).contains("PACKETS/S"));
     }
-}
-
-/// What the interfaces count, in packets a second where there are two readings.
-fn interfaces(stats: &api::Stats, rates: Option<&Rates<'_>>) -> String {
-    let counts = |interface: &api::InterfaceTraffic| {
-        [
-            interface.received_packets,
-            interface.received_bytes,
-            interface.received_dropped,
-            interface.sent_packets,
-            interface.sent_bytes,
-            interface.sent_dropped,
-        ]
-    };
-    let row = |interface: &api::InterfaceTraffic| {
-        let mut row = vec![interface.name.clone()];
-        row.extend(counts(interface).map(|count| count.to_string()));
-        if let Some(rates) = rates {
-            let before = rates.before.interfaces.iter().find(|before| before.name == interface.name);
-            let before = counts(before.unwrap_or(interface));
-            row.extend([0, 3].map(|at| rates.of(counts(interface)[at], before[at])));
-        }
-        row
-    };
-    let rows: Vec<Vec<String>> = stats.interfaces.iter().map(row).collect();
-    let mut columns = vec![("INTERFACE", Align::Left)];
-    columns.extend(["IN", "BYTES", "DROPPED", "OUT", "BYTES", "DROPPED"].map(|name| (name, Align::Right)));
-    if rates.is_some() {
-        columns.extend([("IN/S", Align::Right), ("OUT/S", Align::Right)]);
-    }
-    if rows.is_empty() { String::new() } else { table(&columns, &rows) }
 }
