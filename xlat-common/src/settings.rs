@@ -152,8 +152,8 @@ pub struct Settings {
     pub multi_buffer: u32,
     /// Accounts of each CPU's part (`crate::account`); 0: nothing is counted for single EAMs.
     pub accounts: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1: what passes natively to and from services is counted for their accounts; takes `accounts`.
+    pub native: u32,
     /// Seed of the table's hash.
     pub seed: u64,
 }
@@ -191,7 +191,7 @@ impl Settings {
         bucket_mask: 0,
         multi_buffer: 0,
         accounts: 0,
-        reserved: 0,
+        native: 0,
         seed: 0,
     };
 }

@@ -1,7 +1,8 @@
 //! The end of every packet: what became of it is counted, and a refusal goes on to be answered.
 
-use aya_ebpf::{bindings::xdp_action, helpers::bpf_get_smp_processor_id, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_action, helpers::bpf_get_smp_processor_id, maps::Array, programs::XdpContext};
 use xlat_common::{
+    account::Record,
     counters::{Counters, Direction, Protocol, TRAFFIC_CELLS, Verdict},
     outcome::{DROP, FRAGMENT, KIND, PASS, REFUSE, SENT, TAIL_CALL},
     programs::index,
@@ -11,7 +12,7 @@ use xlat_common::{
 use crate::{
     context::Context,
     maps::{ACCOUNTS, Answer, COUNTERS, PROGRAMS, SCRATCH, Scratch},
-    setting,
+    native, setting,
     verifier::reload,
 };
 
@@ -99,7 +100,7 @@ pub struct Tally {
     /// The first of the cells of its direction and protocol, one for each verdict.
     cell: u32,
     /// Bytes of the IP packet.
-    bytes: u32,
+    pub bytes: u32,
     /// The account that it counts for if it is translated.
     pub account: u32,
 }
@@ -153,18 +154,22 @@ pub fn count_in(counters: &mut Counters, tally: &Tally, verdict: u32) {
 /// Counts a packet that is translated for its account, by this CPU.
 #[inline(always)]
 pub fn count_account(tally: &Tally) {
-    let accounts = setting!(accounts);
-    if accounts == 0 {
-        return;
+    if setting!(accounts) != 0 {
+        count_for(&ACCOUNTS, tally.account, tally.cell >> 5, tally.bytes);
     }
+}
+
+/// Counts a packet for an account in this CPU's part of a map; `direction` is the number of a [`Direction`].
+#[inline(always)]
+pub fn count_for(map: &Array<Record>, account: u32, direction: u32, bytes: u32) {
     // SAFETY: the helper has no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    if let Some(record) = ACCOUNTS.get_ptr_mut(cpu * accounts + tally.account) {
+    if let Some(record) = map.get_ptr_mut(cpu * setting!(accounts) + account) {
         // SAFETY: this CPU's part of the map, in which no other writes.
         let record = unsafe { &mut *record };
-        let traffic = &mut record.traffic[(tally.cell >> 5 & 1) as usize];
+        let traffic = &mut record.traffic[(direction & 1) as usize];
         traffic.packets += 1;
-        traffic.bytes += u64::from(tally.bytes);
+        traffic.bytes += u64::from(bytes);
     }
 }
 
@@ -233,6 +238,7 @@ pub fn conclude(ctx: &Context, direction: Direction, result: Result<Sent, Stop>)
         }
         PASS => {
             count(tally, Verdict::Passed as u32);
+            native::passed(ctx, direction);
             xdp_action::XDP_PASS
         }
         FRAGMENT => {

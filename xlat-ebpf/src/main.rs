@@ -25,6 +25,7 @@ mod limits;
 mod link;
 mod lookup;
 mod maps;
+mod native;
 mod next_hop;
 mod packet;
 mod reply;

@@ -40,6 +40,9 @@ pub static CARRIED: Array<Counters> = Array::with_max_entries(1, 0);
 /// loading.
 #[map]
 pub static ACCOUNTS: Array<Record> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Packets that pass natively, IPv6 from end to end, to a service (IPv4 to IPv6, were they translated) or from it. As [`ACCOUNTS`].
+#[map]
+pub static NATIVE: Array<Record> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// One record per CPU.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);

@@ -17,7 +17,7 @@ use crate::{
     header6::Header6,
     link::{self, ETHERNET_LEN},
     lookup::{DENIED, EAM, HAIRPIN, Mapped4, OWN, REFUSED, account6, map6_in},
-    next_hop, packet, reply, setting,
+    native, next_hop, packet, reply, setting,
     six_to_four::{next_identification, out_of_scope6, tally, tos},
 };
 
@@ -46,7 +46,14 @@ pub fn run(ctx: &XdpContext, ifindex: u32, state: &State) -> Option<u32> {
     let source = map6_in(table, header.source());
     let tally = tally(&header, upper_layer);
     if let Some(is_out) = obstacle(&source, &destination, upper_layer) {
-        return if is_out { Some(out_of_scope(&tally, out_of_scope6(&header))) } else { None };
+        if !is_out {
+            return None;
+        }
+        let stop = out_of_scope6(&header);
+        if stop.is_pass() {
+            native::count(source.flags, destination.flags, tally.bytes);
+        }
+        return Some(out_of_scope(&tally, stop));
     }
     let len = header.payload_len();
     let is_icmp = upper_layer == protocol::ICMPV6;
