@@ -150,6 +150,80 @@ fn what_is_not_counted_for_long_enough_is_not_called_idle() {
     assert!(text.contains("0 entries have not been used for 30 d") && text.contains("are not called idle"), "{text}");
 }
 
+/// Native IPv6 packets of 65 bytes.
+fn send_natively(lab: &Lab, to_service: usize, from_service: usize) {
+    const NATIVE: &str = "2001:db8:99::7";
+    let forth: Packet = ip6(NATIVE, SERVER).echo_reply(7, 1, b"sixteen bytes, 16");
+    let back: Packet = ip6(SERVER, NATIVE).echo_reply(7, 1, b"sixteen bytes, 16");
+    (0..to_service).for_each(|_| send_packet(&lab.router4, &forth.bytes()).expect("it leaves"));
+    (0..from_service).for_each(|_| send_packet(&lab.server, &back.bytes()).expect("it leaves"));
+}
+
+#[test]
+fn the_share_of_ipv6_is_exact_and_survives_reload_and_restart() {
+    let on = "[accounting]\nservices = true\nnative = true\n[dataplane]\non_restart = \"keep\"";
+    let (lab, daemon) = Lab::with_daemon_changed(&[("[dataplane]", on)]).expect("a lab with a daemon");
+    lab.relay.ip("addr add 2001:db8:fd::1/64 dev inet4 nodad").expect("an address");
+    lab.router4.ip("addr add 2001:db8:fd::2/64 dev relay nodad").expect("an address");
+    lab.router4.ip("route add 2001:db8:5e1::/48 via 2001:db8:fd::1").expect("a route");
+    let mut relay = Relay { daemon, lab };
+    let expect = |relay: &Relay, numbers: [u64; 4]| {
+        let begin = Instant::now();
+        loop {
+            let share = relay.json("share");
+            let of = |traffic: &Value, kind: &str, direction: &str, bytes: u64| {
+                let traffic = &traffic[kind][direction];
+                let packets = traffic["packets"].as_u64().expect("a number");
+                assert_eq!(traffic["bytes"].as_u64(), Some(bytes * packets), "{share}");
+                packets
+            };
+            let found = |traffic: &Value| {
+                [
+                    of(traffic, "translated", "to_service", 45),
+                    of(traffic, "translated", "from_service", 65),
+                    of(traffic, "native", "to_service", 65),
+                    of(traffic, "native", "from_service", 65),
+                ]
+            };
+            if found(&share["total"]) == numbers {
+                // Midnight may have come between.
+                let days = share["days"].as_array().expect("days");
+                assert!(matches!(days.len(), 1 | 2), "{share}");
+                assert_eq!(found(&share["services"][0]), numbers);
+                assert_eq!(share["services"][0]["ipv4"], "198.51.100.10/32");
+                return;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(10), "{numbers:?} are expected: {share}");
+            thread::sleep(Duration::from_millis(200));
+        }
+    };
+    relay.send(3, 1);
+    send_natively(&relay.lab, 5, 2);
+    expect(&relay, [3, 1, 5, 2]);
+
+    relay.ok("reload");
+    send_natively(&relay.lab, 1, 0);
+    relay.daemon.stop_by(Signal::SIGUSR1).expect("it ends");
+    // The program counts without a daemon.
+    send_natively(&relay.lab, 1, 1);
+    relay.send(1, 0);
+    relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts again");
+    expect(&relay, [4, 1, 7, 3]);
+    relay.daemon.stop().expect("it ends");
+    relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts again");
+    expect(&relay, [4, 1, 7, 3]);
+
+    let picture = relay.daemon.directory().join("share.svg");
+    let text = relay.ok(&format!("share --plot {}", picture.display()));
+    assert!(text.contains("63.6 %") && text.contains("198.51.100.10 - 2001:db8:5e1:1::10"), "{text}");
+    assert!(fs::read_to_string(picture).unwrap().starts_with("<svg"));
+    let one = relay.json("share --service 2001:db8:5e1:1::10");
+    assert_eq!(one["total"]["native"]["to_service"]["packets"], 7);
+    assert_eq!(one["services"], serde_json::json!([]));
+    let said = relay.daemon.ctl(&relay.lab.relay, "share --service 198.51.100.11");
+    assert!(said.code == Some(1) && said.stderr.contains("no entry has the prefix 198.51.100.11"), "{}", said.stderr);
+}
+
 #[test]
 fn says_how_to_count_where_nothing_is_counted() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
@@ -158,6 +232,8 @@ fn says_how_to_count_where_nothing_is_counted() {
         assert_eq!(said.code, Some(1));
         assert!(said.stderr.contains("set accounting.services = true and reload"), "{}", said.stderr);
     }
+    let said = daemon.ctl(&lab.relay, "share");
+    assert!(said.stderr.contains("set accounting.native = true and reload"), "{}", said.stderr);
     let said = daemon.ctl(&lab.relay, "eam idle --for soon");
     assert_eq!(said.code, Some(2), "{}", said.stderr);
 }

@@ -235,7 +235,7 @@ pub struct EamList {
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EamTraffic {
-    /// Packets translated.
+    /// Packets.
     pub packets: u64,
     /// Bytes of the IP packets as they arrived.
     pub bytes: u64,
@@ -314,6 +314,62 @@ pub struct EamIdle {
     pub omitted: u64,
     /// Entries without use that are not called idle, as they have been counted for a shorter time than that.
     pub too_young: u64,
+}
+
+/// Traffic of one service, or of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShareTraffic {
+    /// Packets to the service.
+    pub to_service: EamTraffic,
+    /// Packets from the service.
+    pub from_service: EamTraffic,
+}
+
+/// How much is translated, and how much is IPv6 from end to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShareOf {
+    /// Translated from and to IPv4.
+    pub translated: ShareTraffic,
+    /// IPv6 from end to end.
+    pub native: ShareTraffic,
+}
+
+/// One day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShareDay {
+    /// Which, in UTC.
+    #[schema(example = "2026-11-25")]
+    pub day: String,
+    /// Its traffic.
+    #[serde(flatten)]
+    pub traffic: ShareOf,
+}
+
+/// One service over the time that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShareService {
+    /// IPv4 prefix.
+    #[schema(value_type = String)]
+    pub ipv4: Ipv4Net,
+    /// IPv6 prefix.
+    #[schema(value_type = String)]
+    pub ipv6: Ipv6Net,
+    /// Its traffic.
+    #[serde(flatten)]
+    pub traffic: ShareOf,
+}
+
+/// How far is IPv6, by day and by service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Share {
+    /// Days with traffic, the oldest first, up to the one that it is.
+    pub days: Vec<ShareDay>,
+    /// All of these days.
+    pub total: ShareOf,
+    /// The services with the most bytes; none where one service was asked for.
+    pub services: Vec<ShareService>,
+    /// Services with traffic that are not shown.
+    pub omitted: u64,
 }
 
 /// Entries that `GET /v1/eam/rates` and `GET /v1/eam/idle` show at most.

@@ -12,6 +12,7 @@ pub mod eam;
 pub mod eam_file;
 pub mod import;
 pub mod netlink;
+mod plot;
 pub mod reason;
 
 /// The compiled XDP program, an ELF object, aligned as its parser needs it.

@@ -41,8 +41,13 @@ fn is_accounting(named: &Named) -> bool {
 /// Compares what a packet has added to the accounts with what it has added to the counters.
 fn accounted(dataplane: &DataPlane, before: &Counters, after: &Counters) -> Result<()> {
     let mut sums = [Traffic::default(); 2];
-    dataplane.collect_accounts(|_, record| {
-        for (sum, more) in sums.iter_mut().zip(record.traffic) {
+    let mut native = Traffic::default();
+    dataplane.collect_accounts(|_, counted| {
+        for more in counted.native.traffic {
+            native.packets += more.packets;
+            native.bytes += more.bytes;
+        }
+        for (sum, more) in sums.iter_mut().zip(counted.translated.traffic) {
             sum.packets += more.packets;
             sum.bytes += more.bytes;
         }
@@ -54,6 +59,17 @@ fn accounted(dataplane: &DataPlane, before: &Counters, after: &Counters) -> Resu
         });
         cells.fold((0, 0), |(packets, bytes), cell| (packets + cell.packets, bytes + cell.bytes))
     };
+    if native.packets > 0 {
+        let passed = |counters: &Counters| {
+            Protocol::ALL.into_iter().fold((0, 0), |(packets, bytes), protocol| {
+                let cell = counters.traffic(Direction::SixToFour, protocol, Counted::Passed);
+                (packets + cell.packets, bytes + cell.bytes)
+            })
+        };
+        let (now, past) = (passed(after), passed(before));
+        let passed = (now.0 - past.0, now.1 - past.1);
+        ensure!((native.packets, native.bytes) == passed, "{passed:?} passed, counted as native: {native:?}");
+    }
     for direction in Direction::ALL {
         let (packets, bytes) = translated(direction, after);
         let (packets_before, bytes_before) = translated(direction, before);
@@ -83,7 +99,8 @@ impl RealProgram {
 
 impl Loaded {
     fn new(named: &Named) -> Result<Self> {
-        let accounting = format!("{}\n[accounting]\nservices = {}\n", named.toml(), is_accounting(named));
+        let accounting =
+            format!("{}\n[accounting]\nservices = {on}\nnative = {on}\n", named.toml(), on = is_accounting(named));
         let mut relay = Relay::load_as(&accounting, named.single_buffer)
             .with_context(|| format!("loading the relay `{}`", named.name))?;
         relay.enter()?;

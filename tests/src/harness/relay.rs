@@ -222,6 +222,7 @@ impl Relay {
         let options = LoadOptions {
             max_eams: config.dataplane.max_eams,
             accounts: config.accounting.services,
+            native: config.accounting.native,
             prefix_of_interface: config.interface_prefixes(),
             ..options
         };

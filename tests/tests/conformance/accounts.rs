@@ -28,7 +28,7 @@ fn counted(configuration: &str, frames: &[Frame], look: impl FnOnce(&mut Relay, 
         relay.dataplane().collect_accounts(|_, _| {});
         frames.iter().for_each(|frame| drop(relay.run(frame).expect("the program runs")));
         let mut all = Vec::new();
-        relay.dataplane().collect_accounts(|account, record| all.push((account, record)));
+        relay.dataplane().collect_accounts(|account, counted| all.push((account, counted.translated)));
         look(relay, &all);
     });
 }
@@ -103,6 +103,55 @@ fn a_packet_that_no_eam_maps_counts_for_none() {
     });
 }
 
+/// What passes natively is counted beside it, under the direction that it would have if it were translated.
+#[track_caller]
+fn native(frames: &[Frame], host: Host, to: u64, from: u64, bytes: u64) {
+    let on = format!("{ON}\naccounting.native = true");
+    Relay::with(&settings(&on), |relay| {
+        relay.dataplane().collect_accounts(|_, _| {});
+        frames.iter().for_each(|frame| drop(relay.run(frame).expect("the program runs")));
+        let mut all = Vec::new();
+        relay.dataplane().collect_accounts(|account, counted| all.push((account, *counted)));
+        let [(account, counted)] = all[..] else { panic!("one account: {all:?}") };
+        assert_eq!(account, relay.dataplane().account(&eam(host)));
+        assert_eq!(counted.translated, Record::default());
+        let [arrived, left] = counted.native.traffic;
+        assert_eq!((arrived.packets, left.packets, arrived.bytes + left.bytes), (to, from, bytes));
+    });
+}
+
+const NATIVE_CLIENT: &str = "2001:db8:99::7";
+
+#[test]
+fn native_packets_count_for_the_service_they_are_to_or_from() {
+    // On the fast path and off it.
+    native(&[ip6(NATIVE_CLIENT, SERVER).udp(4711, 53, b"question").into()], SERVER, 1, 0, 56);
+    native(&[ip6(SERVER, NATIVE_CLIENT).tcp(80, 4711, b"200 OK").into()], SERVER, 0, 1, 66);
+    native(&[ip6(NATIVE_CLIENT, SERVER).echo(1, 1, b"12345678").into()], SERVER, 1, 0, 56);
+    native(&[ip6(SERVER, NATIVE_CLIENT).echo_reply(1, 1, b"12345678").into()], SERVER, 0, 1, 56);
+    native(&[ip6(NATIVE_CLIENT, SERVER).raw(132, b"an INIT of SCTP.").into()], SERVER, 1, 0, 56);
+    native(&[ip6(SERVER, NATIVE_CLIENT).raw(132, b"an INIT of SCTP.").into()], SERVER, 0, 1, 56);
+}
+
+#[test]
+fn a_packet_to_the_relay_itself_or_to_nobodys_service_is_none_of_a_service() {
+    let on = format!("{ON}\naccounting.native = true");
+    let frames: [Frame; 3] = [
+        ip6(SERVER, RELAY6).udp(1, 2, b"?").into(),
+        ip6(SERVER, RELAY6).echo(1, 1, b"?").into(),
+        ip6(NATIVE_CLIENT, ROUTER6).udp(1, 2, b"?").into(),
+    ];
+    counted(&on, &frames, |relay, all| {
+        assert_eq!(all, []);
+        relay.dataplane().collect_accounts(|account, counted| panic!("{account}: {counted:?}"));
+    });
+}
+
+#[test]
+fn native_packets_are_not_counted_unless_asked_for() {
+    counted(ON, &[ip6(NATIVE_CLIENT, SERVER).udp(4711, 53, b"question").into()], |_, all| assert_eq!(all, []));
+}
+
 #[test]
 fn nothing_counts_where_the_setting_is_off() {
     counted("", &[ip4(CLIENT, SERVER).udp(4711, 53, b"question").into()], |relay, all| {
@@ -118,14 +167,14 @@ fn an_eam_that_goes_gives_its_rest_and_its_number_is_another_ones_from_zero() {
     relay.run(&frame).expect("the program runs");
     let account = relay.dataplane().account(&eam(SERVER));
     let (was, rest) = relay.dataplane().remove_eam(&eam(SERVER)).expect("it is there");
-    assert_eq!((was, rest.of(Direction::FourToSix).packets), (account, 1));
+    assert_eq!((was, rest.translated.of(Direction::FourToSix).packets), (account, 1));
     relay.dataplane().insert_eam(&eam(SERVER)).expect("there is room");
     assert_eq!(relay.dataplane().account(&eam(SERVER)), account);
     let mut all = Vec::new();
-    relay.dataplane().collect_accounts(|account, record| all.push((account, record)));
+    relay.dataplane().collect_accounts(|account, counted| all.push((account, counted.translated)));
     assert_eq!(all, []);
     relay.run(&frame).expect("the program runs");
-    relay.dataplane().collect_accounts(|account, record| all.push((account, record)));
+    relay.dataplane().collect_accounts(|account, counted| all.push((account, counted.translated)));
     assert_eq!(
         all.iter().map(|(at, record)| (*at, record.of(Direction::FourToSix).packets)).collect::<Vec<_>>(),
         [(account, 1)]

@@ -14,6 +14,7 @@ mod lookup;
 mod output;
 mod prepare;
 mod reason;
+mod share;
 mod state;
 mod stats;
 mod status;
@@ -132,6 +133,9 @@ enum Verb {
         echo 203.0.113.7 | xlat-ctl annotate --reverse"
     )]
     Annotate(annotate::Annotate),
+    /// Show how far IPv6 is: how much of the services' traffic is translated, and how much is IPv6 from end to end
+    #[command(after_help = share::HELP)]
+    Share(share::Share),
     /// Show packets, bytes and drops since the program was loaded
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
@@ -185,6 +189,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(verb) => explain::explain(&common, &verb),
         Verb::Reason(verb) => reason::reason(&common, &verb),
         Verb::Annotate(annotate) => annotate::annotate(&common, &annotate),
+        Verb::Share(share) => share::share(&common, &share),
         Verb::Stats(stats) => stats::stats(&common, &stats),
         Verb::Top(top) => top::top(&common, &top),
         Verb::Capture(capture) => capture::capture(&common, &capture),

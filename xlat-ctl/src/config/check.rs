@@ -162,8 +162,18 @@ impl Checker<'_> {
         const NAMED: &str = "accounting.named";
         let named = self.list(NAMED, section.named, |text| eam::parse_ipv4(text).map_err(sentence));
         self.at_most(NAMED, &named, MAX_SHOWN);
+        let services = section.services.is_some_and(Spanned::into_inner);
+        let line = section.native.as_ref().and_then(|native| self.line(native));
+        let native = section.native.is_some_and(Spanned::into_inner);
+        if native && !services {
+            self.fault(
+                line,
+                "accounting.native = true counts for the accounts of accounting.services: set that to true, too",
+            );
+        }
         Accounting {
-            services: section.services.is_some_and(Spanned::into_inner),
+            services,
+            native,
             busiest: self.number("accounting.busiest", section.busiest, 0..=MAX_SHOWN as i64, "", 20),
             named: without_lines(named),
         }

@@ -107,6 +107,7 @@ pub(super) struct Metrics {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Accounting {
     pub(super) services: Placed<bool>,
+    pub(super) native: Placed<bool>,
     pub(super) busiest: Placed<i64>,
     pub(super) named: List<String>,
 }

@@ -279,6 +279,8 @@ pub struct Metrics {
 pub struct Accounting {
     /// Packets and bytes of each EAM, by direction.
     pub services: bool,
+    /// What passes natively to and from the same services, beside it; takes `services`.
+    pub native: bool,
     /// How many of the busiest EAMs are on the metrics page.
     pub busiest: u32,
     /// EAMs that always are, by their IPv4 prefixes.

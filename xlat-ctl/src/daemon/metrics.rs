@@ -5,23 +5,24 @@ use prometheus::{
     process_collector::ProcessCollector,
 };
 use xlat_common::{
-    counters::{Counters, Direction, Protocol, Traffic, Verdict},
+    counters::{Counters, Direction, Protocol, Verdict},
     reason::DropReason,
 };
 
 use crate::{
     api::{Attachment, Status},
-    eam::{self, Pair},
-    netlink,
+    daemon::owner::UsageForMetrics,
+    eam, netlink,
 };
 
 /// The page for one reading.
-pub(super) fn page(status: &Status, counters: &Counters, usage: &[(Pair, [Traffic; 2])]) -> prometheus::Result<String> {
+pub(super) fn page(status: &Status, counters: &Counters, usage: &UsageForMetrics) -> prometheus::Result<String> {
     let registry = Registry::new();
     traffic(&registry, counters)?;
     drops(&registry, counters)?;
     others(&registry, counters)?;
     eams(&registry, usage)?;
+    native(&registry, usage)?;
     table(&registry, status)?;
     interfaces(&registry, status)?;
     build_info(&registry, status)?;
@@ -53,12 +54,12 @@ fn traffic(registry: &Registry, counters: &Counters) -> prometheus::Result<()> {
     registry.register(Box::new(bytes))
 }
 
-fn eams(registry: &Registry, usage: &[(Pair, [Traffic; 2])]) -> prometheus::Result<()> {
+fn eams(registry: &Registry, usage: &UsageForMetrics) -> prometheus::Result<()> {
     let labels = ["ipv4", "ipv6", "direction"];
     let packets = IntCounterVec::new(Opts::new("xlat_eam_packets_total", "Packets translated, by EAM."), &labels)?;
     let bytes =
         IntCounterVec::new(Opts::new("xlat_eam_bytes_total", "Bytes of the IP packets translated, by EAM."), &labels)?;
-    for (pair, traffic) in usage {
+    for (pair, traffic, _) in &usage.eams {
         let (ipv4, ipv6) = (eam::short4(pair.ipv4()), eam::short6(pair.ipv6()));
         for direction in Direction::ALL {
             let values = [&*ipv4, &*ipv6, direction.name()];
@@ -68,6 +69,35 @@ fn eams(registry: &Registry, usage: &[(Pair, [Traffic; 2])]) -> prometheus::Resu
     }
     registry.register(Box::new(packets))?;
     registry.register(Box::new(bytes))
+}
+
+/// Directions of what is IPv6 from end to end.
+const NATIVE: [&str; 2] = ["to_service", "from_service"];
+
+fn native(registry: &Registry, usage: &UsageForMetrics) -> prometheus::Result<()> {
+    let Some(native) = usage.native else { return Ok(()) };
+    let of_eam = ["ipv4", "ipv6", "direction"];
+    let counter = |name: &str, help: &str, labels: &[&str]| {
+        let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+        registry.register(Box::new(counter.clone()))?;
+        prometheus::Result::Ok(counter)
+    };
+    let packets =
+        counter("xlat_native_packets_total", "Packets that passed natively to or from services.", &["direction"])?;
+    let bytes = counter("xlat_native_bytes_total", "Bytes of the IP packets that passed natively.", &["direction"])?;
+    let eam_packets =
+        counter("xlat_eam_native_packets_total", "Packets that passed natively to or from a service.", &of_eam)?;
+    let eam_bytes = counter("xlat_eam_native_bytes_total", "Bytes of the IP packets that passed natively.", &of_eam)?;
+    for (at, direction) in NATIVE.into_iter().enumerate() {
+        packets.with_label_values(&[direction]).inc_by(native[at].packets);
+        bytes.with_label_values(&[direction]).inc_by(native[at].bytes);
+        for (pair, _, native) in &usage.eams {
+            let values = [&*eam::short4(pair.ipv4()), &*eam::short6(pair.ipv6()), direction];
+            eam_packets.with_label_values(&values).inc_by(native[at].packets);
+            eam_bytes.with_label_values(&values).inc_by(native[at].bytes);
+        }
+    }
+    Ok(())
 }
 
 fn drops(registry: &Registry, counters: &Counters) -> prometheus::Result<()> {

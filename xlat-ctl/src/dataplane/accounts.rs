@@ -9,6 +9,7 @@ use aya::{
 use xlat_common::{
     account::Record,
     counters::{Direction, Traffic},
+    settings::Settings,
     table::Bucket,
 };
 
@@ -32,53 +33,88 @@ pub(super) fn parts() -> Result<u32, DataPlaneError> {
     Ok(cpus as u32 + 1)
 }
 
-/// The array in this process' memory.
+/// What has been counted for one EAM. Native traffic stands under the direction that it would have if it were translated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Translated and sent.
+    pub translated: Record,
+    /// IPv6 from end to end, which passed.
+    pub native: Record,
+}
+
+impl Counted {
+    /// Adds another to it.
+    pub fn add(&mut self, more: &Self) {
+        for (sum, more) in [(&mut self.translated, more.translated), (&mut self.native, more.native)] {
+            for (sum, more) in sum.traffic.iter_mut().zip(more.traffic) {
+                sum.packets += more.packets;
+                sum.bytes += more.bytes;
+            }
+        }
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        [self.translated, self.native].iter().flat_map(|record| record.traffic).map(|traffic| traffic.bytes).sum()
+    }
+
+    /// Whether there is anything.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The arrays in this process' memory.
 pub(super) struct Accounts {
-    memory: Mapping,
-    /// Accounts of each part.
-    places: usize,
+    translated: Records,
+    /// `None`: what passes natively is not counted.
+    native: Option<Records>,
 }
 
 impl Accounts {
-    /// The array of a loaded object. `None`: nothing is counted for single EAMs.
-    pub(super) fn of_object(ebpf: &Ebpf, places: u32) -> Result<Option<Self>, DataPlaneError> {
+    /// The arrays of a loaded object. `None`: nothing is counted for single EAMs.
+    pub(super) fn of_object(ebpf: &Ebpf, settings: &Settings) -> Result<Option<Self>, DataPlaneError> {
+        let places = settings.accounts as usize;
         if places == 0 {
             return Ok(None);
         }
-        let Some(Map::Array(map)) = ebpf.map("ACCOUNTS") else {
-            return Err(DataPlaneError::Object("map ACCOUNTS is missing".to_owned()));
+        let records = |name: &str| {
+            let Some(Map::Array(map)) = ebpf.map(name) else {
+                return Err(DataPlaneError::Object(format!("map {name} is missing")));
+            };
+            Records::new(map, name, places)
         };
-        Self::new(map, places as usize).map(Some)
+        let native = (settings.native != 0).then(|| records("NATIVE")).transpose()?;
+        Ok(Some(Self { translated: records("ACCOUNTS")?, native }))
     }
 
-    fn new(map: &MapData, places: usize) -> Result<Self, DataPlaneError> {
-        let bytes = places * parts()? as usize * size_of::<Record>();
-        let memory =
-            Mapping::new(map.fd(), bytes).map_err(|error| DataPlaneError::new("map ACCOUNTS into memory", &error))?;
-        Ok(Self { memory, places })
-    }
-
-    /// What has been counted for an account since it was last asked.
-    fn collect(&self, account: u32) -> Record {
-        let parts = self.parts();
-        let (cpus, collected) = parts.split_at(parts.len() - 1);
-        let at = account as usize * WORDS;
-        let mut more = [0; WORDS];
-        for (index, more) in more.iter_mut().enumerate() {
-            let word = &collected[0][at + index];
-            // Each CPU's word only grows.
-            let sum = cpus.iter().fold(0_u64, |sum, part| sum.wrapping_add(part[at + index].load(Relaxed)));
-            *more = sum.wrapping_sub(word.load(Relaxed));
-            if *more != 0 {
-                word.store(sum, Relaxed);
+    /// What has been counted for accounts since it was last asked; those with nothing are left out.
+    fn collect(&self, accounts: impl Iterator<Item = u32>, mut each: impl FnMut(u32, &Counted)) {
+        let translated = self.translated.parts();
+        let native = self.native.as_ref().map(Records::parts);
+        for account in accounts {
+            let counted = Counted {
+                translated: collect(&translated, account),
+                native: native.as_ref().map(|parts| collect(parts, account)).unwrap_or_default(),
+            };
+            if !counted.is_nothing() {
+                each(account, &counted);
             }
         }
-        record(more)
+    }
+
+    /// What has been counted for one account since it was last asked.
+    fn collect_one(&self, account: u32) -> Counted {
+        let mut found = Counted::default();
+        self.collect([account].into_iter(), |_, counted| found = *counted);
+        found
     }
 
     /// Sets an account to zero that no packet counts for any more.
     fn clear(&self, account: u32) {
-        for part in self.parts() {
+        for part in [Some(&self.translated), self.native.as_ref()].into_iter().flatten().flat_map(Records::parts) {
             let at = account as usize * WORDS;
             part[at..at + WORDS].iter().for_each(|word| word.store(0, Relaxed));
         }
@@ -86,12 +122,44 @@ impl Accounts {
 
     /// Sets every account under `end` to zero: for an instance that no packet has met.
     pub(super) fn clear_all(&self, end: u32) {
-        (0..end).filter(|account| self.collect(*account) != Record::default()).for_each(|account| self.clear(account));
+        self.collect(0..end, |account, _| self.clear(account));
+    }
+}
+
+/// One array: its parts are those of `xlat_common::account`.
+struct Records {
+    memory: Mapping,
+    /// Accounts of each part.
+    places: usize,
+}
+
+impl Records {
+    fn new(map: &MapData, name: &str, places: usize) -> Result<Self, DataPlaneError> {
+        let bytes = places * parts()? as usize * size_of::<Record>();
+        let failed = |error| DataPlaneError::new(&format!("map {name} into memory"), &error);
+        Ok(Self { memory: Mapping::new(map.fd(), bytes).map_err(failed)?, places })
     }
 
     fn parts(&self) -> Vec<&[AtomicU64]> {
         self.memory.words().chunks_exact(self.places * WORDS).collect()
     }
+}
+
+/// What has been counted for an account since it was last asked; the last part says what that was.
+fn collect(parts: &[&[AtomicU64]], account: u32) -> Record {
+    let (cpus, collected) = parts.split_at(parts.len() - 1);
+    let at = account as usize * WORDS;
+    let mut more = [0; WORDS];
+    for (index, more) in more.iter_mut().enumerate() {
+        let word = &collected[0][at + index];
+        // Each CPU's word only grows.
+        let sum = cpus.iter().fold(0_u64, |sum, part| sum.wrapping_add(part[at + index].load(Relaxed)));
+        *more = sum.wrapping_sub(word.load(Relaxed));
+        if *more != 0 {
+            word.store(sum, Relaxed);
+        }
+    }
+    record(more)
 }
 
 fn record([packets4, bytes4, packets6, bytes6]: [u64; WORDS]) -> Record {
@@ -103,24 +171,26 @@ fn record([packets4, bytes4, packets6, bytes6]: [u64; WORDS]) -> Record {
 
 /// What an older instance, which no packet meets any more, has counted since it was last collected. Empty: it counts in another way,
 /// or not at all.
-pub(super) fn rest_of(pins: &Pins, instance: &Instance) -> Vec<(Option<Eam>, Record)> {
+pub(super) fn rest_of(pins: &Pins, instance: &Instance) -> Vec<(Option<Eam>, Counted)> {
     let map = |name: &str| MapData::from_pin(pins.map_path(instance, name)).ok();
     let (Some(table6), Some(accounts)) = (map("TABLE6"), map("ACCOUNTS")) else { return Vec::new() };
-    read_rest(&table6, &accounts).unwrap_or_default()
+    read_rest(&table6, &accounts, map("NATIVE").as_ref()).unwrap_or_default()
 }
 
-fn read_rest(table6: &MapData, accounts: &MapData) -> Option<Vec<(Option<Eam>, Record)>> {
+fn read_rest(table6: &MapData, accounts: &MapData, native: Option<&MapData>) -> Option<Vec<(Option<Eam>, Counted)>> {
     let entries = |map: &MapData| map.info().ok().map(|info| info.max_entries());
-    let places = entries(accounts)? / parts().ok()?;
-    if places == 0 {
-        return None;
-    }
-    let accounts = Accounts::new(accounts, places as usize).ok()?;
+    let places = |map: &MapData| Some(entries(map)? / parts().ok()?).filter(|places| *places > 0);
+    let records = |map: &MapData, name| Records::new(map, name, places(map)? as usize).ok();
+    let accounts = Accounts {
+        translated: records(accounts, "ACCOUNTS")?,
+        native: native.and_then(|native| records(native, "NATIVE")),
+    };
+    let places = accounts.translated.places as u32;
     let table6 = Mapping::new(table6.fd(), entries(table6)? as usize * size_of::<Bucket>()).ok()?;
     let of_eams = table::accounts_of(table6.words()).filter(|(_, account)| *account != 0 && *account < places);
-    let of_eams = of_eams.map(|(eam, account)| (Some(eam), accounts.collect(account)));
-    let rest = of_eams.chain([(None, accounts.collect(0))]);
-    Some(rest.filter(|(_, record)| *record != Record::default()).collect())
+    let of_eams = of_eams.map(|(eam, account)| (Some(eam), accounts.collect_one(account)));
+    let rest = of_eams.chain([(None, accounts.collect_one(0))]);
+    Some(rest.filter(|(_, counted)| !counted.is_nothing()).collect())
 }
 
 impl DataPlane {
@@ -132,27 +202,23 @@ impl DataPlane {
 
     /// Gives what has been counted for each account since the last time, account 0 (packets that no EAM maps) included; those with
     /// nothing are left out.
-    pub fn collect_accounts(&self, mut each: impl FnMut(u32, Record)) {
-        let Some(accounts) = &self.accounts else { return };
-        for account in 0..self.table.accounts_end() {
-            let record = accounts.collect(account);
-            if record != Record::default() {
-                each(account, record);
-            }
+    pub fn collect_accounts(&self, each: impl FnMut(u32, &Counted)) {
+        if let Some(accounts) = &self.accounts {
+            accounts.collect(0..self.table.accounts_end(), each);
         }
     }
 
     /// What instances before this one have counted and nobody has collected: taken once. `None`: packets that no EAM maps.
-    pub fn take_carried_accounts(&mut self) -> Vec<(Option<Eam>, Record)> {
+    pub fn take_carried_accounts(&mut self) -> Vec<(Option<Eam>, Counted)> {
         std::mem::take(&mut self.carried_accounts)
     }
 
     /// What is left of an account whose EAM has been taken out; from here on its number can be another's.
-    pub(super) fn close_account(&mut self, account: u32) -> Record {
-        let Some(accounts) = &self.accounts else { return Record::default() };
+    pub(super) fn close_account(&mut self, account: u32) -> Counted {
+        let Some(accounts) = &self.accounts else { return Counted::default() };
         // A packet may still be on its way with the old entry.
         self.grace.wait();
-        let rest = accounts.collect(account);
+        let rest = accounts.collect_one(account);
         accounts.clear(account);
         self.table.give_back(account);
         rest

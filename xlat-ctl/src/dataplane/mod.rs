@@ -58,6 +58,7 @@ use self::{
     trial::Trial,
 };
 pub use self::{
+    accounts::Counted,
     attach::describe_program,
     capture::{Captured, Filters, Sink, kernel_time},
     error::{AttachError, DataPlaneError, TableError},
@@ -110,6 +111,8 @@ pub struct LoadOptions {
     pub max_eams: u32,
     /// Whether packets and bytes are counted for each EAM (`xlat_common::account`).
     pub accounts: bool,
+    /// Whether what passes natively, IPv6 from end to end, is counted too; takes `accounts`.
+    pub native: bool,
     /// Whether there is a fragmenter. Without it, IPv4 packets that would have to be fragmented are dropped.
     pub fragmenter: bool,
     /// Name of the fragmenter's interface.
@@ -130,6 +133,7 @@ impl Default for LoadOptions {
         Self {
             max_eams: 65_536,
             accounts: false,
+            native: false,
             fragmenter: true,
             fragmenter_name: fragmenter::NAME.to_owned(),
             single_buffer: false,
@@ -184,7 +188,7 @@ pub struct DataPlane {
     /// `None`: nothing is counted for single EAMs.
     accounts: Option<Accounts>,
     /// What the instances before this one counted for single EAMs and nobody has collected.
-    carried_accounts: Vec<(Option<Eam>, account::Record)>,
+    carried_accounts: Vec<(Option<Eam>, Counted)>,
     pins: Option<Arc<Pins>>,
     /// Where this instance is pinned.
     instance: Option<Instance>,
@@ -221,10 +225,11 @@ impl DataPlane {
             })
             .transpose()?;
         settings.accounts = if options.accounts { account::places(options.max_eams) } else { 0 };
+        settings.native = u32::from(options.accounts && options.native);
         settings.fragmenter_ifindex = fragmenter.as_ref().map_or(0, |fragmenter| fragmenter.near().ifindex);
         let object::Loaded { mut ebpf, tail_calls, instance } =
             object::load(crate::OBJECT, &settings, options.pins.as_deref(), &[])?;
-        let accounts = Accounts::of_object(&ebpf, settings.accounts)?;
+        let accounts = Accounts::of_object(&ebpf, &settings)?;
         let events = log::read(&mut ebpf);
         let state = Arc::new(state(&ebpf)?);
         if let Some(ways) = &options.ways {
@@ -293,10 +298,10 @@ impl DataPlane {
     ///
     /// # Errors
     /// It is not there.
-    pub fn remove_eam(&mut self, eam: &Eam) -> Result<(u32, account::Record), DataPlaneError> {
+    pub fn remove_eam(&mut self, eam: &Eam) -> Result<(u32, Counted), DataPlaneError> {
         let account = self.table.account(eam);
         self.table.remove(eam, &mut self.grace)?;
-        let rest = if account == 0 { account::Record::default() } else { self.close_account(account) };
+        let rest = if account == 0 { Counted::default() } else { self.close_account(account) };
         Ok((account, rest))
     }
 

@@ -88,7 +88,8 @@ pub(super) fn load(
         .override_global("SETTINGS", settings, true)
         .map_max_entries("TABLE4", buckets)
         .map_max_entries("TABLE6", buckets)
-        .map_max_entries("ACCOUNTS", accounts.max(1));
+        .map_max_entries("ACCOUNTS", accounts.max(1))
+        .map_max_entries("NATIVE", (accounts * settings.native).max(1));
     for (name, path) in pinned {
         loader.map_pin_path(name, path.as_path());
     }

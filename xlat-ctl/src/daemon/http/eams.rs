@@ -154,7 +154,7 @@ fn entry_of(add: &api::EamAdd) -> Result<Entry, String> {
     Ok(Entry { pair: Pair::new(ipv4, ipv6)?, comment: add.comment.clone(), origin: Origin::Dynamic })
 }
 
-fn parse_prefix(text: &str) -> Result<Prefix, String> {
+pub(super) fn parse_prefix(text: &str) -> Result<Prefix, String> {
     let prefix = if text.contains(':') {
         eam::parse_ipv6(text).map(Prefix::Ipv6)
     } else {

@@ -7,6 +7,7 @@ mod health;
 mod openapi;
 mod page;
 mod patience;
+mod share;
 mod usage;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
@@ -156,6 +157,7 @@ fn control(owner: Owner) -> Router {
         .route("/v1/eam/find", get(eam_find))
         .route("/v1/eam/rates", get(usage::eam_rates))
         .route("/v1/eam/idle", get(usage::eam_idle))
+        .route("/v1/share", get(share::share))
         .route("/v1/eam/rollback", post(eam_rollback))
         .route("/v1/eam/history", get(eam_history))
         .route("/v1/eam/history/{revision}", get(eam_show))

@@ -48,6 +48,7 @@ use crate::{
         super::eams::eam_show,
         super::usage::eam_rates,
         super::usage::eam_idle,
+        super::share::share,
         document,
     ),
     components(schemas(Failure, Address, Prefix, Format))

@@ -39,7 +39,7 @@ static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 /// Nothing but what is in the page itself may run or be loaded, and nothing but this port be asked.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; form-action \
+        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action \
          'none'; frame-ancestors 'none'",
         hash("script"),
         hash("style")
@@ -68,6 +68,7 @@ pub(super) fn router(owner: &Owner) -> Router {
         .route("/", get(page))
         .route("/events", get(listen))
         .route("/lookup", get(look_up))
+        .route("/share.svg", get(share))
         .with_state(Page { owner: owner.clone(), events })
 }
 
@@ -140,6 +141,18 @@ async fn look_up(
 ) -> Result<axum::Json<api::Lookup>, Refusal> {
     let _permit = LOOKUPS.acquire().await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
     super::lookup(State(page.owner), query).await
+}
+
+async fn share(State(page): State<Page>) -> Result<Response, Refusal> {
+    let _permit = LOOKUPS.acquire().await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
+    let picture = super::share::picture(&page.owner).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, picture).into_response())
 }
 
 #[cfg(test)]

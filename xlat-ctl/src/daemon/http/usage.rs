@@ -19,7 +19,7 @@ use crate::{
 const LONGEST: u64 = 20;
 
 /// Checks how many entries are asked for.
-fn limit(verb: &str, asked: Option<u64>, otherwise: usize) -> Result<usize, Refusal> {
+pub(super) fn limit(verb: &str, asked: Option<u64>, otherwise: usize) -> Result<usize, Refusal> {
     let Some(asked) = asked else { return Ok(otherwise) };
     match usize::try_from(asked) {
         Ok(limit) if (1..=api::SHOWN_ENTRIES).contains(&limit) => Ok(limit),

@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use xlat_common::counters::Traffic;
+
 use crate::api::{InterfaceStatus, Program, State, TableStatus};
+use crate::eam::Pair;
 
 fn status() -> Status {
     Status {
@@ -47,9 +50,13 @@ fn counters() -> Counters {
     counters
 }
 
-fn usage() -> Vec<(Pair, [Traffic; 2])> {
+fn usage() -> UsageForMetrics {
     let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8:5e1:1::10/128".parse().unwrap()).unwrap();
-    vec![(pair, [Traffic { packets: 5, bytes: 500 }, Traffic { packets: 6, bytes: 600 }])]
+    let traffic = |packets| Traffic { packets, bytes: 100 * packets };
+    UsageForMetrics {
+        eams: vec![(pair, [5, 6].map(traffic), [7, 8].map(traffic))],
+        native: Some([70, 80].map(traffic)),
+    }
 }
 
 #[test]
@@ -63,6 +70,8 @@ fn shows_what_was_counted() {
         r#"xlat_interface_xdp_mode{interface="eth0",mode="generic"} 0"#,
         r#"xlat_eam_packets_total{direction="four_to_six",ipv4="198.51.100.10",ipv6="2001:db8:5e1:1::10"} 5"#,
         r#"xlat_eam_bytes_total{direction="six_to_four",ipv4="198.51.100.10",ipv6="2001:db8:5e1:1::10"} 600"#,
+        r#"xlat_eam_native_packets_total{direction="to_service",ipv4="198.51.100.10",ipv6="2001:db8:5e1:1::10"} 7"#,
+        r#"xlat_native_bytes_total{direction="from_service"} 8000"#,
         "xlat_eam_entries 3",
         "xlat_table_bytes 4096",
         r#"xlat_build_info{program_tag="0123456789abcdef",version="0.1.0"} 1"#,

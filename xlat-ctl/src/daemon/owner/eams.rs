@@ -183,7 +183,7 @@ impl Relay {
             }
             ([entry], []) => {
                 let removed = self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words);
-                removed.map(|(account, _)| self.usage_of_removed(account))
+                removed.map(|(account, rest)| self.usage_of_removed(account, &rest))
             }
             _ => self.swap().map_err(|error| format!("{error:#}")),
         };

@@ -8,6 +8,7 @@ mod eams;
 mod explain;
 mod ready;
 mod relay;
+pub(super) mod share;
 mod status;
 mod usage;
 
@@ -23,21 +24,20 @@ use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
 };
-use xlat_common::{
-    capture::Tally,
-    counters::{Counters, Traffic},
-};
+use xlat_common::{capture::Tally, counters::Counters};
 
 use self::relay::Relay;
 pub(super) use self::{
     captures::{Ask as CaptureAsk, Capturing, Event as CaptureEvent},
     relay::Kernel,
+    share::Shared,
+    usage::UsageForMetrics,
 };
 use super::{author::Author, notify, store::Reader};
 use crate::{
     api::{self, Code, Lookup, Status},
     config::{Config, OnEnd},
-    eam::{Entry, Pair},
+    eam::Entry,
     eam_file::Line,
     netlink::Machine,
 };
@@ -93,7 +93,9 @@ enum Request {
     BeginRates(Reply<Result<u64, Refusal>>),
     EndRates(u64, usize, Reply<Result<api::EamRates, Refusal>>),
     Idle(u64, usize, Reply<Result<api::EamIdle, Refusal>>),
-    UsageForMetrics(Reply<Vec<(Pair, [Traffic; 2])>>),
+    UsageForMetrics(Reply<UsageForMetrics>),
+    /// What has been counted today, and the entry that is named.
+    Share(Option<Prefix>, Reply<Result<Shared, Refusal>>),
     /// The machine changed: look at the latest snapshot.
     Machine,
     /// Try again what could not be attached.
@@ -279,8 +281,13 @@ impl Owner {
     }
 
     /// What the metrics page shows of single entries.
-    pub(super) async fn usage_for_metrics(&self) -> Result<Vec<(Pair, [Traffic; 2])>, Refusal> {
+    pub(super) async fn usage_for_metrics(&self) -> Result<UsageForMetrics, Refusal> {
         self.ask(Request::UsageForMetrics).await
+    }
+
+    /// What has been counted today, translated and native, and the entry that a prefix names.
+    pub(super) async fn share(&self, service: Option<Prefix>) -> Result<Shared, Refusal> {
+        self.ask(|reply| Request::Share(service, reply)).await?
     }
 
     /// Has the owner read what has been counted for single entries.

@@ -82,6 +82,7 @@ fn load_program(config: &Config, kernel: &Kernel) -> Result<DataPlane, DataPlane
     let options = LoadOptions {
         max_eams: config.dataplane.max_eams,
         accounts: config.accounting.services,
+        native: config.accounting.native,
         prefix_of_interface: config.interface_prefixes(),
         pins: Some(Arc::clone(&kernel.pins)),
         ways: Some(kernel.ways.clone()),
@@ -314,6 +315,7 @@ impl Relay {
                 Request::BeginRates(reply) => drop(reply.send(self.begin_rates())),
                 Request::EndRates(measurement, limit, reply) => drop(reply.send(self.end_rates(measurement, limit))),
                 Request::Idle(seconds, limit, reply) => drop(reply.send(self.idle(seconds, limit))),
+                Request::Share(service, reply) => drop(reply.send(self.share(service))),
                 Request::UsageForMetrics(reply) => drop(reply.send(self.usage_for_metrics())),
                 Request::Machine => self.machine_changed(),
                 Request::Retry => {

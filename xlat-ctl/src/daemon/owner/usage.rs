@@ -10,14 +10,20 @@ use ipnet::Ipv4Net;
 use tracing::{debug, error};
 use xlat_common::{account::Record, counters::Traffic};
 
-use super::{Refusal, eams::dataplane_eam, refusal, relay::Relay};
+use super::{
+    Refusal,
+    eams::dataplane_eam,
+    refusal,
+    relay::Relay,
+    share::{Today, day_of},
+};
 use crate::{
     api::{self, Code},
     daemon::{
         store::{Batch, Use, Uses, now},
         time::utc,
     },
-    dataplane,
+    dataplane::{self, Counted},
     eam::Pair,
 };
 
@@ -32,6 +38,8 @@ struct Kept {
     used: Use,
     /// Whether the store has something else.
     changed: bool,
+    /// What has passed natively while this daemon runs, by direction. Most have nothing.
+    native: Option<Box<Record>>,
 }
 
 /// What has been counted of each account since a moment.
@@ -67,12 +75,21 @@ pub(super) struct Usage {
     /// The latest interval between two collectings by the clock, and the one that runs.
     latest: Vec<u32>,
     running: Interval,
+    /// `None`: what passes natively is not counted.
+    pub(super) today: Option<Today>,
+    /// Of all, while this daemon runs.
+    native: Record,
     measurements: HashMap<u64, Interval>,
     next_measurement: u64,
 }
 
 impl Usage {
-    fn add(&mut self, account: u32, record: &Record, now: i64) {
+    fn add(&mut self, account: u32, counted: &Counted, now: i64) {
+        self.add_native(account, counted);
+        let record = &counted.translated;
+        if *record == Record::default() {
+            return;
+        }
         for interval in self.measurements.values_mut().chain([&mut self.running]) {
             let sum = interval.records.entry(account).or_default();
             sum.traffic.iter_mut().zip(record.traffic).for_each(|(sum, more)| add(sum, more));
@@ -81,6 +98,27 @@ impl Usage {
             kept.used.traffic.iter_mut().zip(record.traffic).for_each(|(sum, more)| add(sum, more));
             kept.used.last = now;
             kept.changed = true;
+        }
+    }
+
+    fn add_native(&mut self, account: u32, counted: &Counted) {
+        let Some(today) = &mut self.today else { return };
+        let Some(kept) = self.kept.get_mut(account as usize).and_then(Option::as_mut) else { return };
+        today.add(&kept.pair, counted);
+        if counted.native != Record::default() {
+            for sum in [&mut self.native, kept.native.get_or_insert_default()] {
+                sum.traffic.iter_mut().zip(counted.native.traffic).for_each(|(sum, more)| add(sum, more));
+            }
+        }
+    }
+
+    /// Begins another day when the clock has come to it; writes the one before. A clock that is set back begins none.
+    fn turn_day(&mut self, now: i64) {
+        if let Some(today) = &mut self.today
+            && day_of(now) > today.day
+        {
+            let before = mem::replace(today, Today::new(day_of(now), Vec::new()));
+            self.uses.write(Batch { day: Some((before.day, before.rows())), ..Batch::default() });
         }
     }
 
@@ -113,7 +151,8 @@ impl Usage {
             (kept.pair, kept.used)
         });
         let rows = taken.collect();
-        self.uses.write(Batch { rows, gone: mem::take(&mut self.gone) });
+        let day = self.today.as_ref().map(|today| (today.day, today.rows()));
+        self.uses.write(Batch { rows, gone: mem::take(&mut self.gone), day });
         self.written = Instant::now();
     }
 
@@ -144,27 +183,35 @@ impl Relay {
             (before, true) => before,
         };
         let mut numbers = HashMap::new();
-        let (uses, observed, mut rows, before) = match before {
+        let (uses, observed, mut rows, today, before) = match before {
             Some(mut usage) => {
                 let mut rows = HashMap::with_capacity(usage.kept.len());
                 for (account, kept) in mem::take(&mut usage.kept).into_iter().enumerate() {
                     let Some(kept) = kept else { continue };
                     numbers.insert(kept.pair, account as u32);
-                    rows.insert(kept.pair, (kept.used, kept.changed));
+                    rows.insert(kept.pair, (kept.used, kept.changed, kept.native));
                 }
-                let Usage { uses, observed, gone, measurements, next_measurement, running, .. } = usage;
-                (uses, observed, rows, Some((gone, measurements, next_measurement, running)))
+                let Usage { uses, observed, gone, today, native, measurements, next_measurement, running, .. } = usage;
+                (uses, observed, rows, today, Some((gone, native, measurements, next_measurement, running)))
             }
             None => match Uses::open(&self.config.state.directory) {
                 Ok((uses, known)) => {
-                    let rows = known.rows.into_iter().map(|(pair, used)| (pair, (used, false))).collect();
-                    (uses, known.observed, rows, None)
+                    let rows = known.rows.into_iter().map(|(pair, used)| (pair, (used, false, None))).collect();
+                    (uses, known.observed, rows, Some(Today::new(day_of(now), known.today)), None)
                 }
                 Err(reason) => return error!("nothing is known of the use of each EAM: {reason}"),
             },
         };
-        let (gone, measurements, next_measurement, running) =
-            before.unwrap_or_else(|| (Vec::new(), HashMap::new(), 0, Interval::new()));
+        let (gone, native, measurements, next_measurement, running) =
+            before.unwrap_or_else(|| (Vec::new(), Record::default(), HashMap::new(), 0, Interval::new()));
+        let today = match (today, self.config.accounting.native) {
+            (Some(today), false) => {
+                uses.write(Batch { day: Some((today.day, today.rows())), ..Batch::default() });
+                None
+            }
+            (None, true) => Some(Today::stored(&self.config.state.directory, day_of(now))),
+            (today, _) => today,
+        };
         let mut usage = Usage {
             kept: Vec::new(),
             gone,
@@ -173,6 +220,8 @@ impl Relay {
             written: Instant::now(),
             latest: Vec::new(),
             running: Interval::new(),
+            today,
+            native,
             measurements: HashMap::new(),
             next_measurement,
         };
@@ -180,8 +229,9 @@ impl Relay {
         for entry in self.table.iter() {
             let pair = entry.pair;
             let account = self.dataplane.account(&dataplane_eam(&self.config, &pair));
-            let (used, changed) = rows.remove(&pair).unwrap_or((Use { since: now, ..Use::default() }, true));
-            usage.put(account, Kept { pair, used, changed });
+            let (used, changed, native) =
+                rows.remove(&pair).unwrap_or((Use { since: now, ..Use::default() }, true, None));
+            usage.put(account, Kept { pair, used, changed, native });
             if let Some(number) = numbers.get(&pair) {
                 renumbered.insert(*number, account);
             }
@@ -197,9 +247,9 @@ impl Relay {
         usage.running = renumber(running);
         usage.measurements = measurements.into_iter().map(|(id, interval)| (id, renumber(interval))).collect();
         usage.gone.extend(rows.into_keys());
-        for (eam, record) in carried {
+        for (eam, counted) in carried {
             if let Some(eam) = eam {
-                usage.add(self.dataplane.account(&eam), &record, now);
+                usage.add(self.dataplane.account(&eam), &counted, now);
             }
         }
         debug!("the use of {} EAMs is followed after {:.1?}", usage.kept.len(), begun.elapsed());
@@ -210,7 +260,8 @@ impl Relay {
     pub(super) fn collect_usage(&mut self) {
         let Some(usage) = &mut self.usage else { return };
         let (begun, now) = (Instant::now(), now());
-        self.dataplane.collect_accounts(|account, record| usage.add(account, &record, now));
+        usage.turn_day(now);
+        self.dataplane.collect_accounts(|account, counted| usage.add(account, counted, now));
         debug!("the accounts of {} EAMs are collected in {:.1?}", usage.kept.len(), begun.elapsed());
     }
 
@@ -238,13 +289,15 @@ impl Relay {
     pub(super) fn usage_of_added(&mut self, pair: Pair, eam: &dataplane::Eam) {
         let account = self.dataplane.account(eam);
         if let Some(usage) = &mut self.usage {
-            usage.put(account, Kept { pair, used: Use { since: now(), ..Use::default() }, changed: true });
+            usage
+                .put(account, Kept { pair, used: Use { since: now(), ..Use::default() }, changed: true, native: None });
         }
     }
 
     /// An EAM has gone from the table.
-    pub(super) fn usage_of_removed(&mut self, account: u32) {
+    pub(super) fn usage_of_removed(&mut self, account: u32, rest: &Counted) {
         if let Some(usage) = &mut self.usage {
+            usage.add(account, rest, now());
             usage.take(account);
         }
     }
@@ -317,9 +370,9 @@ impl Relay {
     }
 
     /// The totals of the busiest entries and of those that the configuration names, for the metrics page.
-    pub(super) fn usage_for_metrics(&mut self) -> Vec<(Pair, [Traffic; 2])> {
+    pub(super) fn usage_for_metrics(&mut self) -> UsageForMetrics {
         self.collect_usage();
-        let Some(usage) = &self.usage else { return Vec::new() };
+        let Some(usage) = &self.usage else { return UsageForMetrics::default() };
         let named = self.config.accounting.named.iter().filter_map(|net: &Ipv4Net| {
             let entry = self.table.get_ipv4(*net)?;
             Some(self.dataplane.account(&dataplane_eam(&self.config, &entry.pair)))
@@ -327,12 +380,23 @@ impl Relay {
         let mut accounts: Vec<u32> = named.chain(usage.latest.iter().copied()).collect();
         accounts.sort_unstable();
         accounts.dedup();
-        accounts
-            .into_iter()
-            .filter_map(|account| usage.of(account))
-            .map(|kept| (kept.pair, kept.used.traffic))
-            .collect()
+        let is_native = usage.today.is_some();
+        let of =
+            |kept: &Kept| (kept.pair, kept.used.traffic, kept.native.as_deref().copied().unwrap_or_default().traffic);
+        UsageForMetrics {
+            eams: accounts.into_iter().filter_map(|account| usage.of(account)).map(of).collect(),
+            native: is_native.then_some(usage.native.traffic),
+        }
     }
+}
+
+/// What the metrics page shows of single entries.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct UsageForMetrics {
+    /// The busiest and the named ones: translated, and native.
+    pub(in crate::daemon) eams: Vec<(Pair, [Traffic; 2], [Traffic; 2])>,
+    /// What has passed natively to and from all services. `None`: it is not counted.
+    pub(in crate::daemon) native: Option<[Traffic; 2]>,
 }
 
 fn used(used: &Use) -> api::EamUsage {

@@ -13,6 +13,7 @@ mod lock;
 mod open;
 pub(crate) mod restore;
 mod schema;
+pub(in crate::daemon) mod share;
 mod usage;
 mod witness;
 

@@ -13,11 +13,11 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use tracing::{error, warn};
 use xlat_common::counters::Traffic;
 
-use super::now;
+use super::{now, share};
 use crate::eam::{self, Pair};
 
 /// Name of the database in the state directory.
-const NAME: &str = "usage.db";
+pub(super) const NAME: &str = "usage.db";
 /// Version of its table.
 const VERSION: i64 = 1;
 const TABLE: &str = "
@@ -28,6 +28,13 @@ const TABLE: &str = "
         packets_four_to_six INTEGER NOT NULL, bytes_four_to_six INTEGER NOT NULL,
         packets_six_to_four INTEGER NOT NULL, bytes_six_to_four INTEGER NOT NULL,
         PRIMARY KEY (ipv4, ipv6)) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS share (
+        day INTEGER NOT NULL, ipv4 TEXT NOT NULL, ipv6 TEXT NOT NULL,
+        translated_packets_to INTEGER NOT NULL, translated_bytes_to INTEGER NOT NULL,
+        translated_packets_from INTEGER NOT NULL, translated_bytes_from INTEGER NOT NULL,
+        native_packets_to INTEGER NOT NULL, native_bytes_to INTEGER NOT NULL,
+        native_packets_from INTEGER NOT NULL, native_bytes_from INTEGER NOT NULL,
+        PRIMARY KEY (day, ipv4, ipv6)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS observed (one INTEGER PRIMARY KEY, since INTEGER NOT NULL, until INTEGER NOT NULL);
     PRAGMA user_version = 1;
 ";
@@ -52,6 +59,8 @@ pub(in crate::daemon) struct Batch {
     pub(in crate::daemon) rows: Vec<(Pair, Use)>,
     /// Rows that are to go, before the others come.
     pub(in crate::daemon) gone: Vec<Pair>,
+    /// A day, in days since 1970, and its rows as they are to be.
+    pub(in crate::daemon) day: Option<(i64, Vec<share::Row>)>,
 }
 
 /// What was in the database.
@@ -61,6 +70,8 @@ pub(in crate::daemon) struct Known {
     pub(in crate::daemon) rows: HashMap<Pair, Use>,
     /// Since when there has been no gap of more than a day in the counting, in seconds since 1970.
     pub(in crate::daemon) observed: i64,
+    /// The share of IPv6 on the day that it is.
+    pub(in crate::daemon) today: Vec<share::Row>,
 }
 
 /// The database, written by a thread of its own. What has been given to it is on its way to the disk when it is dropped.
@@ -139,7 +150,8 @@ fn read(connection: &Connection) -> rusqlite::Result<Result<Known, String>> {
     let now = now();
     let observed = observed.filter(|(_, until)| now - until <= GAP).map_or(now, |(since, _): (i64, i64)| since);
     connection.execute("INSERT OR REPLACE INTO observed VALUES (1, ?1, ?2)", [observed, now])?;
-    Ok(Ok(Known { rows, observed }))
+    let today = share::of_day(connection, now.div_euclid(share::DAY))?;
+    Ok(Ok(Known { rows, observed, today }))
 }
 
 fn put_aside(path: &Path) -> Result<PathBuf, String> {
@@ -191,6 +203,9 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
             ])?;
         }
     }
+    if let Some((day, rows)) = &batch.day {
+        share::write(&transaction, *day, rows)?;
+    }
     transaction.execute("UPDATE observed SET until = ?1", [now()])?;
     transaction.commit()
 }
@@ -213,8 +228,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (uses, known) = Uses::open(directory.path()).unwrap();
         assert!(known.rows.is_empty());
-        uses.write(Batch { rows: vec![(pair(1), used(5)), (pair(2), used(6))], gone: vec![] });
-        uses.write(Batch { rows: vec![(pair(1), used(50))], gone: vec![pair(2)] });
+        uses.write(Batch { rows: vec![(pair(1), used(5)), (pair(2), used(6))], ..Batch::default() });
+        uses.write(Batch { rows: vec![(pair(1), used(50))], gone: vec![pair(2)], ..Batch::default() });
         drop(uses);
         let (_, again) = Uses::open(directory.path()).unwrap();
         assert_eq!(again.observed, known.observed);
@@ -228,7 +243,7 @@ mod tests {
             .unwrap();
         let (uses, known) = Uses::open(directory.path()).unwrap();
         assert!(known.rows.is_empty() && directory.path().join("usage.db.damaged").exists());
-        uses.write(Batch { rows: vec![(pair(1), used(5))], gone: vec![] });
+        uses.write(Batch { rows: vec![(pair(1), used(5))], ..Batch::default() });
         drop(uses);
         assert_eq!(Uses::open(directory.path()).unwrap().1.rows.len(), 1);
     }

@@ -1,0 +1,130 @@
+//! The share of IPv6: the call, and what the status page shows of it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use xlat_common::account::Record;
+
+use super::{
+    eams::parse_prefix,
+    openapi::{self, Refused},
+    usage::limit,
+};
+use crate::{
+    api::{self, Code, EamTraffic, ShareDay, ShareOf, ShareService, ShareTraffic},
+    daemon::{
+        owner::{Owner, Prefix, Refusal, Shared, refusal},
+        store::share::{self, DAY},
+        time::utc,
+    },
+    dataplane::Counted,
+    eam::Pair,
+    plot,
+};
+
+/// Days that can be asked for: two years.
+const LONGEST: u64 = 731;
+/// Days when nothing is said.
+const DAYS: u64 = 30;
+/// Days of the status page's picture.
+const PICTURED: u64 = 366;
+/// Services when nothing is said.
+const SHOWN: usize = 20;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ShareQuery {
+    /// How many days, the present one among them; 30 when nothing is said.
+    #[param(minimum = 1, maximum = 731)]
+    days: Option<u64>,
+    /// IPv4 or IPv6 prefix of an entry, to see that one alone.
+    #[param(value_type = Option<openapi::Prefix>)]
+    service: Option<String>,
+    /// How many services to show; 20 when nothing is said.
+    #[param(minimum = 1, maximum = 10000)]
+    limit: Option<u64>,
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/share",
+    tag = "table",
+    params(ShareQuery),
+    responses((status = 200, body = api::Share), Refused),
+)]
+/// How much of the services' traffic is translated and how much is IPv6 from end to end, by day.
+pub(super) async fn share(
+    State(owner): State<Owner>,
+    query: Result<Query<ShareQuery>, QueryRejection>,
+) -> Result<Json<api::Share>, Refusal> {
+    let Query(query) = query?;
+    let days = query.days.unwrap_or(DAYS);
+    if !(1..=LONGEST).contains(&days) {
+        return Err(refusal(Code::Invalid, format!("share: days = {days}: give a number from 1 to {LONGEST}")));
+    }
+    let service = query.service.as_deref().map(parse_prefix).transpose();
+    let service = service.map_err(|text| refusal(Code::Invalid, format!("share: {text}")))?;
+    let limit = limit("share", query.limit, SHOWN)?;
+    answer(&owner, days, service, limit).await.map(Json)
+}
+
+/// The share of some days, as the call gives it.
+async fn answer(owner: &Owner, days: u64, service: Option<Prefix>, limit: usize) -> Result<api::Share, Refusal> {
+    let Shared { today, service: pair, directory } = owner.share(service).await?;
+    let since = today.day + 1 - days as i64;
+    let read = tokio::task::spawn_blocking(move || {
+        let (mut days, before) = share::read(&directory, since, today.day, pair.as_ref())?;
+        days.insert(today.day, pair.map_or(today.whole, |pair| today.of(&pair)));
+        let mut services: HashMap<Pair, Counted> = HashMap::new();
+        if pair.is_none() {
+            let before = before.into_iter().filter_map(|(pair, counted)| Some((pair?, counted)));
+            for (pair, counted) in before.chain(today.busiest(usize::MAX)) {
+                services.entry(pair).or_default().add(&counted);
+            }
+        }
+        Ok::<_, String>(summed(&days, services, limit))
+    });
+    let failed = |reason: String| refusal(Code::Failed, format!("share: {reason}"));
+    read.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+}
+
+/// The days before now as a picture, for the status page.
+pub(super) async fn picture(owner: &Owner) -> Result<String, Refusal> {
+    answer(owner, PICTURED, None, 1).await.map(|share| plot::svg(&share.days))
+}
+
+fn summed(days: &BTreeMap<i64, Counted>, services: HashMap<Pair, Counted>, limit: usize) -> api::Share {
+    let mut total = Counted::default();
+    days.values().for_each(|counted| total.add(counted));
+    let day = |(day, counted): (&i64, &Counted)| {
+        let day = utc(day * DAY).chars().take_while(|letter| *letter != 'T').collect();
+        ShareDay { day, traffic: of(counted) }
+    };
+    let mut services: Vec<(Pair, Counted)> = services.into_iter().collect();
+    services.sort_unstable_by_key(|(pair, counted)| (std::cmp::Reverse(counted.bytes()), pair.ipv4()));
+    let omitted = services.len().saturating_sub(limit) as u64;
+    let service =
+        |(pair, counted): &(Pair, Counted)| ShareService { ipv4: pair.ipv4(), ipv6: pair.ipv6(), traffic: of(counted) };
+    api::Share {
+        days: days.iter().map(day).collect(),
+        total: of(&total),
+        services: services.iter().take(limit).map(service).collect(),
+        omitted,
+    }
+}
+
+fn of(Counted { translated, native }: &Counted) -> ShareOf {
+    ShareOf { translated: traffic(translated), native: traffic(native) }
+}
+
+fn traffic(record: &Record) -> ShareTraffic {
+    let [to_service, from_service] =
+        record.traffic.map(|traffic| EamTraffic { packets: traffic.packets, bytes: traffic.bytes });
+    ShareTraffic { to_service, from_service }
+}
