@@ -48,10 +48,12 @@ fn the_page_can_only_look_and_loads_nothing_from_elsewhere() {
     for elsewhere in ["http://", "https://", "src=", "url(", "@import", "<link rel=\"stylesheet"] {
         assert!(!answer.contains(elsewhere), "{elsewhere}");
     }
-    for path in ["/", "/events", "/lookup?address=192.0.2.1", "/metrics"] {
+    for path in ["/", "/events", "/lookup?address=192.0.2.1", "/metrics", "/share.svg"] {
         let code = curl(&lab.relay, "--request POST --output /dev/null --write-out %{http_code}", path);
         assert_eq!(code, "405", "POST {path}");
     }
+    let code = curl(&lab.relay, "--output /dev/null --write-out %{http_code}", "/share.svg");
+    assert_eq!(code, "204", "there is no share where it is not counted");
     let found: Value = serde_json::from_str(&curl(&lab.relay, "", "/lookup?address=198.51.100.10")).expect("JSON");
     assert_eq!(found["result"], "2001:db8:5e1:1::10");
     let refused: Value = serde_json::from_str(&curl(&lab.relay, "", "/lookup?address=www")).expect("JSON");
@@ -114,7 +116,8 @@ fn ask_by_keyboard(browser: &mut Browser, address: &str, expected: &str) {
 #[test]
 #[ignore = "needs Chromium: `cargo xtask page`"]
 fn a_browser_shows_the_relay_as_it_is() {
-    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let changes = [("[dataplane]", "[accounting]\nservices = true\nnative = true\n[dataplane]")];
+    let (lab, mut daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/page");
     fs::create_dir_all(&pictures).expect("a directory for the pictures");
     let log = daemon.directory().join("traffic");
@@ -135,6 +138,7 @@ fn a_browser_shows_the_relay_as_it_is() {
     browser.wait_for(&format!("parseFloat({}) > 20", text("four_to_six"))).expect("a rate");
     browser.wait_for(&format!("parseFloat({}) > 20", text("six_to_four"))).expect("a rate");
     wait_for(&mut browser, "table", "2 of 65536");
+    browser.wait_for("document.getElementById('share_picture').naturalWidth > 0").expect("the share of IPv6");
     // Some seconds more for the chart.
     browser.wait_for("past.four_to_six.length >= 20").expect("a history");
 

@@ -127,10 +127,10 @@ fn native_packets_count_for_the_service_they_are_to_or_from() {
     // On the fast path and off it.
     native(&[ip6(NATIVE_CLIENT, SERVER).udp(4711, 53, b"question").into()], SERVER, 1, 0, 56);
     native(&[ip6(SERVER, NATIVE_CLIENT).tcp(80, 4711, b"200 OK").into()], SERVER, 0, 1, 66);
-    native(&[ip6(NATIVE_CLIENT, SERVER).echo(1, 1, b"12345678").into()], SERVER, 1, 0, 56);
+    native(&[ip6(NATIVE_CLIENT, SERVER).echo_request(1, 1, b"12345678").into()], SERVER, 1, 0, 56);
     native(&[ip6(SERVER, NATIVE_CLIENT).echo_reply(1, 1, b"12345678").into()], SERVER, 0, 1, 56);
-    native(&[ip6(NATIVE_CLIENT, SERVER).raw(132, b"an INIT of SCTP.").into()], SERVER, 1, 0, 56);
-    native(&[ip6(SERVER, NATIVE_CLIENT).raw(132, b"an INIT of SCTP.").into()], SERVER, 0, 1, 56);
+    native(&[ip6(NATIVE_CLIENT, SERVER).payload(132, b"an INIT of SCTP.").into()], SERVER, 1, 0, 56);
+    native(&[ip6(SERVER, NATIVE_CLIENT).payload(132, b"an INIT of SCTP.").into()], SERVER, 0, 1, 56);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_packet_to_the_relay_itself_or_to_nobodys_service_is_none_of_a_service() {
     let on = format!("{ON}\naccounting.native = true");
     let frames: [Frame; 3] = [
         ip6(SERVER, RELAY6).udp(1, 2, b"?").into(),
-        ip6(SERVER, RELAY6).echo(1, 1, b"?").into(),
+        ip6(SERVER, RELAY6).echo_request(1, 1, b"?").into(),
         ip6(NATIVE_CLIENT, ROUTER6).udp(1, 2, b"?").into(),
     ];
     counted(&on, &frames, |relay, all| {

@@ -39,7 +39,7 @@ static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 /// Nothing but what is in the page itself may run or be loaded, and nothing but this port be asked.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action \
+        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; form-action \
          'none'; frame-ancestors 'none'",
         hash("script"),
         hash("style")
@@ -145,7 +145,9 @@ async fn look_up(
 
 async fn share(State(page): State<Page>) -> Result<Response, Refusal> {
     let _permit = LOOKUPS.acquire().await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
-    let picture = super::share::picture(&page.owner).await?;
+    let Some(picture) = super::share::picture(&page.owner).await? else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
     let headers = [
         (header::CONTENT_TYPE, "image/svg+xml"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),

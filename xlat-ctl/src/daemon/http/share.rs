@@ -74,15 +74,16 @@ pub(super) async fn share(
     answer(&owner, days, service, limit).await.map(Json)
 }
 
-/// The share of some days, as the call gives it.
+/// The share of some days, as the call gives it, with so many services.
 async fn answer(owner: &Owner, days: u64, service: Option<Prefix>, limit: usize) -> Result<api::Share, Refusal> {
     let Shared { today, service: pair, directory } = owner.share(service).await?;
     let since = today.day + 1 - days as i64;
+    let is_by_service = pair.is_none() && limit > 0;
     let read = tokio::task::spawn_blocking(move || {
-        let (mut days, before) = share::read(&directory, since, today.day, pair.as_ref())?;
+        let (mut days, before) = share::read(&directory, since, today.day, pair.as_ref(), is_by_service)?;
         days.insert(today.day, pair.map_or(today.whole, |pair| today.of(&pair)));
         let mut services: HashMap<Pair, Counted> = HashMap::new();
-        if pair.is_none() {
+        if is_by_service {
             let before = before.into_iter().filter_map(|(pair, counted)| Some((pair?, counted)));
             for (pair, counted) in before.chain(today.busiest(usize::MAX)) {
                 services.entry(pair).or_default().add(&counted);
@@ -94,9 +95,13 @@ async fn answer(owner: &Owner, days: u64, service: Option<Prefix>, limit: usize)
     read.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
 }
 
-/// The days before now as a picture, for the status page.
-pub(super) async fn picture(owner: &Owner) -> Result<String, Refusal> {
-    answer(owner, PICTURED, None, 1).await.map(|share| plot::svg(&share.days))
+/// The days before now as a picture, for the status page. `None`: native IPv6 is not counted.
+pub(super) async fn picture(owner: &Owner) -> Result<Option<String>, Refusal> {
+    match answer(owner, PICTURED, None, 0).await {
+        Ok(share) => Ok(Some(plot::svg(&share.days))),
+        Err(refusal) if refusal.code == Code::Conflict => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 fn summed(days: &BTreeMap<i64, Counted>, services: HashMap<Pair, Counted>, limit: usize) -> api::Share {

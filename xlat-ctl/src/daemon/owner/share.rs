@@ -50,7 +50,7 @@ impl Today {
 
     /// As [`Self::new`], with what the store has of it by now.
     pub(super) fn stored(directory: &Path, day: i64) -> Self {
-        match share::read(directory, day, day + 1, None) {
+        match share::read(directory, day, day + 1, None, true) {
             Ok((days, services)) => {
                 Self::new(day, days.into_values().map(|whole| (None, whole)).chain(services).collect())
             }

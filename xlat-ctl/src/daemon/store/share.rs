@@ -26,13 +26,14 @@ pub(super) fn of_day(connection: &Connection, day: i64) -> rusqlite::Result<Vec<
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Days before `today` and not before `since`, in days since 1970, each with all traffic or that of `service`; and, where no service
-/// is asked for, what the services had in sum.
+/// Days before `today` and not before `since`, in days since 1970, each with all traffic or that of `service`; and, if asked for,
+/// what each service had in sum.
 pub(in crate::daemon) fn read(
     directory: &Path,
     since: i64,
     today: i64,
     service: Option<&Pair>,
+    is_by_service: bool,
 ) -> Result<(BTreeMap<i64, Counted>, Vec<Row>), String> {
     let path = directory.join(NAME);
     let failed = |error: rusqlite::Error| format!("cannot read {}: {error}", path.display());
@@ -44,7 +45,7 @@ pub(in crate::daemon) fn read(
     let days = statement.query_map(params![since, today, ipv4, ipv6], row).map_err(failed)?;
     let days = days.map(|found| found.map(|(day, (_, counted))| (day, counted)));
     let days = days.collect::<rusqlite::Result<_>>().map_err(failed)?;
-    if service.is_some() {
+    if !is_by_service {
         return Ok((days, Vec::new()));
     }
     let mut statement = connection
@@ -137,10 +138,10 @@ mod tests {
         drop(uses);
         let (_uses, known) = Uses::open(directory.path()).unwrap();
         assert_eq!(known.today, rows(7));
-        let (days, services) = read(directory.path(), 0, today, None).unwrap();
+        let (days, services) = read(directory.path(), 0, today, None, true).unwrap();
         assert_eq!(days, BTreeMap::from([(today - 1, counted(6, 2))]));
         assert_eq!(services, rows(5)[1..]);
-        let (days, services) = read(directory.path(), today - 1, today + 1, Some(&pair(1))).unwrap();
+        let (days, services) = read(directory.path(), today - 1, today + 1, Some(&pair(1)), false).unwrap();
         assert_eq!(days, BTreeMap::from([(today - 1, counted(5, 2)), (today, counted(7, 2))]));
         assert!(services.is_empty());
     }
@@ -154,7 +155,7 @@ mod tests {
             uses.write(Batch { day: Some((day, rows)), ..Batch::default() });
         }
         drop(uses);
-        let (days, services) = read(directory.path(), 0, KEPT + 3, None).unwrap();
+        let (days, services) = read(directory.path(), 0, KEPT + 3, None, true).unwrap();
         assert_eq!((days.len() as i64, days.keys().next()), (KEPT, Some(&3)));
         assert_eq!(
             services,
