@@ -21,6 +21,9 @@ const STYLE: &str = "text { font: 13px sans-serif; fill: #444 } line { stroke: #
                      .packets { stroke: #5db3f5 } .bytes { stroke: #f0964e } text.packets { fill: #5db3f5 } \
                      text.bytes { fill: #f0964e } }";
 
+/// How a share is reckoned, in per cent.
+type Share = fn(&ShareOf) -> Option<f64>;
+
 /// Per cent of the packets that arrive at services which are IPv6 from end to end. `None`: none have arrived.
 pub(crate) fn of_packets(traffic: &ShareOf) -> Option<f64> {
     per_cent(traffic.native.to_service.packets, traffic.translated.to_service.packets)
@@ -65,7 +68,7 @@ pub(crate) fn svg(days: &[ShareDay]) -> String {
         let label = text(&day.day, x(&day.day), bottom + 22.0).set("text-anchor", "middle");
         picture = picture.add(label);
     }
-    let curves: [(&str, &str, f64, fn(&ShareOf) -> Option<f64>); 2] = [
+    let curves: [(&str, &str, f64, Share); 2] = [
         ("packets", "IPv6 of packets to services", left, of_packets),
         ("bytes", "IPv6 of bytes, both ways", 350.0, of_bytes),
     ];
