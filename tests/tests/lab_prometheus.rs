@@ -125,13 +125,16 @@ fn dashboard() -> Vec<String> {
 
 #[test]
 fn every_query_gives_data_and_a_healthy_relay_raises_no_alert() {
-    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let everything = [("[dataplane]", "[accounting]\nservices = true\nnative = true\n[dataplane]")];
+    let (lab, _daemon) = Lab::with_daemon_changed(&everything).expect("a lab with a daemon");
     let prometheus = Prometheus::start(&lab.relay);
     let log = prometheus.directory.path().join("ping");
     let _traffic = lab.client.start("ping", &["-n", "-q", "-i", "0.05", SERVER_SEEN], &log).expect("ping");
     prometheus.wait_for(r#"instance_direction:xlat_translated_packets:rate5m{direction="six_to_four"} > 1"#);
     // The last rule of the first group has been evaluated then too.
-    prometheus.wait_for("instance:xlat_eam_entries:ratio");
+    prometheus.wait_for("instance:xlat_native_packets:ratio5m");
+    // They are found every ten seconds.
+    prometheus.wait_for("rate(xlat_eam_bytes_total[10s])");
 
     let rules = prometheus.rules();
     assert!(rules.len() >= 15, "{rules:?}");
