@@ -41,7 +41,8 @@ impl Drop for Measuring {
 
 #[test]
 fn one_reading_has_rates_drops_and_the_time_of_xdp() {
-    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let counting = [("[dataplane]", "[accounting]\nservices = true\n[dataplane]")];
+    let (lab, daemon) = Lab::with_daemon_changed(&counting).expect("a lab with a daemon");
     let said = under_load(&lab, || daemon.ctl(&lab.relay, "top --once")).ok();
     let line = |start: &str| said.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{said}"));
     assert!(line("xlat ").contains(" attached, up ") && line("xlat ").contains("2 of 65536 entries"), "{said}");
@@ -52,6 +53,10 @@ fn one_reading_has_rates_drops_and_the_time_of_xdp() {
     }
     assert!(line("hop_limit_exceeded").ends_with("moves") || line("hop_limit_exceeded").ends_with("NEW"), "{said}");
 
+    let busiest = line("198.51.100.10 www");
+    let rate: f64 = busiest.split_whitespace().nth(2).expect("a rate").parse().expect("a number");
+    assert!((10.0..30.0).contains(&rate) && line("BUSIEST SERVICES").ends_with("BIT/S"), "{said}");
+
     let measuring = Measuring::start();
     let said = under_load(&lab, || daemon.ctl(&lab.relay, "top --once --json"));
     drop(measuring);
@@ -61,6 +66,7 @@ fn one_reading_has_rates_drops_and_the_time_of_xdp() {
     assert_eq!(icmp["name"], "icmp");
     assert!(icmp["packets_per_second"].as_f64().expect("a rate") > 10.0, "{view}");
     assert!(view["directions"][0]["bits_per_second"].as_f64().expect("a rate") > 5000.0, "{view}");
+    assert_eq!(view["services"][0]["entry"]["ipv4"], "198.51.100.10/32", "{view}");
     for (at, name) in ["inet4", "inet6"].into_iter().enumerate() {
         let interface = &view["interfaces"][at];
         assert_eq!(interface["name"], name);

@@ -48,7 +48,7 @@ pub struct Cli {
 }
 
 /// What every verb takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Common {
     /// Control socket of the daemon [default: /run/xlat/xlat.sock; for `run`, the configuration's]
     #[arg(long, global = true, env = "XLAT_SOCKET", value_name = "PATH", hide_env_values = true)]

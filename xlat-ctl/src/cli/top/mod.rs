@@ -1,5 +1,6 @@
 //! `xlat-ctl top`
 
+mod busiest;
 mod rates;
 mod screen;
 
@@ -15,14 +16,17 @@ use ratatui::{
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
 };
 
-use self::rates::{Reading, View};
+use self::{
+    busiest::Busiest,
+    rates::{Reading, View},
+};
 use super::{Common, Failed, client, output};
 
 /// The end of `xlat-ctl top --help`.
 pub(super) const HELP: &str = "q or Esc ends it. It fits a terminal of 80 columns and 24 lines, and sends only what has changed on \
     it. The rates are over the last interval; with --once they are over the one interval for which it waits. The time of XDP is \
     shown where the kernel measures it (sysctl kernel.bpf_stats_enabled=1), which costs some time for each packet; this command \
-    does not switch it on.\n\n\
+    does not switch it on. The busiest services are shown where accounting.services is on, in what room there is.\n\n\
     Examples:\n  \
     xlat-ctl top\n  \
     xlat-ctl top --once --interval 10\n  \
@@ -51,7 +55,7 @@ pub(super) fn top(common: &Common, top: &Top) -> Result<(), Failed> {
         return Err("top: this is no terminal: give --once, or use `stats --watch`".to_owned().into());
     }
     // What is wrong with the daemon is said before the terminal is taken.
-    let first = read(common)?;
+    let first = read(common, None)?;
     let mut terminal =
         ratatui::try_init().map_err(|error| format!("top: this terminal cannot be used: {}", crate::plain(&error)))?;
     let ended = run(common, interval, first, &mut terminal);
@@ -59,16 +63,21 @@ pub(super) fn top(common: &Common, top: &Top) -> Result<(), Failed> {
     ended
 }
 
-fn read(common: &Common) -> Result<Reading, Failed> {
+fn read(common: &Common, busiest: Option<&Busiest>) -> Result<Reading, Failed> {
     let status = client::get(common, "/v1/status")?.value;
     let stats = client::get(common, "/v1/stats")?.value;
-    Ok(Reading { status, stats })
+    Ok(Reading { status, stats, services: busiest.map_or_else(Vec::new, Busiest::latest) })
 }
 
 fn once(common: &Common, interval: Duration) -> Result<(), Failed> {
-    let first = read(common)?;
-    thread::sleep(interval);
-    let view = View::new(&read(common)?, Some(&first), &first);
+    let first = read(common, None)?;
+    let services = thread::scope(|scope| {
+        let measuring = scope.spawn(|| busiest::measure(common, interval));
+        thread::sleep(interval);
+        measuring.join().unwrap_or_default()
+    });
+    let latest = Reading { services, ..read(common, None)? };
+    let view = View::new(&latest, Some(&first), &first);
     output::print(&if common.json { output::json(&view) } else { screen::text(&view) });
     Ok(())
 }
@@ -76,6 +85,7 @@ fn once(common: &Common, interval: Duration) -> Result<(), Failed> {
 /// Shows reading after reading until somebody ends it. A daemon that does not answer for a while is waited for.
 fn run(common: &Common, interval: Duration, first: Reading, terminal: &mut DefaultTerminal) -> Result<(), Failed> {
     let unusable = |error: io::Error| format!("top: the terminal cannot be used any more: {}", crate::plain(&error));
+    let busiest = Busiest::follow(common, interval);
     let (mut before, mut latest, mut trouble) = (None::<Reading>, first.clone(), None);
     loop {
         let view = View::new(&latest, before.as_ref(), &first);
@@ -93,7 +103,7 @@ fn run(common: &Common, interval: Duration, first: Reading, terminal: &mut Defau
                 _ => {}
             }
         }
-        match read(common) {
+        match read(common, Some(&busiest)) {
             Ok(reading) => {
                 before = Some(std::mem::replace(&mut latest, reading));
                 trouble = None;

@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use crate::api::{InterfaceTraffic, Stats, Status, Traffic};
+use crate::api::{EamRate, InterfaceTraffic, Stats, Status, Traffic};
 
 /// What the daemon says at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
     pub(super) status: Status,
     pub(super) stats: Stats,
+    /// The busiest services over the latest time that was measured; none where they are not counted.
+    pub(super) services: Vec<EamRate>,
 }
 
 /// Everything that is shown.
@@ -32,6 +34,8 @@ pub(super) struct View {
     pub(super) interfaces: Vec<InterfaceRate>,
     /// The time of XDP, where the kernel measures it.
     pub(super) xdp: Option<XdpTime>,
+    /// The busiest services, where they are counted.
+    pub(super) services: Vec<EamRate>,
 }
 
 /// One direction.
@@ -110,6 +114,7 @@ impl View {
             next_hops_remembered: pair.next_hops_remembered(),
             interfaces: pair.interfaces(),
             xdp: pair.xdp(),
+            services: after.services.clone(),
         }
     }
 }
@@ -235,6 +240,7 @@ pub(super) mod tests {
             let value: serde_json::Value = serde_json::from_str(text).unwrap();
             let part = |name: &str| value[name].clone();
             Reading {
+                services: Vec::new(),
                 status: serde_json::from_value(part("status")).unwrap(),
                 stats: serde_json::from_value(part("stats")).unwrap(),
             }

@@ -9,8 +9,9 @@ use ratatui::{
 
 use super::rates::{InterfaceRate, Rate, View};
 use crate::{
-    api::{Attachment, State},
+    api::{Attachment, EamRate, State},
     cli::output::{self, duration},
+    eam,
 };
 
 /// What stands on a line beside its text.
@@ -65,6 +66,7 @@ fn lines(view: &View) -> Vec<Marked> {
     lines.extend(verdicts(view));
     lines.extend(interfaces(view));
     lines.extend(drops(view));
+    lines.extend(services(view));
     lines
 }
 
@@ -148,6 +150,24 @@ fn drops(view: &View) -> Vec<Marked> {
         lines.push((line, if drops.new { Mark::Alarm } else { Mark::Plain }));
     }
     lines
+}
+
+/// The busiest services.
+fn services(view: &View) -> Vec<Marked> {
+    if view.services.is_empty() {
+        return Vec::new();
+    }
+    let heading =
+        format!("{:<32}{:>12}{:>12}{:>12}{:>12}", "BUSIEST SERVICES", "TO IPv6/S", "BIT/S", "TO IPv4/S", "BIT/S");
+    let row = |service: &EamRate| {
+        let (there, back) = (&service.rates.four_to_six, &service.rates.six_to_four);
+        let rates = [there.packets_per_second, there.bits_per_second, back.packets_per_second, back.bits_per_second];
+        let cells: String = rates.iter().map(|rate| format!("{:>12}", output::rate(*rate))).collect();
+        let name: String =
+            format!("{} {}", eam::short4(service.entry.ipv4), service.entry.comment).chars().take(31).collect();
+        (format!("{name:<32}{cells}"), Mark::Plain)
+    };
+    [(heading, Mark::Heading)].into_iter().chain(view.services.iter().map(row)).collect()
 }
 
 #[cfg(test)]
