@@ -42,6 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    relay::ACCOUNTING.get_or_init(|| options.accounting);
     if options.check {
         return check::run(options.record);
     }

@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Measures nothing: `cargo xtask prove`.
     #[arg(long, hide = true, exclusive = true)]
     pub(crate) prove: bool,
+    /// Has every relay of xlat count for each EAM, natively passing packets too (`[accounting]`), to see what that costs.
+    #[arg(long, conflicts_with_all = ["check", "control", "docs"])]
+    pub(crate) accounting: bool,
     /// Keeps the figures in docs/performance.md, with their plots, as a whole run does. Parts that are not measured stay.
     #[arg(long)]
     pub(crate) docs: bool,

@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::LazyLock,
+    sync::{LazyLock, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,9 @@ ipv4 = ["198.51.100.0/24"]
 [control]
 group = "root"
 "#;
+
+/// Whether every relay counts for each EAM, set once before the first is loaded.
+pub(crate) static ACCOUNTING: OnceLock<bool> = OnceLock::new();
 
 /// The runtime on which `xlat_ctl` follows netlink and reads the program's log.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("starting the tokio runtime"));
@@ -108,7 +111,10 @@ impl Relay {
 
     /// A program instance with an empty table.
     fn load_empty(number: u32, max_eams: u32, ways: Ways) -> Result<DataPlane> {
+        let accounting = ACCOUNTING.get().copied().unwrap_or(false);
         let options = LoadOptions {
+            accounts: accounting,
+            native: accounting,
             max_eams: max_eams.max(64),
             fragmenter_name: format!("xlat{number}"),
             ways: Some(ways),
