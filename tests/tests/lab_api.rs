@@ -41,7 +41,8 @@ fn the_example_in_python_works() {
 /// Hundreds of requests made from the description, valid and not: every answer has to be what the description says.
 #[test]
 fn every_answer_is_as_described_whatever_is_asked() {
-    let (_lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let everything = [("[dataplane]", "[accounting]\nservices = true\nnative = true\n[dataplane]")];
+    let (_lab, daemon) = Lab::with_daemon_changed(&everything).expect("a lab with a daemon");
     let address = forward(&daemon.socket()).expect("a port");
     // It looks for its settings, and leaves what it has seen, where it is started.
     let directory = tempfile::tempdir().expect("a directory");

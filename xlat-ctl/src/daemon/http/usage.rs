@@ -18,6 +18,9 @@ use crate::{
 /// Seconds that rates are measured for at most.
 const LONGEST: u64 = 20;
 
+/// Seconds without use that can be asked for: a century.
+const MOST_IDLE: u64 = 3_155_760_000;
+
 /// Checks how many entries are asked for.
 pub(super) fn limit(verb: &str, asked: Option<u64>, otherwise: usize) -> Result<usize, Refusal> {
     let Some(asked) = asked else { return Ok(otherwise) };
@@ -69,6 +72,7 @@ pub(super) async fn eam_rates(
 #[into_params(parameter_in = Query)]
 pub(super) struct IdleQuery {
     /// For how many seconds nobody has used them.
+    #[param(minimum = 1, maximum = 3_155_760_000_u64)]
     seconds: u64,
     /// How many entries to show; 10000 when nothing is said.
     #[param(minimum = 1, maximum = 10000)]
@@ -88,5 +92,9 @@ pub(super) async fn eam_idle(
     query: Result<Query<IdleQuery>, QueryRejection>,
 ) -> Result<Json<api::EamIdle>, Refusal> {
     let Query(query) = query?;
+    if !(1..=MOST_IDLE).contains(&query.seconds) {
+        let text = format!("eam idle: seconds = {}: give a number from 1 to {MOST_IDLE}", query.seconds);
+        return Err(refusal(Code::Invalid, text));
+    }
     owner.idle(query.seconds, limit("eam idle", query.limit, api::SHOWN_ENTRIES)?).await.map(Json)
 }
