@@ -16,6 +16,7 @@ mod package;
 mod page;
 mod prove;
 mod relay;
+mod release;
 mod serve;
 mod setup;
 mod shell;
@@ -36,6 +37,8 @@ cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first
                          may be lost: some ten minutes (needs root)
   package [--test]       make the Debian package, the tarball and what belongs to them; with --test try them in a virtual
                          machine (needs root)
+  release                make all of that twice, from what is committed, in two directories, and compare the sums: the same
+                         bytes both times, or an error that names the files
   page                   the status page in a headless Chromium, which it installs; pictures in target/page (needs root)
   vm [OPTIONS] -- CMD    run a command in a virtual machine with another kernel and other NICs; `cargo xtask vm --help`
   demo                   an IPv4-only client talks to an IPv6-only server through the relay, step by step (needs root)
@@ -77,6 +80,7 @@ fn verb(words: &[&str]) -> Result<()> {
         ["page"] => page::run(),
         ["prove"] => prove::run(),
         ["package", rest @ ..] => package::run(rest),
+        ["release"] => release::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["demo"] => demo::run(),

@@ -124,6 +124,16 @@ impl Bench {
         serde_json::from_str(&said.stdout).with_context(|| format!("reading what `xlat-ctl {verb}` printed"))
     }
 
+    /// Translated ICMP packets, echoes and their answers, since the program was loaded.
+    ///
+    /// # Errors
+    /// As of [`Self::ctl`].
+    pub fn echoes(&self) -> Result<u64> {
+        let stats = self.ctl("stats")?;
+        let rows = stats["traffic"].as_array().context("`stats` names no traffic")?;
+        Ok(rows.iter().filter(|row| row["protocol"] == "icmp").filter_map(|row| row["packets"].as_u64()).sum())
+    }
+
     /// Echoes with `payload` bytes each, from both sides, all of which must be answered.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 
 mod bench;
 mod steps;
+mod vlan;
 
 pub use self::{
     bench::Bench,

@@ -12,6 +12,7 @@ use aya::programs::loaded_programs;
 use super::{
     Found,
     bench::{Bench, SERVER_SEEN},
+    vlan::vlan,
 };
 use crate::lab::{TcpServer, random_bytes};
 
@@ -94,46 +95,13 @@ fn tcp(bench: &mut Bench) -> Result<Found> {
 }
 
 fn statistics(bench: &mut Bench) -> Result<Found> {
-    let sum = |bench: &Bench| -> Result<u64> {
-        let stats = bench.ctl("stats")?;
-        let rows = stats["traffic"].as_array().context("`stats` names no traffic")?;
-        Ok(rows.iter().filter(|row| row["protocol"] == "icmp").filter_map(|row| row["packets"].as_u64()).sum())
-    };
-    let before = sum(bench)?;
+    let before = bench.echoes()?;
     let said = bench.client.run(&format!("ping -n -q -c 10 -i 0.2 {SERVER_SEEN}"));
     ensure!(said.success, "`{}` failed: {}", said.command, said.stdout);
-    let counted = sum(bench)? - before;
+    let counted = bench.echoes()? - before;
     // A late answer to an echo of the step before may be among them.
     ensure!((20..=22).contains(&counted), "10 echoes and their answers were counted as {counted} packets");
     Ok(Found::Works(String::new()))
-}
-
-fn vlan(bench: &mut Bench) -> Result<Found> {
-    // Tags that the NIC takes out are not seen by XDP. Not every driver lets that be switched.
-    let said = bench.relay.run("ethtool -K nic0 rxvlan off");
-    if !said.success && !said.stderr.contains("Could not change any") {
-        return Ok(Found::Refused(format!("rxvlan cannot be switched off: {}", said.stderr.trim())));
-    }
-    let done = vlan_echo(bench);
-    let _ = bench.client.ip("link del far0.7");
-    let _ = bench.relay.ip("link del nic0.7");
-    let _ = bench.client.ip("route replace default via 203.0.113.1");
-    done.map(|()| Found::Works(String::new()))
-}
-
-fn vlan_echo(bench: &mut Bench) -> Result<()> {
-    bench.client.ip("link add link far0 name far0.7 type vlan id 7")?;
-    bench.relay.ip("link add link nic0 name nic0.7 type vlan id 7")?;
-    bench.client.ip("addr add 192.0.2.7/24 dev far0.7")?;
-    bench.relay.ip("addr add 192.0.2.1/24 dev nic0.7")?;
-    bench.client.ip("link set far0.7 up")?;
-    bench.relay.ip("link set nic0.7 up")?;
-    bench.client.ip("route replace default via 192.0.2.1")?;
-    sleep(Duration::from_secs(1));
-    let command = format!("ping -n -q -c 8 -i 0.2 -W 2 -I 192.0.2.7 {SERVER_SEEN}");
-    let said = bench.client.run(&command);
-    ensure!(said.success, "`{command}`: {}{}", said.stdout.trim(), said.stderr.trim());
-    Ok(())
 }
 
 fn link_down_and_up(bench: &mut Bench) -> Result<Found> {

@@ -14,9 +14,13 @@ use super::{busybox, kernels::Kernel, nics::Card, qemu::Guest};
 use crate::shell::{self, capture, command};
 
 /// What the first stage needs and Debian's kernels do not have built in. `vmw_vsock` and the like are not among them.
-const MODULES: [&str; 5] = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"];
+const MODULES: [&str; 4] = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p"];
+/// What it needs for this machine's files, and for another root's, which are an image.
+const FOR_OWN_ROOT: [&str; 1] = ["overlay"];
+const FOR_OTHER_ROOT: [&str; 2] = ["virtio_blk", "ext4"];
 
-/// The first stage, in the initramfs: this machine's files, read-only, with changes kept in the guest's memory.
+/// The first stage, in the initramfs: this machine's files, read-only, with changes kept in the guest's memory; or the image of
+/// another root, which is this run's own.
 const FIRST_STAGE: &str = "\
 #!/bin/busybox sh
 export PATH=/bin
@@ -27,9 +31,13 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 for module in $(cat /modules/order); do insmod /modules/$module || echo \"xlat-vm: module $module\"; done
 mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=262144 host /host || echo 'xlat-vm: no host'
-mount -t tmpfs -o size=80% change /change
-mkdir -p /change/files /change/work
-mount -t overlay -o lowerdir=\"/host$(cat /root)\",upperdir=/change/files,workdir=/change/work new /new || echo 'xlat-vm: no overlay'
+if [ -e /unit ]; then
+  mount -t ext4 /dev/vda /new || echo 'xlat-vm: no image'
+else
+  mount -t tmpfs -o size=80% change /change
+  mkdir -p /change/files /change/work
+  mount -t overlay -o lowerdir=/host,upperdir=/change/files,workdir=/change/work new /new || echo 'xlat-vm: no overlay'
+fi
 release=$(uname -r)
 mkdir -p /new/lib/modules/$release
 mount -o bind \"/host$(cat /kernel-modules)\" /new/lib/modules/$release
@@ -46,20 +54,19 @@ mount -t debugfs debugfs /new/sys/kernel/debug
 mkdir -p /new/run/vm /new/run/host
 mount -o bind /host /new/run/host
 cp /stage2 /command /new/run/vm/
-if [ \"$(cat /root)\" = / ]; then exec switch_root /new /bin/sh /run/vm/stage2; fi
+if [ ! -e /unit ]; then exec switch_root /new /bin/sh /run/vm/stage2; fi
 cp /unit /new/etc/systemd/system/xlat-vm.service
-mkdir -p /new/etc/systemd/system/multi-user.target.wants
-ln -s ../xlat-vm.service /new/etc/systemd/system/multi-user.target.wants/
 umount /new/sys/fs/bpf /new/sys/fs/cgroup /new/sys/kernel/debug
 exec switch_root /new /sbin/init
 ";
 
-/// What has the second stage run where another root's service manager is the first process.
+/// What has the second stage run where another root's service manager is the first process, which boots for this unit: consoles
+/// to log in at and timers would cost minutes of an emulated processor.
 const UNIT: &str = "\
 [Unit]
-After=multi-user.target
+Requires=sysinit.target
+After=sysinit.target
 [Service]
-Type=idle
 ExecStart=/bin/sh /run/vm/stage2
 ";
 
@@ -96,12 +103,13 @@ pub(crate) fn write(archive: &Path, guest: &Guest<'_>, cards: &[Card], words: &[
     fs::create_dir_all(root.join("modules"))?;
     let busybox = busybox::get()?;
     fs::copy(&busybox, root.join("bin/busybox")).context("copying busybox")?;
-    let order = modules(kernel, &root.join("modules"))?;
+    let also = if options.root.is_some() { &FOR_OTHER_ROOT[..] } else { &FOR_OWN_ROOT[..] };
+    let order = modules(kernel, &[&MODULES[..], also].concat(), &root.join("modules"))?;
     fs::write(root.join("modules/order"), order.join("\n"))?;
     fs::write(root.join("kernel-modules"), kernel.modules().to_string_lossy().as_bytes())?;
-    let files = options.root.as_deref().unwrap_or("/".as_ref());
-    fs::write(root.join("root"), files.to_string_lossy().as_bytes())?;
-    fs::write(root.join("unit"), UNIT)?;
+    if options.root.is_some() {
+        fs::write(root.join("unit"), UNIT)?;
+    }
     fs::write(root.join("init"), FIRST_STAGE)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
     fs::write(root.join("stage2"), second_stage(cards)?)?;
@@ -128,9 +136,9 @@ fn quoted(word: &str) -> String {
 }
 
 /// Copies the modules, unpacked, and gives their names in the order of loading.
-fn modules(kernel: &Kernel, to: &Path) -> Result<Vec<String>> {
+fn modules(kernel: &Kernel, names: &[&str], to: &Path) -> Result<Vec<String>> {
     let mut order = Vec::new();
-    for module in MODULES {
+    for module in names {
         for file in kernel.module_files(module)? {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let plain = name.trim_end_matches(".xz").trim_end_matches(".zst").to_owned();
