@@ -103,23 +103,29 @@ impl Relay {
     /// # Errors
     /// As [`Self::load`].
     pub(crate) fn load_in(machine: &Namespace, number: u32, table: Table, attach: Attach) -> Result<Self> {
-        machine.inside(|| Self::load_here(number, table, table.eams, attach))
+        machine.inside(|| Self::load_here(number, table, attach))
     }
 
-    fn load_here(number: u32, table: Table, max_eams: u32, attach: Attach) -> Result<Self> {
-        let _runtime = RUNTIME.enter();
-        let config = configuration()?;
-        let machine = machine()?;
-        let ways = Ways::default();
+    /// A program instance with an empty table.
+    fn load_empty(number: u32, max_eams: u32, ways: Ways) -> Result<DataPlane> {
         let options = LoadOptions {
             max_eams: max_eams.max(64),
             fragmenter_name: format!("xlat{number}"),
-            ways: Some(ways.clone()),
+            ways: Some(ways),
             ..LoadOptions::default()
         };
-        let mut plane = DataPlane::load(&Settings::from(&config), &options).context("loading the XDP program")?;
+        DataPlane::load(&Settings::from(&configuration()?), &options).context("loading the XDP program")
+    }
+
+    fn load_here(number: u32, table: Table, attach: Attach) -> Result<Self> {
+        let _runtime = RUNTIME.enter();
+        let ways = Ways::default();
+        let mut plane = Self::load_empty(number, table.eams, ways.clone())?;
+        let machine = machine()?;
+        plane
+            .replace_table(&input(&configuration()?, address::eam_list(table)), &machine)
+            .context("filling the table")?;
         plane.update_machine(&machine).context("telling the program of the machine")?;
-        plane.replace_table(&input(&config, address::eam_list(table)), &machine).context("filling the table")?;
         if attach == Attach::Everywhere {
             for interface in machine.interfaces.iter().filter(|there| there.name == CLIENTS || there.name == SERVICES) {
                 plane
@@ -139,30 +145,24 @@ impl Relay {
         Ok(Self { plane, listening })
     }
 
-    /// Loads the program with an empty table, fills it, and tries some entries.
+    /// Loads the program with an empty table, fills it as a start or a new table does, and tries some entries.
     ///
     /// # Errors
     /// Without root, BPF or enough memory.
     pub(crate) fn fill(rig: &Rig, table: Table) -> Result<Filled> {
         rig.relay.inside(|| {
+            let _runtime = RUNTIME.enter();
             let begin = Instant::now();
-            let mut relay = Self::load_here(0, Table { eams: 0, ..table }, table.eams, Attach::Nowhere)?;
+            let mut plane = Self::load_empty(0, table.eams, Ways::default())?;
             let loading = begin.elapsed().as_secs_f64();
             let (machine, input) = (machine()?, input(&configuration()?, address::eam_list(table)));
             let begin = Instant::now();
-            relay.plane.replace_table(&input, &machine).context("filling the table")?;
+            plane.replace_table(&input, &machine).context("filling the table")?;
             let filling = begin.elapsed().as_secs_f64();
             let last = input.eams.len() - 1;
-            let translates = [0, last / 2, last].into_iter().all(|at| relay.knows(&input.eams[at]));
-            Ok(Filled { loading, filling, table_bytes: relay.plane.program_info().table_bytes, translates })
+            let translates = [0, last / 2, last].into_iter().all(|at| knows(&plane, &input.eams[at]));
+            Ok(Filled { loading, filling, table_bytes: plane.program_info().table_bytes, translates })
         })
-    }
-
-    /// Whether both addresses of an EAM are found by it in the tables that the program reads.
-    fn knows(&self, eam: &Eam) -> bool {
-        let of = |address: IpAddr| self.plane.lookup(address).eam;
-        let found = of(eam.ipv4.addr().into());
-        found.is_some() && found == of(eam.ipv6.addr().into())
     }
 
     /// The entry program, to be called by another.
@@ -184,6 +184,13 @@ fn machine() -> Result<Machine> {
         interface.kind = None;
     }
     Ok(machine)
+}
+
+/// Whether both addresses of an EAM are found by it in the tables that the program reads.
+fn knows(plane: &DataPlane, eam: &Eam) -> bool {
+    let of = |address: IpAddr| plane.lookup(address).eam;
+    let found = of(eam.ipv4.addr().into());
+    found.is_some() && found == of(eam.ipv6.addr().into())
 }
 
 fn input(config: &Config, eams: Vec<Eam>) -> TableInput {

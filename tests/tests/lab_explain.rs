@@ -180,6 +180,55 @@ fn names_the_reason_of_each_drop() {
     assert!(too_big["reason"]["remedy"].as_str().is_some_and(|text| text.contains("MSS")));
 }
 
+/// The reasons for which a relay must be set up otherwise, or packets have headers that are rare.
+#[test]
+fn names_the_reasons_that_are_rare() {
+    let changes = [
+        ("[translation]", "[translation]\nstrict = true"),
+        ("[\"2001:db8:6464::/96\"]", "[\"2001:db8:6464::/96\", \"64:ff9b::/96\"]"),
+    ];
+    let (lab, daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    warm_up(&lab);
+    let down = || ip6(SERVER, CLIENT_SEEN);
+    let many = (0..9).fold(down(), |packet, _| packet.destination_options(&[1, 4, 0, 0, 0, 0]));
+    let rows: Vec<Row> = vec![
+        (ip4(CLIENT, "198.51.100.99").udp(1, 2, b"x"), "dropped", "out_of_scope"),
+        (ip6(SERVER, "2001:db8:ffff::1").udp(1, 2, b"x"), "dropped", "out_of_scope"),
+        (ip6(SERVER, "64:ff9b::10.0.0.1").udp(1, 2, b"x"), "dropped", "well_known_prefix"),
+        (many.udp(1, 2, b"x"), "dropped", "extension_chain"),
+        (down().routing(0, 1, &[0; 20]).udp(1, 2, b"x"), "dropped", "routing_header"),
+        (
+            down().fragment_header(0, true, 7).destination_options(&[1, 4, 0, 0, 0, 0]).udp(1, 2, &data(20)),
+            "dropped",
+            "fragment_extension",
+        ),
+    ];
+    for (packet, verdict, reason) in &rows {
+        let explained = explain_packet(&lab, &daemon, packet);
+        assert_eq!(outcome(&explained), (*verdict, *reason), "{packet:?}: {:#}", explained["steps"]);
+        assert!(has_step(&explained, reason, ""), "{packet:?}: {:#}", explained["steps"]);
+        assert!(explained["reason"]["remedy"].as_str().is_some_and(|text| !text.is_empty()), "{reason}");
+    }
+}
+
+/// Without a translation prefix, a router of the IPv4 Internet has no address in IPv6.
+#[test]
+fn names_the_reason_of_an_error_that_comes_from_nowhere() {
+    let changes = [
+        ("[\"2001:db8:6464::/96\"]", "[]"),
+        (
+            "[[eam]]\nipv4 = \"198.51.100.66\"",
+            "[[eam]]\nipv4 = \"203.0.113.7\"\nipv6 = \"2001:db8:6464::203.0.113.7\"\n[[eam]]\nipv4 = \"198.51.100.66\"",
+        ),
+        ("ipv4_pool = [\"192.0.2.200\"]", ""),
+    ];
+    let (lab, daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    let about = ip4(SERVER_SEEN, CLIENT).udp(53, 4711, b"answer");
+    let explained = explain_packet(&lab, &daemon, &ip4("198.18.0.1", SERVER_SEEN).icmp(11, 0).about(about));
+    assert_eq!(outcome(&explained), ("dropped", "no_source"), "{:#}", explained["steps"]);
+    assert!(has_step(&explained, "no_source", ""), "{:#}", explained["steps"]);
+}
+
 /// Errors of routers in both directions, with and without a mapping of their own.
 #[test]
 fn translates_icmp_errors_as_the_rule_book_says() {

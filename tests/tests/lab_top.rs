@@ -61,6 +61,15 @@ fn one_reading_has_rates_drops_and_the_time_of_xdp() {
     assert_eq!(icmp["name"], "icmp");
     assert!(icmp["packets_per_second"].as_f64().expect("a rate") > 10.0, "{view}");
     assert!(view["directions"][0]["bits_per_second"].as_f64().expect("a rate") > 5000.0, "{view}");
+    for (at, name) in ["inet4", "inet6"].into_iter().enumerate() {
+        let interface = &view["interfaces"][at];
+        assert_eq!(interface["name"], name);
+        for way in ["received", "sent"] {
+            assert!(interface[way]["packets_per_second"].as_f64().expect("a rate") > 10.0, "{view}");
+        }
+    }
+    // Of 40 packets a second, one or two ask the routing table after a change of the machine.
+    assert!(view["next_hops_remembered"].as_f64().expect("a share") > 0.7, "{view}");
 }
 
 /// What `xlat-ctl top` sends to a terminal of 80 columns and 24 lines until somebody types q.

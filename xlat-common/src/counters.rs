@@ -135,6 +135,9 @@ pub struct Counters {
     pub passed_other: u64,
     /// Packets that were translated twice (RFC 7757 4).
     pub hairpinned: u64,
+    /// Packets, and ICMP errors of the relay's own, for which the routing table was asked (`bpf_fib_lookup`), their next hop not
+    /// being remembered.
+    pub route_lookups: u64,
     /// Events not logged because of the rate limit.
     pub events_suppressed: u64,
     /// IPv4 Identification generator of this CPU, not a counter.
@@ -152,6 +155,7 @@ impl Counters {
         errors_suppressed: 0,
         passed_other: 0,
         hairpinned: 0,
+        route_lookups: 0,
         events_suppressed: 0,
         identification: 0,
     };
@@ -188,6 +192,7 @@ impl Counters {
         self.errors_suppressed += other.errors_suppressed;
         self.passed_other += other.passed_other;
         self.hairpinned += other.hairpinned;
+        self.route_lookups += other.route_lookups;
         self.events_suppressed += other.events_suppressed;
     }
 }

@@ -18,6 +18,7 @@
 
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 
+pub mod account;
 pub mod address;
 pub mod capture;
 pub mod checksum;

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  a service's entry in the table      an IPv4 client: one of two words of a set
-//!  | epoch, 52 bits  | place, 12 |     | address, 32 bits | epoch, 20 | place, 12 |
-//!                          │                                               │
-//!                          └────────────► next hops: one word each ◄───────┘
-//!                                         | link-layer address, 48 bits | ifindex, 16 |
+//!  | account, 24 | epoch, 28 | place, 12 |     | address, 32 bits | epoch, 20 | place, 12 |
+//!                                  │                                               │
+//!                                  └────────────► next hops: one word each ◄───────┘
+//!                                                 | link-layer address, 48 bits | ifindex, 16 |
 //! ```
 //!
 //! Every word is loaded and stored whole, so that no reader sees half of one. A word counts only in the *epoch* in which it was
@@ -19,7 +19,7 @@
 //!  | changes, 32 bits | tick until which the clock does not count, 32 |       0: nothing is remembered
 //! ```
 
-use crate::interface::MAX_IFINDEX;
+use crate::{account, interface::MAX_IFINDEX};
 
 /// Next hops that are told apart; those beyond are asked for each packet. Place 0 means none.
 pub const PLACES: u32 = 1 << PLACE_BITS;
@@ -77,18 +77,19 @@ pub const fn renewed(way: u64, jiffies: u64, shift: u32) -> u64 {
     changes << 32 | tick.wrapping_add(LEASE) as u64
 }
 
-/// What a service's entry remembers.
+/// What a service's entry remembers; `word`: what is there, of which the account stays.
 #[inline(always)]
 #[must_use]
-pub const fn service_word(epoch: u64, place: u32) -> u64 {
-    epoch << PLACE_BITS | place as u64 & PLACE_MASK
+pub const fn service_word(word: u64, epoch: u64, place: u32) -> u64 {
+    word & account::MASK | (epoch << PLACE_BITS | place as u64 & PLACE_MASK) & !account::MASK
 }
 
 /// The place that a service's entry remembers; 0: nothing that counts.
 #[inline(always)]
 #[must_use]
 pub const fn service_place(word: u64, epoch: u64) -> u32 {
-    if word >> PLACE_BITS == epoch & (u64::MAX >> PLACE_BITS) { (word & PLACE_MASK) as u32 } else { 0 }
+    // Only the epoch's bits, brought to the top.
+    if (word >> PLACE_BITS ^ epoch) << (PLACE_BITS + account::BITS) == 0 { (word & PLACE_MASK) as u32 } else { 0 }
 }
 
 /// What is remembered of an IPv4 client (host order).
@@ -162,16 +163,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_give_back_what_was_put_in(address in any::<u32>(), epoch in any::<u64>(), place in 1..PLACES) {
+        fn words_give_back_what_was_put_in(address in any::<u32>(), word in any::<u64>(), epoch in any::<u64>(), place in 1..PLACES) {
             prop_assert_eq!(client_place(client_word(address, epoch, place), address, epoch), place);
-            prop_assert_eq!(service_place(service_word(epoch, place), epoch), place);
+            prop_assert_eq!(account::of_word(service_word(word, epoch, place)), account::of_word(word));
+            prop_assert_eq!(service_place(service_word(word, epoch, place), epoch), place);
         }
 
         #[test]
-        fn nothing_counts_in_another_epoch(address in any::<u32>(), epoch in any::<u64>(), later in 1..1u64 << 19, place in 1..PLACES) {
+        fn nothing_counts_in_another_epoch(address in any::<u32>(), word in any::<u64>(), epoch in any::<u64>(), later in 1..1u64 << 19, place in 1..PLACES) {
             let now = epoch.wrapping_add(later);
             prop_assert_eq!(client_place(client_word(address, epoch, place), address, now), 0);
-            prop_assert_eq!(service_place(service_word(epoch, place), now), 0);
+            prop_assert_eq!(service_place(service_word(word, epoch, place), now), 0);
             prop_assert!(is_outdated(client_word(address, epoch, place), now));
             prop_assert!(!is_outdated(client_word(address, epoch, place), epoch));
         }

@@ -150,6 +150,10 @@ pub struct Settings {
     pub bucket_mask: u32,
     /// 1: the kernel handles multi-buffer frames (Linux 5.18 and later), `bpf_xdp_get_buff_len` exists.
     pub multi_buffer: u32,
+    /// Accounts of each CPU's part (`crate::account`); 0: nothing is counted for single EAMs.
+    pub accounts: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Seed of the table's hash.
     pub seed: u64,
 }
@@ -186,6 +190,8 @@ impl Settings {
         ipv6_pool: [Ipv6Range { first: Ipv6::UNSPECIFIED, count: 0 }; MAX_POOL],
         bucket_mask: 0,
         multi_buffer: 0,
+        accounts: 0,
+        reserved: 0,
         seed: 0,
     };
 }

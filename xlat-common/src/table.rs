@@ -38,7 +38,8 @@ pub struct Entry {
     pub flags: u8,
     /// IPv6 table: the prefix, masked to `len`. IPv4 table: the IPv6 prefix of the covering EAM, masked to its length.
     pub ipv6: Ipv6,
-    /// The program's own: the cached next hop of a service address (`crate::next_hop`).
+    /// The upper bits are the covering EAM's account (`crate::account`), the daemon's; below them, in the IPv4 table, the program
+    /// keeps the next hop of a service address (`crate::next_hop`).
     pub next_hop: u64,
 }
 

@@ -232,6 +232,93 @@ pub struct EamList {
     pub entries: Vec<Eam>,
 }
 
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EamTraffic {
+    /// Packets translated.
+    pub packets: u64,
+    /// Bytes of the IP packets as they arrived.
+    pub bytes: u64,
+}
+
+/// How much an entry has been used since it is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EamUsage {
+    /// Since when it is counted (UTC, RFC 3339).
+    pub since: String,
+    /// When it was last used, to some ten seconds (UTC, RFC 3339); `null`: not since then.
+    pub last_used: Option<String>,
+    /// IPv4 to IPv6.
+    pub four_to_six: EamTraffic,
+    /// IPv6 to IPv4.
+    pub six_to_four: EamTraffic,
+}
+
+/// Packets and bits a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Rate {
+    /// Packets a second.
+    pub packets_per_second: f64,
+    /// Bits of the IP packets a second.
+    pub bits_per_second: f64,
+}
+
+/// Both directions' rates.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EamRateOf {
+    /// IPv4 to IPv6.
+    pub four_to_six: Rate,
+    /// IPv6 to IPv4.
+    pub six_to_four: Rate,
+}
+
+/// An entry and its rates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EamRate {
+    /// The entry.
+    pub entry: Eam,
+    /// Its rates in the time of the measurement.
+    pub rates: EamRateOf,
+    /// Its use in all.
+    pub usage: EamUsage,
+}
+
+/// The busiest entries, the one with the most bits first; those without a packet are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EamRates {
+    /// How long was measured.
+    pub seconds: f64,
+    /// The entries.
+    pub entries: Vec<EamRate>,
+    /// Entries with packets that are not shown.
+    pub omitted: u64,
+}
+
+/// An entry that nobody uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EamIdleEntry {
+    /// The entry.
+    pub entry: Eam,
+    /// Its use.
+    pub usage: EamUsage,
+}
+
+/// Entries that nobody has used for some time, in the order of their IPv4 prefixes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EamIdle {
+    /// For how long.
+    pub seconds: u64,
+    /// The entries.
+    pub entries: Vec<EamIdleEntry>,
+    /// Idle entries that are not shown.
+    pub omitted: u64,
+    /// Entries without use that are not called idle, as they have been counted for a shorter time than that.
+    pub too_young: u64,
+}
+
+/// Entries that `GET /v1/eam/rates` and `GET /v1/eam/idle` show at most.
+pub const SHOWN_ENTRIES: usize = 10_000;
+
 /// An entry to be added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -464,8 +551,33 @@ pub struct Stats {
     pub passed_other: u64,
     /// Packets translated twice (RFC 7757 4).
     pub hairpinned: u64,
+    /// Packets for which the routing table was asked, their next hop not being remembered.
+    #[serde(default)]
+    pub route_lookups: u64,
     /// Events that the rate limit kept out of the log.
     pub events_suppressed: u64,
+    /// What the interfaces with the program count themselves; what their drivers count, from when the interfaces came.
+    #[serde(default)]
+    pub interfaces: Vec<InterfaceTraffic>,
+}
+
+/// What an interface counts, all its traffic, translated or not (`ip -s link`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InterfaceTraffic {
+    /// Name of the interface.
+    pub name: String,
+    /// Packets that it received.
+    pub received_packets: u64,
+    /// Bytes that it received, link-layer headers included.
+    pub received_bytes: u64,
+    /// Packets that it lost on the way in: no room, or not for it.
+    pub received_dropped: u64,
+    /// Packets that it sent.
+    pub sent_packets: u64,
+    /// Bytes that it sent, link-layer headers included.
+    pub sent_bytes: u64,
+    /// Packets that it did not send.
+    pub sent_dropped: u64,
 }
 
 /// Packets and bytes of one kind.

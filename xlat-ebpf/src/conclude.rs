@@ -1,6 +1,6 @@
 //! The end of every packet: what became of it is counted, and a refusal goes on to be answered.
 
-use aya_ebpf::{bindings::xdp_action, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_action, helpers::bpf_get_smp_processor_id, programs::XdpContext};
 use xlat_common::{
     counters::{Counters, Direction, Protocol, TRAFFIC_CELLS, Verdict},
     outcome::{DROP, FRAGMENT, KIND, PASS, REFUSE, SENT, TAIL_CALL},
@@ -10,7 +10,8 @@ use xlat_common::{
 
 use crate::{
     context::Context,
-    maps::{Answer, COUNTERS, PROGRAMS, SCRATCH, Scratch},
+    maps::{ACCOUNTS, Answer, COUNTERS, PROGRAMS, SCRATCH, Scratch},
+    setting,
     verifier::reload,
 };
 
@@ -99,13 +100,23 @@ pub struct Tally {
     cell: u32,
     /// Bytes of the IP packet.
     bytes: u32,
+    /// The account that it counts for if it is translated.
+    pub account: u32,
 }
 
 impl Tally {
     /// `bytes` is the length of the IP packet.
     #[inline(always)]
     pub const fn new(direction: Direction, protocol: Protocol, bytes: usize) -> Self {
-        Self { cell: (direction as u32) << 5 | (protocol as u32) << 3, bytes: bytes as u32 }
+        Self { cell: (direction as u32) << 5 | (protocol as u32) << 3, bytes: bytes as u32, account: 0 }
+    }
+}
+
+impl Tally {
+    /// The same, for an account.
+    #[inline(always)]
+    pub const fn to(self, account: u32) -> Self {
+        Self { account, ..self }
     }
 }
 
@@ -137,6 +148,24 @@ pub fn count_in(counters: &mut Counters, tally: &Tally, verdict: u32) {
     let cell = &mut counters.traffic[(tally.cell | verdict) as usize & (TRAFFIC_CELLS - 1)];
     cell.packets += 1;
     cell.bytes += u64::from(tally.bytes);
+}
+
+/// Counts a packet that is translated for its account, by this CPU.
+#[inline(always)]
+pub fn count_account(tally: &Tally) {
+    let accounts = setting!(accounts);
+    if accounts == 0 {
+        return;
+    }
+    // SAFETY: the helper has no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    if let Some(record) = ACCOUNTS.get_ptr_mut(cpu * accounts + tally.account) {
+        // SAFETY: this CPU's part of the map, in which no other writes.
+        let record = unsafe { &mut *record };
+        let traffic = &mut record.traffic[(tally.cell >> 5 & 1) as usize];
+        traffic.packets += 1;
+        traffic.bytes += u64::from(tally.bytes);
+    }
 }
 
 /// Counts a dropped packet; `reason` is the number of a [`DropReason`].
@@ -199,6 +228,7 @@ pub fn conclude(ctx: &Context, direction: Direction, result: Result<Sent, Stop>)
     match result & KIND {
         SENT => {
             count(tally, result >> 8 & 0xff);
+            count_account(tally);
             value
         }
         PASS => {

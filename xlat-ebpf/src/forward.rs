@@ -13,7 +13,7 @@ use aya_ebpf::{
 use xlat_common::{address::Ipv6, counters::Verdict, interface::Interface, next_hop};
 
 use crate::{
-    conclude::{Sent, scratch},
+    conclude::{Sent, counters, scratch},
     context::Context,
     link::{self, Arrival, Link},
     next_hop::Cache,
@@ -172,6 +172,9 @@ pub fn four(ctx: &Context, arrival: &Arrival, header: &Flow4, total_len: u32, ca
 fn find(ctx: &Context, ipv6: bool) {
     // Everything is written where it stays: a copy would read in words what has just been written in bytes.
     let scratch = ctx.scratch();
+    if let Some(counters) = counters() {
+        counters.route_lookups += 1;
+    }
     let (arrival, way) = (&scratch.arrival, &mut scratch.way);
     scratch.hop = ask(ctx, arrival, &mut scratch.fib, way);
     if ipv6 {

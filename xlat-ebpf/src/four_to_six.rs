@@ -22,7 +22,7 @@ use crate::{
     header4::{Header4, Options},
     limits,
     link::{self, Arrival},
-    lookup::{EAM, Mapped6, OWN, REFUSED, SOURCE_WITHOUT_EAM, map_both4},
+    lookup::{EAM, Mapped6, OWN, REFUSED, SOURCE_WITHOUT_EAM, account4, map_both4},
     maps::Answer,
     next_hop::Cache,
     packet, setting,
@@ -104,6 +104,7 @@ fn map_addresses(ctx: &Context, header: &Header4, arrival: &Arrival, second: boo
     let simple = (second || setting!(hairpin) == hairpin::SIMPLE) && !is_error(ctx, offset, header);
     let rules = if simple { SOURCE_WITHOUT_EAM } else { 0 };
     let both = map_both4(ctx, header.source(), header.destination(), rules, arrival.prefix);
+    ctx.scratch().tally.account = account4(both);
     if both.known_destination & OWN != 0 {
         return Err(Stop::PASS);
     }

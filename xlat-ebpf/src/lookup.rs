@@ -1,6 +1,7 @@
 //! Mapping addresses: EAM table, translation prefixes, and the flags that hold for an address (docs/translation.md 3, 4).
 
 use xlat_common::{
+    account,
     address::Ipv6,
     mapping::{eam_to_ipv4, eam_to_ipv6, embed, extract},
     settings::{MAX_PREFIXES, PREFIX_PLACES, TranslationPrefix},
@@ -187,15 +188,17 @@ fn prefix_of(address: Ipv6) -> Option<(usize, TranslationPrefix)> {
 }
 
 /// In [`Mapped4::flags`] and [`Mapped6::flags`], above the flags of [`Entry`]: mapped by a translation prefix (RFC 6052). Mapped
-/// by an EAM is [`Entry::EAM`]; neither: not mapped at all.
-pub const BY_PREFIX: u32 = 0x100;
+/// by an EAM is [`Entry::EAM`]; neither: not mapped at all. Above them is the EAM's account.
+pub const BY_PREFIX: u32 = 0x20;
 /// In [`Mapped4::flags`]: by prefix, and the IPv4 address is covered by an EAM (RFC 7757 4.2.2 A2 and A3).
-pub const HAIRPIN: u32 = 0x200;
+pub const HAIRPIN: u32 = 0x40;
+
+const _: () = assert!((BY_PREFIX | HAIRPIN) & (account::FLAGS_MASK | Entry::FLAGS as u32) == 0);
 
 /// An IPv4 address and what is known of it.
 #[derive(Clone, Copy)]
 struct Known4 {
-    /// Flags of [`Entry`], without the prefix index.
+    /// Flags of [`Entry`], without the prefix index, and the account of the EAM.
     flags: u32,
     /// Index of the translation prefix that the address's EAM asks for, or [`Entry::PREFIX_DEFAULT`].
     prefix: u8,
@@ -209,7 +212,12 @@ impl Known4 {
     /// RFC 7757 4.2.1: "as if they did not match any EAM".
     #[inline(always)]
     const fn without_eam(self) -> Self {
-        Self { flags: self.flags & !EAM, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED, next_hop: 0 }
+        Self {
+            flags: self.flags & !(EAM | account::FLAGS_MASK),
+            prefix: Entry::PREFIX_DEFAULT,
+            eam: Ipv6::UNSPECIFIED,
+            next_hop: 0,
+        }
     }
 }
 
@@ -218,7 +226,7 @@ impl Known4 {
 fn known4(address: u32) -> Known4 {
     match find4(address) {
         Some(entry) => Known4 {
-            flags: flags_of(entry),
+            flags: flags_of(entry) | account::in_flags(entry.next_hop),
             prefix: entry.flags >> Entry::PREFIX_SHIFT,
             eam: eam_to_ipv6(entry, address),
             next_hop: entry.next_hop,
@@ -282,9 +290,9 @@ pub const REFUSED: u32 = (Entry::DENIED | Entry::ILLEGAL | Entry::NON_GLOBAL) as
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Both6 {
-    /// Flags of [`Entry`] that hold for the IPv4 source.
+    /// Flags of [`Entry`] that hold for the IPv4 source, and the account of its EAM.
     pub known_source: u32,
-    /// Flags of [`Entry`] that hold for the IPv4 destination.
+    /// Flags of [`Entry`] that hold for the IPv4 destination, and the account of its EAM.
     pub known_destination: u32,
     /// What the destination's entry remembers of its next hop; 0 where it is mapped in another way than by an EAM.
     pub next_hop: u64,
@@ -323,6 +331,18 @@ pub fn map_both4(ctx: &Context, source: u32, destination: u32, rules: u32, prefi
     both.destination = map4(destination, &known_destination, prefix_for(&known_source, prefix));
     reload();
     both
+}
+
+/// The account that an IPv4 packet counts for, whose addresses have been mapped.
+#[inline(always)]
+pub fn account4(both: &Both6) -> u32 {
+    account::of_flags(both.known_destination, both.known_source)
+}
+
+/// The account that an IPv6 packet counts for, whose addresses these are.
+#[inline(always)]
+pub fn account6(source: &Mapped4, destination: &Mapped4) -> u32 {
+    account::of_flags(source.flags, destination.flags)
 }
 
 /// Maps an IPv4 address. `known` is of the address; `prefix_index` is the translation prefix's.
@@ -438,7 +458,7 @@ fn flags_of(entry: &Entry) -> u32 {
 #[inline(always)]
 fn by_eam(header: &TableHeader, entry: &Entry, address: Ipv6) -> Mapped4 {
     let ipv4 = eam_to_ipv4(entry, address);
-    let mut flags = flags_of(entry) & !NON_GLOBAL;
+    let mut flags = flags_of(entry) & !NON_GLOBAL | account::in_flags(entry.next_hop);
     if may_be_refused(header, TableHeader::REFUSED4) {
         flags |= find4_in(header, ipv4).map_or(0, flags_of) & u32::from(Entry::OWN | Entry::DENIED | Entry::ILLEGAL);
     }

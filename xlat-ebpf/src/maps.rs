@@ -6,6 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, ProgramArray},
 };
 use xlat_common::{
+    account::Record,
     counters::Counters,
     interface::{MacKey, VlanKey},
     programs,
@@ -35,6 +36,10 @@ pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0)
 /// What the instances before this one counted. The daemon's own: no program touches it.
 #[map]
 pub static CARRIED: Array<Counters> = Array::with_max_entries(1, 0);
+/// What is counted for single EAMs, in parts: one for each CPU, and one of the daemon's own. The daemon sets the size before
+/// loading.
+#[map]
+pub static ACCOUNTS: Array<Record> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// One record per CPU.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
@@ -63,14 +68,12 @@ pub const BUFFER_LEN: usize = 2048;
 pub struct Scratch {
     /// The ICMP error to answer with: type, code, second word (host order).
     pub answer: Answer,
-    /// Zero; keeps what follows aligned.
-    pub reserved: u32,
     /// What the packet is counted as.
     pub tally: Tally,
     /// What has become of it, as `conclude` has it.
     pub result: u32,
     /// Zero; keeps what follows aligned.
-    pub reserved2: u32,
+    pub reserved: u32,
     /// How the frame arrived.
     pub arrival: Arrival,
     /// What `lookup::map_both4` has found.

@@ -174,8 +174,8 @@ extern "C" fn remember_service(address: u32, hop: u64, epoch: u64) -> u32 {
     if place != 0
         && let Some(word) = service_word_of(address)
     {
-        // SAFETY: a word of the table that only programs write, whole.
-        unsafe { word.write_volatile(next_hop::service_word(epoch, place)) };
+        // SAFETY: a word of the table, whole. As long as the entry is there, only programs write it, and all keep its account.
+        unsafe { word.write_volatile(next_hop::service_word(word.read_volatile(), epoch, place)) };
     }
     0
 }

@@ -16,14 +16,14 @@ use xlat_common::{
 };
 
 use crate::{
-    conclude::{Sent, Stop, Tally, conclude, counters, pass_other},
+    conclude::{Sent, Stop, Tally, conclude, count_account, counters, pass_other},
     context::Context,
     forward::{self, Flow4, Flow6, Way},
     four_to_six::{answer, out_of_scope, refusal},
     header6::{Chain, Header6},
     limits,
     link::{self, Arrival},
-    lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, SOURCE_WITHOUT_EAM, map_both4, map6},
+    lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, SOURCE_WITHOUT_EAM, account6, map_both4, map6},
     maps::Answer,
     next_hop::Cache,
     packet, setting,
@@ -66,7 +66,7 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<Sent,
     let source = map6(header.source());
     let end = offset + HEADER_LEN as usize + header.payload_len();
     let chain = Chain::follow(ctx, offset, header.next_header(), end);
-    ctx.scratch().tally = tally(header, chain.upper_layer);
+    ctx.scratch().tally = tally(header, chain.upper_layer).to(account6(&source, &destination));
     if !source.is_mapped() {
         let through = Chain::follow_through(ctx, offset, header.next_header(), end);
         in_scope(arrival, header, &source, &destination, &through)?;
@@ -358,5 +358,7 @@ fn hairpin_it(
     if let Some(counters) = counters() {
         counters.hairpinned += 1;
     }
+    // The second pass counts for the receiver's account.
+    count_account(&ctx.scratch().tally);
     Err(Stop::tail_call(index::HAIRPIN))
 }

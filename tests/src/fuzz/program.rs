@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::net::if_::if_nametoindex;
-use xlat_common::counters::{Counters, Verdict as Counted};
+use xlat_common::counters::{Counters, Direction, Protocol, Traffic, Verdict as Counted};
 use xlat_common::reason::DropReason;
+use xlat_ctl::dataplane::DataPlane;
 
 use super::Subject;
 use super::configs::Named;
@@ -28,6 +29,42 @@ struct Loaded {
     relay: Relay,
     arrivals: [Arrival; 2],
     counters: Counters,
+    /// Whether it counts for each EAM.
+    accounts: bool,
+}
+
+/// Which relays count for each EAM: one with each setting and shape of mapping, and some that do not.
+fn is_accounting(named: &Named) -> bool {
+    named.name.contains('-')
+}
+
+/// Compares what a packet has added to the accounts with what it has added to the counters.
+fn accounted(dataplane: &DataPlane, before: &Counters, after: &Counters) -> Result<()> {
+    let mut sums = [Traffic::default(); 2];
+    dataplane.collect_accounts(|_, record| {
+        for (sum, more) in sums.iter_mut().zip(record.traffic) {
+            sum.packets += more.packets;
+            sum.bytes += more.bytes;
+        }
+    });
+    let translated = |direction, counters: &Counters| {
+        let cells = Protocol::ALL.into_iter().flat_map(|protocol| {
+            [Counted::Transmitted, Counted::Redirected, Counted::ToKernel]
+                .map(|verdict| counters.traffic(direction, protocol, verdict))
+        });
+        cells.fold((0, 0), |(packets, bytes), cell| (packets + cell.packets, bytes + cell.bytes))
+    };
+    for direction in Direction::ALL {
+        let (packets, bytes) = translated(direction, after);
+        let (packets_before, bytes_before) = translated(direction, before);
+        let sum = sums[direction as usize];
+        // The first pass of a hairpin is counted for its sender alone.
+        let first_pass = direction == Direction::SixToFour && after.hairpinned > before.hairpinned;
+        let (packets, bytes) = (packets - packets_before, bytes - bytes_before);
+        let right = if first_pass { sum.packets == packets + 1 } else { (sum.packets, sum.bytes) == (packets, bytes) };
+        ensure!(right, "{direction:?}: {packets} packets, {bytes} bytes translated, but in the accounts {sum:?}");
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy)]
@@ -46,7 +83,8 @@ impl RealProgram {
 
 impl Loaded {
     fn new(named: &Named) -> Result<Self> {
-        let mut relay = Relay::load_as(&named.toml(), named.single_buffer)
+        let accounting = format!("{}\n[accounting]\nservices = {}\n", named.toml(), is_accounting(named));
+        let mut relay = Relay::load_as(&accounting, named.single_buffer)
             .with_context(|| format!("loading the relay `{}`", named.name))?;
         relay.enter()?;
         let arrival = |name: &str| -> Result<Arrival> {
@@ -56,7 +94,7 @@ impl Loaded {
         };
         let arrivals = [arrival(named.arrival4)?, arrival(named.arrival6)?];
         let counters = relay.dataplane().counters()?;
-        Ok(Self { relay, arrivals, counters })
+        Ok(Self { relay, arrivals, counters, accounts: is_accounting(named) })
     }
 }
 
@@ -80,6 +118,9 @@ impl Subject for RealProgram {
         let (action, out) = loaded.relay.dataplane().test_run(&frame, arrival.ifindex)?;
         let counters = loaded.relay.dataplane().counters()?;
         let before = std::mem::replace(&mut loaded.counters, counters);
+        if loaded.accounts {
+            accounted(loaded.relay.dataplane(), &before, &counters)?;
+        }
         outcome(action, &frame, &out, &before, &loaded.counters)
     }
 }

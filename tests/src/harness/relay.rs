@@ -221,6 +221,7 @@ impl Relay {
         let mut machine = ask()?;
         let options = LoadOptions {
             max_eams: config.dataplane.max_eams,
+            accounts: config.accounting.services,
             prefix_of_interface: config.interface_prefixes(),
             ..options
         };
@@ -330,6 +331,7 @@ fn difference(after: &Counters, before: &Counters) -> Counters {
     difference.errors_suppressed = after.errors_suppressed - before.errors_suppressed;
     difference.passed_other = after.passed_other - before.passed_other;
     difference.hairpinned = after.hairpinned - before.hairpinned;
+    difference.route_lookups = after.route_lookups - before.route_lookups;
     difference.events_suppressed = after.events_suppressed - before.events_suppressed;
     difference
 }

@@ -83,6 +83,16 @@ fn counts_a_frame_of_another_kind() {
 }
 
 #[test]
+fn counts_the_questions_to_the_routing_table() {
+    let asked = |packet: Packet| run(packet).counters.route_lookups;
+    let udp = |client: &'static str| ip6(SERVER, client).udp(1, 2, b"?");
+    assert_eq!(asked(udp("2001:db8:6464::203.0.113.199")), 1, "a neighbour that is not known cannot be remembered");
+    assert_eq!((0..4).map(|_| asked(udp(CLIENT.v6))).min(), Some(0), "remembered, unless its time is over");
+    assert_eq!(asked(ip6(SERVER, "2001:db8:ffff::1").udp(1, 2, b"?")), 0, "in no scope");
+    assert_eq!(asked(ip6(SERVER, CLIENT).payload(58, &[135, 0, 0, 0, 0, 0, 0, 0])), 0, "dropped in silence");
+}
+
+#[test]
 fn counts_a_hairpinned_packet() {
     let outcome = run(ip6(SERVER, "2001:db8:6464::198.51.100.11").udp(1, 2, b"?"));
     assert_eq!(outcome.counters.hairpinned, 1);

@@ -9,6 +9,7 @@
 //! `cargo test --package xlat-tests --test conformance NAME` runs one. The words of packets are in `xlat_tests::notation`, the
 //! hosts and the outcomes in `xlat_tests::harness::row`, the machine that the relay stands on in `xlat_tests::harness::world`.
 
+mod accounts;
 mod addresses;
 mod captures;
 mod counters;

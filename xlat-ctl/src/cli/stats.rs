@@ -76,7 +76,12 @@ fn human(stats: &api::Stats, before: Option<&api::Stats>) -> String {
         before,
         seconds: (stats.uptime_milliseconds - before.uptime_milliseconds) as f64 / 1000.0,
     });
-    let sections = [traffic(stats, rates.as_ref()), drops(stats, rates.as_ref()), others(stats)];
+    let sections = [
+        traffic(stats, rates.as_ref()),
+        drops(stats, rates.as_ref()),
+        others(stats),
+        interfaces(stats, rates.as_ref()),
+    ];
     let shown: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
     if shown.is_empty() { "nothing counted yet\n".to_owned() } else { shown.join("\n") }
 }
@@ -147,6 +152,7 @@ fn others(stats: &api::Stats) -> String {
         ("ICMP errors suppressed", stats.icmp_errors_suppressed),
         ("frames passed (not IP, or not for this machine)", stats.passed_other),
         ("packets from service to service (hairpin)", stats.hairpinned),
+        ("packets for which the routing table was asked", stats.route_lookups),
         ("events kept out of the log", stats.events_suppressed),
     ]
     .into_iter()
@@ -154,6 +160,37 @@ fn others(stats: &api::Stats) -> String {
     .map(|(name, number)| vec![name.to_owned(), number.to_string()])
     .collect();
     if rows.is_empty() { String::new() } else { table(&[("OTHER", Align::Left), ("NUMBER", Align::Right)], &rows) }
+}
+
+/// What the interfaces count, in packets a second where there are two readings.
+fn interfaces(stats: &api::Stats, rates: Option<&Rates<'_>>) -> String {
+    let counts = |interface: &api::InterfaceTraffic| {
+        [
+            interface.received_packets,
+            interface.received_bytes,
+            interface.received_dropped,
+            interface.sent_packets,
+            interface.sent_bytes,
+            interface.sent_dropped,
+        ]
+    };
+    let row = |interface: &api::InterfaceTraffic| {
+        let mut row = vec![interface.name.clone()];
+        row.extend(counts(interface).map(|count| count.to_string()));
+        if let Some(rates) = rates {
+            let before = rates.before.interfaces.iter().find(|before| before.name == interface.name);
+            let before = counts(before.unwrap_or(interface));
+            row.extend([0, 3].map(|at| rates.of(counts(interface)[at], before[at])));
+        }
+        row
+    };
+    let rows: Vec<Vec<String>> = stats.interfaces.iter().map(row).collect();
+    let mut columns = vec![("INTERFACE", Align::Left)];
+    columns.extend(["IN", "BYTES", "DROPPED", "OUT", "BYTES", "DROPPED"].map(|name| (name, Align::Right)));
+    if rates.is_some() {
+        columns.extend([("IN/S", Align::Right), ("OUT/S", Align::Right)]);
+    }
+    if rows.is_empty() { String::new() } else { table(&columns, &rows) }
 }
 
 #[cfg(test)]

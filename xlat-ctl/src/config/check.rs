@@ -7,8 +7,9 @@ use toml::Spanned;
 use xlat_common::settings::{MAX_PLATEAUS, MAX_POOL, MAX_PREFIXES};
 
 use super::{
-    Checked, Config, Control, DEFAULT_PIN_DIRECTORY, DEFAULT_SOCKET, DEFAULT_STATE, Dataplane, Deny, Dscp, FlowLabel,
-    Hairpin, Icmp, IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, State, Translation, UdpZeroChecksum,
+    Accounting, Checked, Config, Control, DEFAULT_PIN_DIRECTORY, DEFAULT_SOCKET, DEFAULT_STATE, Dataplane, Deny, Dscp,
+    FlowLabel, Hairpin, Icmp, IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, State, Translation,
+    UdpZeroChecksum,
     file::{self, File, List, Placed, WordOrNumber},
     problem::{line_of, nearest},
 };
@@ -21,6 +22,8 @@ use crate::{
 const MAX_EAMS: RangeInclusive<i64> = 1..=4_194_304;
 /// Changes of single entries that the history can remember.
 const MAX_HISTORY: RangeInclusive<i64> = 0..=100_000_000;
+/// Most EAMs of each kind that the metrics page shows.
+const MAX_SHOWN: usize = 1000;
 /// Bytes of `sun_path`, the end included.
 const MAX_SOCKET_PATH: usize = 108;
 /// Prefix lengths of RFC 6052 2.2.
@@ -149,9 +152,21 @@ impl Checker<'_> {
             state: self.state(file.state),
             control: self.control(file.control),
             metrics: self.metrics(file.metrics),
+            accounting: self.accounting(file.accounting),
         };
         self.eams(&mut config, file.eam);
         config
+    }
+
+    fn accounting(&mut self, section: file::Accounting) -> Accounting {
+        const NAMED: &str = "accounting.named";
+        let named = self.list(NAMED, section.named, |text| eam::parse_ipv4(text).map_err(sentence));
+        self.at_most(NAMED, &named, MAX_SHOWN);
+        Accounting {
+            services: section.services.is_some_and(Spanned::into_inner),
+            busiest: self.number("accounting.busiest", section.busiest, 0..=MAX_SHOWN as i64, "", 20),
+            named: without_lines(named),
+        }
     }
 
     fn dataplane(&mut self, section: file::Dataplane) -> Dataplane {

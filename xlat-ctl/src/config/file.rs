@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) state: State,
     pub(super) control: Control,
     pub(super) metrics: Metrics,
+    pub(super) accounting: Accounting,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -100,6 +101,14 @@ pub(super) struct Control {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Metrics {
     pub(super) listen: Placed<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Accounting {
+    pub(super) services: Placed<bool>,
+    pub(super) busiest: Placed<i64>,
+    pub(super) named: List<String>,
 }
 
 /// `"copy"` or a number.

@@ -274,6 +274,17 @@ pub struct Metrics {
     pub listen: SocketAddr,
 }
 
+/// `[accounting]`: what is counted of single services.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accounting {
+    /// Packets and bytes of each EAM, by direction.
+    pub services: bool,
+    /// How many of the busiest EAMs are on the metrics page.
+    pub busiest: u32,
+    /// EAMs that always are, by their IPv4 prefixes.
+    pub named: Vec<Ipv4Net>,
+}
+
 /// `[state]`: what has to survive a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
@@ -304,6 +315,8 @@ pub struct Config {
     pub control: Control,
     /// `[metrics]`.
     pub metrics: Metrics,
+    /// `[accounting]`.
+    pub accounting: Accounting,
 }
 
 /// A valid configuration, and what is doubtful in it.

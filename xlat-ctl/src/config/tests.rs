@@ -21,7 +21,7 @@ fn faults_are_told_in_one_sentence_with_line_key_and_cure() {
         (
             "[dataplan]\ninterfaces = [\"eth0\"]",
             "line 1: unknown section `dataplan` (did you mean `dataplane`?); allowed here: dataplane, translation, \
-             prefix_for, eam, icmp, deny, state, control, metrics",
+             prefix_for, eam, icmp, deny, state, control, metrics, accounting",
         ),
         (
             "[dataplane]\n# the ports\nintefaces = [\"eth0\"]",

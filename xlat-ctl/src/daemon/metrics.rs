@@ -5,21 +5,23 @@ use prometheus::{
     process_collector::ProcessCollector,
 };
 use xlat_common::{
-    counters::{Counters, Direction, Protocol, Verdict},
+    counters::{Counters, Direction, Protocol, Traffic, Verdict},
     reason::DropReason,
 };
 
 use crate::{
     api::{Attachment, Status},
+    eam::{self, Pair},
     netlink,
 };
 
 /// The page for one reading.
-pub(super) fn page(status: &Status, counters: &Counters) -> prometheus::Result<String> {
+pub(super) fn page(status: &Status, counters: &Counters, usage: &[(Pair, [Traffic; 2])]) -> prometheus::Result<String> {
     let registry = Registry::new();
     traffic(&registry, counters)?;
     drops(&registry, counters)?;
     others(&registry, counters)?;
+    eams(&registry, usage)?;
     table(&registry, status)?;
     interfaces(&registry, status)?;
     build_info(&registry, status)?;
@@ -51,6 +53,23 @@ fn traffic(registry: &Registry, counters: &Counters) -> prometheus::Result<()> {
     registry.register(Box::new(bytes))
 }
 
+fn eams(registry: &Registry, usage: &[(Pair, [Traffic; 2])]) -> prometheus::Result<()> {
+    let labels = ["ipv4", "ipv6", "direction"];
+    let packets = IntCounterVec::new(Opts::new("xlat_eam_packets_total", "Packets translated, by EAM."), &labels)?;
+    let bytes =
+        IntCounterVec::new(Opts::new("xlat_eam_bytes_total", "Bytes of the IP packets translated, by EAM."), &labels)?;
+    for (pair, traffic) in usage {
+        let (ipv4, ipv6) = (eam::short4(pair.ipv4()), eam::short6(pair.ipv6()));
+        for direction in Direction::ALL {
+            let values = [&*ipv4, &*ipv6, direction.name()];
+            packets.with_label_values(&values).inc_by(traffic[direction as usize].packets);
+            bytes.with_label_values(&values).inc_by(traffic[direction as usize].bytes);
+        }
+    }
+    registry.register(Box::new(packets))?;
+    registry.register(Box::new(bytes))
+}
+
 fn drops(registry: &Registry, counters: &Counters) -> prometheus::Result<()> {
     let drops = IntCounterVec::new(Opts::new("xlat_drops_total", "Packets dropped, by reason."), &["reason"])?;
     for reason in DropReason::ALL {
@@ -74,6 +93,11 @@ fn others(registry: &Registry, counters: &Counters) -> prometheus::Result<()> {
             counters.passed_other,
         ),
         ("xlat_hairpinned_packets_total", "Packets translated twice, from service to service.", counters.hairpinned),
+        (
+            "xlat_route_lookups_total",
+            "Packets for which the routing table was asked, their next hop not being remembered.",
+            counters.route_lookups,
+        ),
         ("xlat_suppressed_events_total", "Events kept out of the log by the rate limit.", counters.events_suppressed),
         (
             "xlat_netlink_overruns_total",

@@ -43,6 +43,8 @@ use crate::{
 
 /// How often it is looked whether the program is still attached, and tried again where it could not be.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often it is read what has been counted for single EAMs.
+const USAGE: Duration = Duration::from_secs(10);
 /// Threads for clients and events; the data plane's owner has its own.
 const THREADS: usize = 2;
 
@@ -157,6 +159,8 @@ async fn until_stopped<T>(
 ) -> anyhow::Result<Ending> {
     let mut retry = interval(RETRY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut usage = interval(USAGE);
+    usage.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             (name, ending) = signals.next() => match ending {
@@ -170,6 +174,7 @@ async fn until_stopped<T>(
                 Ok(()) => owner.machine_changed().await,
                 Err(_) => bail!("the kernel's news of interfaces and addresses have ended: the daemon cannot go on"),
             },
+            _ = usage.tick() => owner.collect_usage().await,
             _ = retry.tick() => owner.retry().await,
             _ = &mut ended => bail!("the data plane's thread has ended: the daemon cannot go on"),
         }

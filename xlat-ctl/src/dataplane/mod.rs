@@ -3,6 +3,7 @@
 //! Only this module names the BPF library. What is to be translated comes in as lists ([`TableInput`]), what the machine is as
 //! a snapshot ([`Machine`]); nobody else touches a map.
 
+mod accounts;
 mod attach;
 mod capture;
 mod error;
@@ -35,6 +36,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use nix::unistd::{Gid, Uid};
 use tracing::{debug, info};
 use xlat_common::{
+    account,
     address::Ipv6,
     counters::Counters,
     interface::MAX_IFINDEX,
@@ -45,6 +47,16 @@ use xlat_common::{
 };
 
 pub(crate) use self::interfaces::{default_sources, source4};
+use self::{
+    accounts::Accounts,
+    attach::{Link, Place},
+    fragmenter::Fragmenter,
+    interfaces::{Maps, PrefixOfInterface, Records, Sources},
+    mapping::Mapping,
+    pins::Instance,
+    table::{Grace, Table},
+    trial::Trial,
+};
 pub use self::{
     attach::describe_program,
     capture::{Captured, Filters, Sink, kernel_time},
@@ -55,15 +67,6 @@ pub use self::{
     table::Known,
     trial::{Tags, Tried},
     ways::Ways,
-};
-use self::{
-    attach::{Link, Place},
-    fragmenter::Fragmenter,
-    interfaces::{Maps, PrefixOfInterface, Records, Sources},
-    mapping::Mapping,
-    pins::Instance,
-    table::{Grace, Table},
-    trial::Trial,
 };
 use crate::netlink::Machine;
 
@@ -105,6 +108,8 @@ pub enum XdpMode {
 pub struct LoadOptions {
     /// How many EAMs the table has room for.
     pub max_eams: u32,
+    /// Whether packets and bytes are counted for each EAM (`xlat_common::account`).
+    pub accounts: bool,
     /// Whether there is a fragmenter. Without it, IPv4 packets that would have to be fragmented are dropped.
     pub fragmenter: bool,
     /// Name of the fragmenter's interface.
@@ -124,6 +129,7 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             max_eams: 65_536,
+            accounts: false,
             fragmenter: true,
             fragmenter_name: fragmenter::NAME.to_owned(),
             single_buffer: false,
@@ -138,6 +144,13 @@ impl Default for LoadOptions {
 #[must_use]
 pub fn table_bytes(max_eams: u32) -> u64 {
     2 * u64::from(table::buckets_for(max_eams, 0)) * size_of::<Bucket>() as u64
+}
+
+/// Bytes that counting for each EAM takes with room for this many EAMs.
+#[must_use]
+pub fn account_bytes(max_eams: u32) -> u64 {
+    let parts = accounts::parts().unwrap_or(2);
+    u64::from(account::places(max_eams)) * u64::from(parts) * size_of::<account::Record>() as u64
 }
 
 /// Where the program is attached.
@@ -168,6 +181,10 @@ pub struct DataPlane {
     counters: PerCpuArray<MapData, Counters>,
     /// What the instances before this one counted.
     carried: Array<MapData, Counters>,
+    /// `None`: nothing is counted for single EAMs.
+    accounts: Option<Accounts>,
+    /// What the instances before this one counted for single EAMs and nobody has collected.
+    carried_accounts: Vec<(Option<Eam>, account::Record)>,
     pins: Option<Arc<Pins>>,
     /// Where this instance is pinned.
     instance: Option<Instance>,
@@ -203,9 +220,11 @@ impl DataPlane {
                 Fragmenter::new(&options.fragmenter_name, settings.lowest_ipv6_mtu, multi_buffer, keep.as_deref())
             })
             .transpose()?;
+        settings.accounts = if options.accounts { account::places(options.max_eams) } else { 0 };
         settings.fragmenter_ifindex = fragmenter.as_ref().map_or(0, |fragmenter| fragmenter.near().ifindex);
         let object::Loaded { mut ebpf, tail_calls, instance } =
             object::load(crate::OBJECT, &settings, options.pins.as_deref(), &[])?;
+        let accounts = Accounts::of_object(&ebpf, settings.accounts)?;
         let events = log::read(&mut ebpf);
         let state = Arc::new(state(&ebpf)?);
         if let Some(ways) = &options.ways {
@@ -239,6 +258,8 @@ impl DataPlane {
             prefix_of_interface,
             counters,
             carried,
+            accounts,
+            carried_accounts: Vec::new(),
             pins: options.pins.clone(),
             instance,
             settings,
@@ -268,12 +289,15 @@ impl DataPlane {
         Ok(self.table.insert(eam, &mut self.grace)?)
     }
 
-    /// Takes one EAM out.
+    /// Takes one EAM out. Gives the account that it had, and what was counted for it since that was last collected.
     ///
     /// # Errors
     /// It is not there.
-    pub fn remove_eam(&mut self, eam: &Eam) -> Result<(), DataPlaneError> {
-        Ok(self.table.remove(eam, &mut self.grace)?)
+    pub fn remove_eam(&mut self, eam: &Eam) -> Result<(u32, account::Record), DataPlaneError> {
+        let account = self.table.account(eam);
+        self.table.remove(eam, &mut self.grace)?;
+        let rest = if account == 0 { account::Record::default() } else { self.close_account(account) };
+        Ok((account, rest))
     }
 
     /// What the table says of an address: the entry that the program finds for it.
@@ -359,6 +383,7 @@ impl DataPlane {
         for instance in pins.instances().iter().filter(|instance| Some(*instance) != self.instance.as_ref()) {
             if let Some(counters) = pins.counters_of(instance) {
                 carried.add(&counters);
+                self.carried_accounts.extend(accounts::rest_of(&pins, instance));
             }
             pins.remove_instance(instance);
         }
@@ -394,6 +419,9 @@ impl DataPlane {
     /// # Errors
     /// The kernel refuses.
     pub fn reset_counters(&mut self) -> Result<(), DataPlaneError> {
+        if let Some(accounts) = &self.accounts {
+            accounts.clear_all(self.table.accounts_end());
+        }
         trial::set_to_zero(&mut self.counters)
     }
 
@@ -549,5 +577,5 @@ fn table(ebpf: &mut Ebpf, settings: &Settings) -> Result<Table<Mapping>, DataPla
     let (ipv4, ipv6) = (mapping("TABLE4", bytes)?, mapping("TABLE6", bytes)?);
     let header = mapping("STATE", size_of::<TableHeader>())?;
     let well_known = settings.prefixes.iter().any(|prefix| prefix.global_only != 0);
-    Ok(Table::new(ipv4, ipv6, header, settings.seed, prefixes(settings), well_known))
+    Ok(Table::new((ipv4, ipv6), header, settings.seed, prefixes(settings), well_known, settings.accounts))
 }

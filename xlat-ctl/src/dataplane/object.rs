@@ -21,6 +21,7 @@ use aya::{
 use xlat_common::{next_hop, programs, settings::Settings};
 
 use super::{
+    accounts,
     error::DataPlaneError,
     pins::{Instance, Pins},
 };
@@ -73,6 +74,8 @@ pub(super) fn load(
     pinned: &[(&str, PathBuf)],
 ) -> Result<Loaded, DataPlaneError> {
     let buckets = settings.bucket_mask + 1;
+    // A second loading does not count for anybody.
+    let accounts = if pinned.is_empty() { settings.accounts * accounts::parts()? } else { 0 };
     let mut object = Cow::Borrowed(object);
     if settings.multi_buffer == 0 {
         without_frags(object.to_mut());
@@ -84,7 +87,8 @@ pub(super) fn load(
     loader
         .override_global("SETTINGS", settings, true)
         .map_max_entries("TABLE4", buckets)
-        .map_max_entries("TABLE6", buckets);
+        .map_max_entries("TABLE6", buckets)
+        .map_max_entries("ACCOUNTS", accounts.max(1));
     for (name, path) in pinned {
         loader.map_pin_path(name, path.as_path());
     }

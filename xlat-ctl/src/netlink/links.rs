@@ -12,7 +12,7 @@ use rtnetlink::{
     packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NetlinkDeserializable, NetlinkHeader},
     packet_route::{
         AddressFamily, IpProtocol, RouteNetlinkMessage,
-        link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkMessage},
+        link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkMessage, Stats64},
         route::{RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope},
         rule::{RuleAction, RuleAttribute, RuleMessage},
     },
@@ -115,6 +115,16 @@ impl Links {
             _ => None,
         });
         mtu.ok_or(NetlinkError::Answer { what, detail: "no MTU in it".to_owned() })
+    }
+
+    /// What an interface counts.
+    pub(crate) fn counted(&mut self, name: &str) -> Result<Stats64, NetlinkError> {
+        let (what, link) = self.describe(name)?;
+        let counted = link.attributes.into_iter().find_map(|attribute| match attribute {
+            LinkAttribute::Stats64(counted) => Some(counted),
+            _ => None,
+        });
+        counted.ok_or(NetlinkError::Answer { what, detail: "no counts in it".to_owned() })
     }
 
     /// Brings a link up, without IPv6 addresses of its own making.

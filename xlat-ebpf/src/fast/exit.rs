@@ -10,7 +10,7 @@ use xlat_common::{
 
 use super::frame::MAC;
 use crate::{
-    conclude::{Tally, count_in},
+    conclude::{Tally, count_account, count_in},
     link,
 };
 
@@ -47,6 +47,7 @@ impl Exit {
     /// Sends the packet, whose headers are written, and counts it.
     #[inline(always)]
     pub fn send(&self, counters: &mut Counters, tally: &Tally) -> u32 {
+        count_account(tally);
         if self.ifindex == 0 {
             count_in(counters, tally, Verdict::Transmitted as u32);
             return xdp_action::XDP_TX;

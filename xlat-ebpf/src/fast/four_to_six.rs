@@ -2,6 +2,7 @@
 
 use aya_ebpf::programs::XdpContext;
 use xlat_common::{
+    account,
     address::Ipv6,
     checksum::{self, pseudo_header6, update, update_udp},
     counters::{Direction, Protocol},
@@ -75,10 +76,12 @@ pub fn run(ctx: &XdpContext, frame: Arrived, ifindex: u32, arrival: &Interface, 
         return Some(refuse::silently(&tally, DropReason::IcmpType));
     }
     // Only an entry of one address remembers a next hop.
-    let exit = Exit::by(state, next_hop::place_of_service(table, to?), ifindex)?;
+    let to = to?;
+    let exit = Exit::by(state, next_hop::place_of_service(table, to), ifindex)?;
     if !fits(&header, len as u32 + ipv6::HEADER_LEN, exit.mtu) {
         return None;
     }
+    let account = account(to, from);
     let counters = counters()?;
     adjust(frame, &header, len, source, destination)?;
     let packet = ipv6::Header {
@@ -91,13 +94,22 @@ pub fn run(ctx: &XdpContext, frame: Arrived, ifindex: u32, arrival: &Interface, 
         destination,
     };
     Some(match write(ctx, end, &exit, &packet) {
-        Some(()) => exit.send(counters, &tally),
+        Some(()) => exit.send(counters, &tally.to(account)),
         None => internal(&tally),
     })
 }
 
 /// The flags with which the rules for addresses have more to say than how they map.
 const OBSTACLES: u8 = Entry::OWN | Entry::DENIED | Entry::ILLEGAL | Entry::NON_GLOBAL;
+
+/// The account that the packet counts for. In the entry of a single address the word has a next hop, too.
+#[inline(always)]
+fn account(to: &Entry, from: Option<&Entry>) -> u32 {
+    match account::of_word(to.next_hop) {
+        0 => from.map_or(0, |from| account::of_word(from.next_hop)),
+        account => account,
+    }
+}
 
 /// What is known of an address.
 #[inline(always)]

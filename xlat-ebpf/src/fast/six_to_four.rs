@@ -16,7 +16,7 @@ use crate::{
     conclude::{counters, internal, out_of_scope},
     header6::Header6,
     link::{self, ETHERNET_LEN},
-    lookup::{DENIED, EAM, HAIRPIN, Mapped4, OWN, REFUSED, map6_in},
+    lookup::{DENIED, EAM, HAIRPIN, Mapped4, OWN, REFUSED, account6, map6_in},
     next_hop, packet, reply, setting,
     six_to_four::{next_identification, out_of_scope6, tally, tos},
 };
@@ -83,7 +83,7 @@ pub fn run(ctx: &XdpContext, ifindex: u32, state: &State) -> Option<u32> {
         destination: destination.address,
     };
     Some(match write(ctx, end, &exit, &packet) {
-        Some(()) => exit.send(counters, &tally),
+        Some(()) => exit.send(counters, &tally.to(account6(&source, &destination))),
         None => internal(&tally),
     })
 }

@@ -20,13 +20,13 @@ use super::{
     to_six::inner_flags,
 };
 use crate::{
-    conclude::{Sent, Stop, Tally, conclude, counters, pass_other, scratch},
+    conclude::{Sent, Stop, Tally, conclude, count_account, counters, pass_other, scratch},
     context::Context,
     forward::{self, Flow4, Way},
     four_to_six::{answer, out_of_scope, refusal},
     header6::{Chain, Header6},
     link::{self, Arrival},
-    lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, map6},
+    lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, account6, map6},
     maps::Plan,
     next_hop::Cache,
     packet, reply, setting,
@@ -76,6 +76,11 @@ fn read(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<(), Stop> 
         source = Mapped4 { address: 0, flags: 0 };
     }
     let inner = inner_addresses(ctx, inner_at, end);
+    ctx.scratch().tally.account = match account6(&source, &destination) {
+        // A router's, about a packet to a service.
+        0 => account6(&inner.destination, &inner.source),
+        account => account,
+    };
     in_scope(header, &source, &destination, &inner, is_error)?;
     header.check(ctx, offset)?;
     if (source.flags | destination.flags) & REFUSED != 0 {
@@ -436,6 +441,7 @@ fn write(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<Sent, Sto
         if let Some(counters) = counters() {
             counters.hairpinned += 1;
         }
+        count_account(&ctx.scratch().tally);
         return Err(Stop::tail_call(index::HAIRPIN_ICMP_ERROR));
     }
     Ok(way.send())

@@ -22,7 +22,8 @@ use crate::{
     header4::{Header4, Options, Place},
     link::{self, Arrival},
     lookup::{
-        DESTINATION_WITHOUT_EAM, EAM, Mapped6, OWN, REFUSED, SOURCE_NOT_OWN, SOURCE_WITHOUT_EAM, has_eam4, map_both4,
+        DESTINATION_WITHOUT_EAM, EAM, Mapped6, OWN, REFUSED, SOURCE_NOT_OWN, SOURCE_WITHOUT_EAM, account4, has_eam4,
+        map_both4,
     },
     maps::Plan,
     next_hop::Cache,
@@ -219,6 +220,7 @@ fn map_outer(
     let not_own = if second { SOURCE_NOT_OWN } else { 0 };
     let rules = forget(without_eam | not_own, arrival.ifindex);
     let both = map_both4(ctx, header.source(), header.destination(), rules, arrival.prefix);
+    ctx.scratch().tally.account = account4(both);
     if both.known_destination & OWN != 0 {
         return Err(Stop::PASS);
     }

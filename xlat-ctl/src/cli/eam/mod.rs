@@ -2,6 +2,7 @@
 
 mod apply;
 mod history;
+mod usage;
 
 use clap::{Args, Subcommand};
 
@@ -31,8 +32,19 @@ pub(super) enum Verb {
         xlat-ctl eam del 198.51.100.10\n  xlat-ctl eam del 2001:db8:5e1:2::/124 --if-revision 17")]
     Del(Del),
     /// List the entries in the order of their IPv4 prefixes
-    #[command(after_help = "Examples:\n  xlat-ctl eam list\n  xlat-ctl eam list --csv > eam.csv")]
+    #[command(
+        after_help = "`--rates` takes accounting.services = true in the configuration. An entry's totals go from the time \
+        when it was first counted.\n\nExamples:\n  xlat-ctl eam list\n  xlat-ctl eam list --csv > eam.csv\n  \
+        xlat-ctl eam list --rates --seconds 5 --limit 10"
+    )]
     List(List),
+    /// Show the entries that nobody has used for some time: IPv4 addresses to give back
+    #[command(
+        after_help = "It takes accounting.services = true in the configuration. An entry that has been counted for a \
+        shorter time than the one given is not called idle; how many there are is told.\n\nExamples:\n  \
+        xlat-ctl eam idle --for 30d\n  xlat-ctl eam idle --for 12h --json"
+    )]
+    Idle(usage::Idle),
     /// Show the entries that cover an address, the one that counts first
     #[command(after_help = "Example:\n  xlat-ctl eam find 198.51.100.10")]
     Find(Find),
@@ -107,6 +119,15 @@ pub(super) struct List {
     /// Print lines `ipv4,ipv6,comment,origin` with a heading
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    /// Measure, and show the busiest entries with their rates, totals and last use
+    #[arg(long, conflicts_with = "csv")]
+    rates: bool,
+    /// How long to measure
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=20), requires = "rates")]
+    seconds: u64,
+    /// How many entries to show
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "rates")]
+    limit: u64,
 }
 
 #[derive(Debug, Args)]
@@ -159,8 +180,10 @@ pub(super) fn eam(common: &Common, verb: Verb) -> Result<(), Failed> {
                 |deleted: &EamDeleted| format!("deleted {} (revision {})\n", pair(&deleted.entry), deleted.revision);
             client::delete::<EamDeleted>(common, &path)?.print(common, said);
         }
-        Verb::List(List { csv: true }) => export(common, Format::Csv)?,
-        Verb::List(List { csv: false }) => client::get::<EamList>(common, "/v1/eam")?.print(common, human),
+        Verb::List(List { csv: true, .. }) => export(common, Format::Csv)?,
+        Verb::List(List { rates: true, seconds, limit, .. }) => usage::rates(common, seconds, limit)?,
+        Verb::Idle(idle) => usage::idle(common, &idle)?,
+        Verb::List(List { .. }) => client::get::<EamList>(common, "/v1/eam")?.print(common, human),
         Verb::Find(Find { address }) => {
             let path = format!("/v1/eam/find?address={address}");
             client::get::<EamList>(common, &path)?.print(common, |list| {

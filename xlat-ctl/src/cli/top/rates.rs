@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::api::{Stats, Status, Traffic};
+use crate::api::{InterfaceTraffic, Stats, Status, Traffic};
 
 /// What the daemon says at one moment.
 #[derive(Clone, Debug)]
@@ -26,6 +26,10 @@ pub(super) struct View {
     pub(super) drops: Vec<Drops>,
     /// ICMP errors of the relay's own.
     pub(super) icmp_errors_sent: Rate,
+    /// The share of translated packets whose next hop was remembered, from 0 to 1.
+    pub(super) next_hops_remembered: Option<f64>,
+    /// What the interfaces count.
+    pub(super) interfaces: Vec<InterfaceRate>,
     /// The time of XDP, where the kernel measures it.
     pub(super) xdp: Option<XdpTime>,
 }
@@ -47,6 +51,14 @@ pub(super) struct Rate {
     pub(super) packets: u64,
     pub(super) packets_per_second: f64,
     pub(super) bits_per_second: f64,
+}
+
+/// What one interface counts, translated or not.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct InterfaceRate {
+    pub(super) name: String,
+    pub(super) received: Rate,
+    pub(super) sent: Rate,
 }
 
 /// Packets that were dropped for one reason.
@@ -95,6 +107,8 @@ impl View {
             verdicts: pair.verdicts(),
             drops: pair.drops(first),
             icmp_errors_sent: pair.rate("icmp_errors_sent", |stats| (stats.icmp_errors_sent, 0)),
+            next_hops_remembered: pair.next_hops_remembered(),
+            interfaces: pair.interfaces(),
             xdp: pair.xdp(),
         }
     }
@@ -159,6 +173,35 @@ impl Pair<'_> {
             key(other).partial_cmp(&key(one)).unwrap_or(std::cmp::Ordering::Equal)
         });
         all
+    }
+
+    /// A packet that is translated asks the routing table once at most, and few that are dropped do.
+    fn next_hops_remembered(&self) -> Option<f64> {
+        let (before, _) = self.before?;
+        let translated = |stats: &Stats| {
+            let cells = stats.traffic.iter().filter(|cell| TRANSLATED.contains(&cell.verdict.as_str()));
+            cells.map(|cell| cell.packets).sum::<u64>()
+        };
+        let packets =
+            translated(&self.after.stats).checked_sub(translated(&before.stats)).filter(|count| *count > 0)?;
+        let asked = self.after.stats.route_lookups.saturating_sub(before.stats.route_lookups);
+        Some(1.0 - asked.min(packets) as f64 / packets as f64)
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceRate> {
+        let find = |stats: &Stats, name: &str| stats.interfaces.iter().find(|there| there.name == name).cloned();
+        // One that has just come has no rate yet.
+        let came = |name: &str| self.before.is_some_and(|(before, _)| find(&before.stats, name).is_none());
+        let rate = |name: &str, label: &str, count: fn(&InterfaceTraffic) -> (u64, u64)| {
+            let rate = self.rate(label, |stats| find(stats, name).map_or((0, 0), |there| count(&there)));
+            if came(name) { Rate { packets_per_second: 0.0, bits_per_second: 0.0, ..rate } } else { rate }
+        };
+        let interfaces = self.after.stats.interfaces.iter().map(|interface| InterfaceRate {
+            name: interface.name.clone(),
+            received: rate(&interface.name, "received", |there| (there.received_packets, there.received_bytes)),
+            sent: rate(&interface.name, "sent", |there| (there.sent_packets, there.sent_bytes)),
+        });
+        interfaces.collect()
     }
 
     fn xdp(&self) -> Option<XdpTime> {

@@ -7,7 +7,7 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::rates::{Rate, View};
+use super::rates::{InterfaceRate, Rate, View};
 use crate::{
     api::{Attachment, State},
     cli::output::{self, duration},
@@ -63,6 +63,7 @@ fn lines(view: &View) -> Vec<Marked> {
         lines.extend(direction.protocols.iter().map(|rate| (cells(rate, "  "), Mark::Plain)));
     }
     lines.extend(verdicts(view));
+    lines.extend(interfaces(view));
     lines.extend(drops(view));
     lines
 }
@@ -87,9 +88,12 @@ fn about(view: &View) -> Vec<Marked> {
         || "not measured".to_owned(),
         |xdp| format!("{:.1} % of a CPU, {:.0} ns a frame", xdp.cpus * 100.0, xdp.nanoseconds),
     );
+    let remembered = view
+        .next_hops_remembered
+        .map_or_else(String::new, |share| format!("; next hops remembered {:.1} %", share * 100.0));
     vec![
         (format!("xlat {} {state}, up {up}, {table}; {over}", status.version), mark),
-        (format!("{}; XDP time {xdp}", interfaces.collect::<Vec<_>>().join(", ")), Mark::Plain),
+        (format!("{}; XDP time {xdp}{remembered}", interfaces.collect::<Vec<_>>().join(", ")), Mark::Plain),
     ]
 }
 
@@ -108,6 +112,22 @@ fn verdicts(view: &View) -> [Marked; 2] {
     let row = |cell: &dyn Fn(&Rate) -> String| view.verdicts.iter().map(|rate| format!("{:>12}", cell(rate))).collect();
     let names: String = row(&|rate| rate.name.to_uppercase());
     [(names, Mark::Heading), (row(&|rate| output::rate(rate.packets_per_second)), Mark::Plain)]
+}
+
+/// What each interface counts, a second.
+fn interfaces(view: &View) -> Vec<Marked> {
+    if view.interfaces.is_empty() {
+        return Vec::new();
+    }
+    let heading = format!("{:<22}{:>12}{:>12}{:>12}{:>12}", "INTERFACE", "IN/S", "BIT/S", "OUT/S", "BIT/S");
+    let row = |interface: &InterfaceRate| {
+        let (received, sent) = (&interface.received, &interface.sent);
+        let rates =
+            [received.packets_per_second, received.bits_per_second, sent.packets_per_second, sent.bits_per_second];
+        let cells: String = rates.iter().map(|rate| format!("{:>12}", output::rate(*rate))).collect();
+        (format!("{:<22}{cells}", interface.name), Mark::Plain)
+    };
+    [(heading, Mark::Heading)].into_iter().chain(view.interfaces.iter().map(row)).collect()
 }
 
 fn drops(view: &View) -> Vec<Marked> {

@@ -7,6 +7,7 @@ mod health;
 mod openapi;
 mod page;
 mod patience;
+mod usage;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -48,7 +49,10 @@ use super::{
     metrics,
     owner::{Owner, Refusal, refusal},
 };
-use crate::api::{self, Code};
+use crate::{
+    api::{self, Code},
+    netlink::links::Links,
+};
 
 /// Most clients at a time on the control socket: so many that some that stall delay nobody.
 const MAX_CONTROL: usize = 256;
@@ -150,6 +154,8 @@ fn control(owner: Owner) -> Router {
         .route("/v1/capture", get(capture::capture))
         .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del).put(eam_apply))
         .route("/v1/eam/find", get(eam_find))
+        .route("/v1/eam/rates", get(usage::eam_rates))
+        .route("/v1/eam/idle", get(usage::eam_idle))
         .route("/v1/eam/rollback", post(eam_rollback))
         .route("/v1/eam/history", get(eam_history))
         .route("/v1/eam/history/{revision}", get(eam_show))
@@ -206,7 +212,27 @@ async fn reload(State(owner): State<Owner>) -> Result<Json<api::Reloaded>, Refus
 async fn stats(State(owner): State<Owner>) -> Result<Json<api::Stats>, Refusal> {
     let counters = owner.counters().await?;
     let uptime = u64::try_from(owner.uptime().as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(stats_of(&counters, uptime)))
+    let status = owner.status().await?;
+    Ok(Json(api::Stats { interfaces: interfaces(&status), ..stats_of(&counters, uptime) }))
+}
+
+/// What the attached interfaces count; one that vanishes meanwhile is left out.
+fn interfaces(status: &api::Status) -> Vec<api::InterfaceTraffic> {
+    let Ok(mut links) = Links::open() else { return Vec::new() };
+    let attached = status.interfaces.iter().filter(|interface| interface.state == api::Attachment::Attached);
+    let traffic = attached.filter_map(|interface| {
+        let counted = links.counted(&interface.name).ok()?;
+        Some(api::InterfaceTraffic {
+            name: interface.name.clone(),
+            received_packets: counted.rx_packets,
+            received_bytes: counted.rx_bytes,
+            received_dropped: counted.rx_dropped.saturating_add(counted.rx_missed_errors),
+            sent_packets: counted.tx_packets,
+            sent_bytes: counted.tx_bytes,
+            sent_dropped: counted.tx_dropped,
+        })
+    });
+    traffic.collect()
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -255,7 +281,8 @@ async fn read(request: Request<Body>) -> Result<Bytes, Refusal> {
 async fn metrics_page(State(owner): State<Owner>) -> Response {
     let page = async {
         let (status, counters) = (owner.status().await?, owner.counters().await?);
-        metrics::page(&status, &counters).map_err(|error| refusal(Code::Failed, error.to_string()))
+        let usage = owner.usage_for_metrics().await?;
+        metrics::page(&status, &counters, &usage).map_err(|error| refusal(Code::Failed, error.to_string()))
     };
     match page.await {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
@@ -292,7 +319,9 @@ fn stats_of(counters: &Counters, uptime_milliseconds: u64) -> api::Stats {
         icmp_errors_suppressed: counters.errors_suppressed,
         passed_other: counters.passed_other,
         hairpinned: counters.hairpinned,
+        route_lookups: counters.route_lookups,
         events_suppressed: counters.events_suppressed,
+        interfaces: Vec::new(),
     }
 }
 

@@ -46,6 +46,8 @@ use crate::{
         super::eams::eam_rollback,
         super::eams::eam_history,
         super::eams::eam_show,
+        super::usage::eam_rates,
+        super::usage::eam_idle,
         document,
     ),
     components(schemas(Failure, Address, Prefix, Format))

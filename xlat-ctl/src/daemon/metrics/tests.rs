@@ -47,15 +47,22 @@ fn counters() -> Counters {
     counters
 }
 
+fn usage() -> Vec<(Pair, [Traffic; 2])> {
+    let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8:5e1:1::10/128".parse().unwrap()).unwrap();
+    vec![(pair, [Traffic { packets: 5, bytes: 500 }, Traffic { packets: 6, bytes: 600 }])]
+}
+
 #[test]
 fn shows_what_was_counted() {
-    let page = page(&status(), &counters()).unwrap();
+    let page = page(&status(), &counters(), &usage()).unwrap();
     for line in [
         r#"xlat_packets_total{direction="four_to_six",protocol="tcp",verdict="redirected"} 7"#,
         r#"xlat_bytes_total{direction="four_to_six",protocol="tcp",verdict="redirected"} 700"#,
         r#"xlat_drops_total{reason="igmp"} 2"#,
         r#"xlat_interface_xdp_mode{interface="eth0",mode="native"} 1"#,
         r#"xlat_interface_xdp_mode{interface="eth0",mode="generic"} 0"#,
+        r#"xlat_eam_packets_total{direction="four_to_six",ipv4="198.51.100.10",ipv6="2001:db8:5e1:1::10"} 5"#,
+        r#"xlat_eam_bytes_total{direction="six_to_four",ipv4="198.51.100.10",ipv6="2001:db8:5e1:1::10"} 600"#,
         "xlat_eam_entries 3",
         "xlat_table_bytes 4096",
         r#"xlat_build_info{program_tag="0123456789abcdef",version="0.1.0"} 1"#,
@@ -73,7 +80,7 @@ fn documented(section: &str) -> BTreeSet<String> {
 fn every_metric_and_every_reason_is_in_docs_metrics_md() {
     let document = include_str!("../../../../docs/metrics.md");
     let (metrics, reasons) = document.split_once("## Drop reasons").expect("a section for the drop reasons");
-    let page = page(&status(), &counters()).unwrap();
+    let page = page(&status(), &counters(), &usage()).unwrap();
     let live: BTreeSet<String> =
         page.lines().filter_map(|line| Some(line.strip_prefix("# TYPE ")?.split_once(' ')?.0.to_owned())).collect();
     assert_eq!(documented(metrics), live);

@@ -176,8 +176,15 @@ impl Relay {
         let words = |error: DataPlaneError| error.to_string();
         let outcome = match (&removed[..], &added[..]) {
             ([], []) => Ok(()),
-            ([], [entry]) => self.dataplane.insert_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words),
-            ([entry], []) => self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words),
+            ([], [entry]) => {
+                let eam = dataplane_eam(&self.config, &entry.pair);
+                let inserted = self.dataplane.insert_eam(&eam).map_err(words);
+                inserted.map(|()| self.usage_of_added(entry.pair, &eam))
+            }
+            ([entry], []) => {
+                let removed = self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words);
+                removed.map(|(account, _)| self.usage_of_removed(account))
+            }
             _ => self.swap().map_err(|error| format!("{error:#}")),
         };
         outcome.inspect_err(|_| difference.inverse().reshape(&mut self.table))
@@ -263,7 +270,7 @@ pub(super) fn registry(config: &Config, store: &Store, dynamic: Vec<Entry>) -> a
     eam::Table::from_entries(all).map_err(anyhow::Error::msg)
 }
 
-fn dataplane_eam(config: &Config, pair: &Pair) -> dataplane::Eam {
+pub(super) fn dataplane_eam(config: &Config, pair: &Pair) -> dataplane::Eam {
     dataplane::Eam { ipv4: pair.ipv4(), ipv6: pair.ipv6(), prefix: config.prefix_of(pair) }
 }
 

@@ -9,14 +9,24 @@ mod explain;
 mod ready;
 mod relay;
 mod status;
+mod usage;
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, thread, time::Instant};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
 };
-use xlat_common::{capture::Tally, counters::Counters};
+use xlat_common::{
+    capture::Tally,
+    counters::{Counters, Traffic},
+};
 
 use self::relay::Relay;
 pub(super) use self::{
@@ -27,7 +37,7 @@ use super::{author::Author, notify, store::Reader};
 use crate::{
     api::{self, Code, Lookup, Status},
     config::{Config, OnEnd},
-    eam::Entry,
+    eam::{Entry, Pair},
     eam_file::Line,
     netlink::Machine,
 };
@@ -78,6 +88,12 @@ enum Request {
     Capture(CaptureAsk, Reply<Result<Capturing, Refusal>>),
     /// End a capture, by its number.
     EndCapture(u64, Reply<Option<Tally>>),
+    /// Read what has been counted for single EAMs.
+    Usage,
+    BeginRates(Reply<Result<u64, Refusal>>),
+    EndRates(u64, usize, Reply<Result<api::EamRates, Refusal>>),
+    Idle(u64, usize, Reply<Result<api::EamIdle, Refusal>>),
+    UsageForMetrics(Reply<Vec<(Pair, [Traffic; 2])>>),
     /// The machine changed: look at the latest snapshot.
     Machine,
     /// Try again what could not be attached.
@@ -181,7 +197,7 @@ impl Owner {
         answer.await.map_err(|_| stopping())
     }
 
-    pub(super) fn uptime(&self) -> std::time::Duration {
+    pub(super) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
@@ -248,6 +264,28 @@ impl Owner {
     /// Ends a capture; gives what it has counted. `None`: it has ended before.
     pub(super) async fn end_capture(&self, id: u64) -> Option<Tally> {
         self.ask(|reply| Request::EndCapture(id, reply)).await.ok().flatten()
+    }
+
+    /// The busiest entries over some time, which is waited for.
+    pub(super) async fn rates(&self, time: Duration, limit: usize) -> Result<api::EamRates, Refusal> {
+        let measurement = self.ask(Request::BeginRates).await??;
+        tokio::time::sleep(time).await;
+        self.ask(|reply| Request::EndRates(measurement, limit, reply)).await?
+    }
+
+    /// Entries that have not been used for so many seconds.
+    pub(super) async fn idle(&self, seconds: u64, limit: usize) -> Result<api::EamIdle, Refusal> {
+        self.ask(|reply| Request::Idle(seconds, limit, reply)).await?
+    }
+
+    /// What the metrics page shows of single entries.
+    pub(super) async fn usage_for_metrics(&self) -> Result<Vec<(Pair, [Traffic; 2])>, Refusal> {
+        self.ask(Request::UsageForMetrics).await
+    }
+
+    /// Has the owner read what has been counted for single entries.
+    pub(super) async fn collect_usage(&self) {
+        let _ = self.requests.send(Request::Usage).await;
     }
 
     /// Tells the owner that there is a new snapshot of the machine.

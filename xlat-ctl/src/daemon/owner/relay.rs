@@ -20,6 +20,7 @@ use super::{
     ready::Readiness,
     refusal,
     status::{mode_name, waiting_sentence},
+    usage::Usage,
 };
 use crate::{
     api::Code,
@@ -56,6 +57,8 @@ pub(super) struct Relay {
     pub(super) started: Instant,
     pub(super) captures: Captures,
     pub(super) readiness: Readiness,
+    /// `None`: nothing is counted for single EAMs.
+    pub(super) usage: Option<Usage>,
     kernel: Kernel,
 }
 
@@ -78,6 +81,7 @@ fn load_program(config: &Config, kernel: &Kernel) -> Result<DataPlane, DataPlane
     let settings = Settings::from(config);
     let options = LoadOptions {
         max_eams: config.dataplane.max_eams,
+        accounts: config.accounting.services,
         prefix_of_interface: config.interface_prefixes(),
         pins: Some(Arc::clone(&kernel.pins)),
         ways: Some(kernel.ways.clone()),
@@ -176,11 +180,13 @@ impl Relay {
             started,
             captures: Captures::new(),
             readiness: Readiness::default(),
+            usage: None,
             kernel,
         };
         relay.note_shadowed(&snapshot);
         relay.follow(&snapshot, true);
         relay.finish_take_over(&snapshot);
+        relay.follow_usage();
         Ok(relay)
     }
 
@@ -216,6 +222,7 @@ impl Relay {
         self.carry_captures(&old);
         self.follow(&machine, true);
         self.finish_take_over(&machine);
+        self.follow_usage();
         drop(old);
         Ok(())
     }
@@ -259,6 +266,7 @@ impl Relay {
     /// Ends the relay; says what becomes of the data plane.
     fn end(mut self, ending: Ending) -> OnEnd {
         self.end_captures("the daemon is stopping");
+        self.end_usage();
         let end = match ending {
             Ending::Stop => self.config.dataplane.on_stop,
             Ending::Restart => self.config.dataplane.on_restart,
@@ -302,6 +310,11 @@ impl Relay {
                 }
                 Request::Capture(ask, reply) => drop(reply.send(self.begin_capture(ask))),
                 Request::EndCapture(id, reply) => drop(reply.send(self.end_capture(id))),
+                Request::Usage => self.usage_by_the_clock(),
+                Request::BeginRates(reply) => drop(reply.send(self.begin_rates())),
+                Request::EndRates(measurement, limit, reply) => drop(reply.send(self.end_rates(measurement, limit))),
+                Request::Idle(seconds, limit, reply) => drop(reply.send(self.idle(seconds, limit))),
+                Request::UsageForMetrics(reply) => drop(reply.send(self.usage_for_metrics())),
                 Request::Machine => self.machine_changed(),
                 Request::Retry => {
                     self.look_for_losses();

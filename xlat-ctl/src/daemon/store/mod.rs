@@ -13,6 +13,7 @@ mod lock;
 mod open;
 pub(crate) mod restore;
 mod schema;
+mod usage;
 mod witness;
 
 use std::{
@@ -29,6 +30,7 @@ use self::{backup::Keeper, checksum::Checksum, error::Doing, lock::Lock, witness
 pub(super) use self::{
     history::{Reader, Step},
     open::Claim,
+    usage::{Batch, Use, Uses},
 };
 use super::author::Author;
 use crate::eam::{Entry, Pair};
@@ -253,7 +255,7 @@ impl Store {
 }
 
 /// Seconds since 1970. Only for people: what is newer is told by revisions.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 

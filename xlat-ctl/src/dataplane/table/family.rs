@@ -3,6 +3,7 @@
 use std::{fmt::Debug, hash::Hash};
 
 use xlat_common::{
+    account,
     address::{Ipv6, mask32},
     table::{Entry, LEN4_MASK, hash4, hash6},
 };
@@ -20,6 +21,8 @@ pub(crate) struct Rule {
     pub(crate) len6: u8,
     /// Index of the translation prefix, or [`Entry::PREFIX_DEFAULT`].
     pub(crate) prefix: u8,
+    /// The account that its packets count for; 0: none.
+    pub(crate) account: u32,
 }
 
 /// What holds for a prefix.
@@ -55,6 +58,7 @@ pub(crate) trait Family: Sized + 'static {
     const NAME: &'static str;
 
     fn masked(address: Self::Address, len: u8) -> Self::Address;
+    fn first_byte(address: Self::Address) -> u8;
     fn hash(key: Key<Self::Address>, seed: u64) -> u64;
     fn key(entry: &Entry) -> Key<Self::Address>;
     /// The rule's prefix of this family.
@@ -98,6 +102,10 @@ impl Family for V4 {
         address & mask32(len.into())
     }
 
+    fn first_byte(address: u32) -> u8 {
+        address.to_be_bytes()[0]
+    }
+
     fn hash(key: Key<u32>, seed: u64) -> u64 {
         hash4(key.address, key.len.into(), seed)
     }
@@ -113,7 +121,13 @@ impl Family for V4 {
     fn entry(key: Key<u32>, content: Content) -> Entry {
         let base = Entry { ipv4: key.address, len: key.len, flags: flags(content), ..Entry::NONE };
         match content.rule {
-            Some(rule) => Entry { eam_len4: rule.len4, eam_len6: rule.len6, ipv6: rule.ipv6, ..base },
+            Some(rule) => Entry {
+                eam_len4: rule.len4,
+                eam_len6: rule.len6,
+                ipv6: rule.ipv6,
+                next_hop: account::in_word(rule.account),
+                ..base
+            },
             None => base,
         }
     }
@@ -126,6 +140,7 @@ impl Family for V4 {
             ipv6: entry.ipv6,
             len6: entry.eam_len6,
             prefix: entry.flags >> Entry::PREFIX_SHIFT,
+            account: account::of_word(entry.next_hop),
         }
     }
 }
@@ -140,6 +155,10 @@ impl Family for V6 {
 
     fn masked(address: Ipv6, len: u8) -> Ipv6 {
         address.masked(len.into())
+    }
+
+    fn first_byte(address: Ipv6) -> u8 {
+        address.hi.to_be_bytes()[0]
     }
 
     fn hash(key: Key<Ipv6>, seed: u64) -> u64 {
@@ -157,7 +176,13 @@ impl Family for V6 {
     fn entry(key: Key<Ipv6>, content: Content) -> Entry {
         let base = Entry { ipv6: key.address, len: key.len, flags: flags(content), ..Entry::NONE };
         match content.rule {
-            Some(rule) => Entry { eam_len4: rule.len4, eam_len6: rule.len6, ipv4: rule.ipv4, ..base },
+            Some(rule) => Entry {
+                eam_len4: rule.len4,
+                eam_len6: rule.len6,
+                ipv4: rule.ipv4,
+                next_hop: account::in_word(rule.account),
+                ..base
+            },
             None => base,
         }
     }
@@ -169,6 +194,7 @@ impl Family for V6 {
             ipv6: Self::masked(entry.ipv6, entry.eam_len6),
             len6: entry.eam_len6,
             prefix: entry.flags >> Entry::PREFIX_SHIFT,
+            account: account::of_word(entry.next_hop),
         }
     }
 }

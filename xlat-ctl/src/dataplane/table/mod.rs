@@ -90,11 +90,44 @@ pub(crate) struct Table<M> {
     deny4: Vec<Ipv4Net>,
     deny6: Vec<Ipv6Net>,
     own: HashSet<IpAddr>,
+    accounts: Numbers,
+}
+
+/// The accounts' numbers: which are free.
+struct Numbers {
+    /// The next that has never been given.
+    next: u32,
+    /// One more than the greatest.
+    end: u32,
+    /// Given and free again.
+    free: Vec<u32>,
+}
+
+impl Numbers {
+    /// A number, or 0: there is none left.
+    fn take(&mut self) -> u32 {
+        if let Some(number) = self.free.pop() {
+            return number;
+        }
+        if self.next >= self.end {
+            return 0;
+        }
+        self.next += 1;
+        self.next - 1
+    }
 }
 
 impl<M: Memory> Table<M> {
-    /// Takes over memory full of zeros. `well_known`: some translation prefix is restricted to global addresses.
-    pub(crate) fn new(ipv4: M, ipv6: M, header: M, seed: u64, prefixes: Vec<Ipv6Net>, well_known: bool) -> Self {
+    /// Takes over memory full of zeros. `well_known`: some translation prefix is restricted to global addresses; `accounts`: how
+    /// many accounts there are, account 0 among them.
+    pub(crate) fn new(
+        (ipv4, ipv6): (M, M),
+        header: M,
+        seed: u64,
+        prefixes: Vec<Ipv6Net>,
+        well_known: bool,
+        accounts: u32,
+    ) -> Self {
         Self {
             ipv4: Writer::new(ipv4, seed),
             ipv6: Writer::new(ipv6, seed),
@@ -105,6 +138,7 @@ impl<M: Memory> Table<M> {
             deny4: Vec::new(),
             deny6: Vec::new(),
             own: HashSet::new(),
+            accounts: Numbers { next: 1, end: accounts, free: Vec::new() },
         }
     }
 
@@ -115,7 +149,7 @@ impl<M: Memory> Table<M> {
         own: HashSet<IpAddr>,
         grace: &mut Grace,
     ) -> Result<(), TableError> {
-        let rules: Vec<Rule> = input.eams.iter().map(rule).collect();
+        let rules: Vec<Rule> = input.eams.iter().map(|eam| self.rule_with_account(eam)).collect();
         let (special4, special6) = specials(self.well_known, &input.deny4, &input.deny6, &own);
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
         if self.ipv4.len() == 0 && self.ipv6.len() == 0 {
@@ -137,19 +171,55 @@ impl<M: Memory> Table<M> {
 
     /// Adds an EAM.
     pub(crate) fn insert(&mut self, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
-        let rule = rule(eam);
-        let ipv4 = with_rule(&self.ipv4, &rule).ok_or_else(|| twice::<V4>(eam.ipv4.to_string()))?;
-        let ipv6 = with_rule(&self.ipv6, &rule).ok_or_else(|| twice::<V6>(eam.ipv6.to_string()))?;
+        let rule = self.rule_with_account(eam);
+        let outcome = self.insert_rule(&rule, eam, grace);
+        if outcome.is_err() {
+            self.give_back(rule.account);
+        }
+        outcome
+    }
+
+    fn insert_rule(&mut self, rule: &Rule, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
+        let ipv4 = with_rule(&self.ipv4, rule).ok_or_else(|| twice::<V4>(eam.ipv4.to_string()))?;
+        let ipv6 = with_rule(&self.ipv6, rule).ok_or_else(|| twice::<V6>(eam.ipv6.to_string()))?;
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
         let outcome = self.apply(&ipv4, &ipv6, grace);
         self.mind_refused();
         outcome
     }
 
+    /// The account of an EAM that is in the table; 0: it has none.
+    pub(crate) fn account(&self, eam: &Eam) -> u32 {
+        let wanted = rule(eam, 0);
+        let found = self.ipv6.find(V6::key_of(&wanted)).and_then(|(_, entry)| V6::content(&entry).rule);
+        found.filter(|found| is_same(found, &wanted)).map_or(0, |found| found.account)
+    }
+
+    /// One more than the greatest account that has been given.
+    pub(crate) fn accounts_end(&self) -> u32 {
+        self.accounts.next
+    }
+
+    /// Has an account's number given to another EAM one day.
+    pub(crate) fn give_back(&mut self, account: u32) {
+        if account != 0 {
+            self.accounts.free.push(account);
+        }
+    }
+
+    /// An EAM with the account that it has, or with a new one.
+    fn rule_with_account(&mut self, eam: &Eam) -> Rule {
+        let account = match self.account(eam) {
+            0 => self.accounts.take(),
+            account => account,
+        };
+        rule(eam, account)
+    }
+
     /// Takes an EAM out.
     pub(crate) fn remove(&mut self, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
         let missing = || TableError::Missing { ipv4: eam.ipv4, ipv6: eam.ipv6 };
-        let rule = rule(eam);
+        let rule = rule(eam, self.account(eam));
         let ipv4 = without_rule(&self.ipv4, &rule, &self.special4).ok_or_else(missing)?;
         let ipv6 = without_rule(&self.ipv6, &rule, &self.special6).ok_or_else(missing)?;
         self.apply(&ipv4, &ipv6, grace)
@@ -335,8 +405,9 @@ impl<F: Family> Changes<F> {
     }
 }
 
-fn rule(eam: &Eam) -> Rule {
+fn rule(eam: &Eam, account: u32) -> Rule {
     Rule {
+        account,
         ipv4: eam.ipv4.network().to_bits(),
         len4: eam.ipv4.prefix_len(),
         ipv6: eam.ipv6.network().into(),
@@ -399,7 +470,8 @@ fn around<F: Family, M: Memory>(writer: &Writer<F, M>, key: Key<F::Address>) -> 
     writer.parent(key).map_or_else(Content::default, |entry| F::content(&entry).inherited())
 }
 
-/// Fills an empty table that nobody reads.
+/// Fills an empty table that nobody reads. Entries wait until there are several for each part of the table: put in as they come,
+/// nearly each of a million would have its own page looked up by the memory management first.
 fn fill<F: Family, M: Memory>(
     writer: &mut Writer<F, M>,
     rules: &[Rule],
@@ -407,26 +479,54 @@ fn fill<F: Family, M: Memory>(
     grace: &mut Grace,
     mut count: impl FnMut(Key<F::Address>),
 ) -> Result<(), TableError> {
+    let most = writer.places().div_ceil(16);
+    let mut waiting: Vec<Vec<Entry>> = vec![Vec::new(); writer.regions()];
+    let mut number = 0;
+    plan::for_each_entry::<F, _>(rules, specials, |entry| {
+        count(F::key(&entry));
+        waiting[writer.region(F::key(&entry))].push(entry);
+        number += 1;
+        if number % most == 0 { put_waiting(writer, &mut waiting, grace) } else { Ok(()) }
+    })?;
+    put_waiting(writer, &mut waiting, grace)
+}
+
+/// Puts in what waits for each region of a table.
+fn put_waiting<F: Family, M: Memory>(
+    writer: &mut Writer<F, M>,
+    waiting: &mut [Vec<Entry>],
+    grace: &mut Grace,
+) -> Result<(), TableError> {
     /// Entries between the look at a bucket and the store into it: its cache line is on the way meanwhile.
     const AHEAD: usize = 32;
-    let mut waiting = Vec::with_capacity(AHEAD);
-    let mut put = |writer: &mut Writer<F, M>, waiting: &mut Vec<Entry>| {
-        for entry in waiting.drain(..) {
-            count(F::key(&entry));
-            match writer.fill(&entry, grace) {
-                Ok(true) => {}
-                Ok(false) => return Err(twice::<F>(format!("{:?}", F::key(&entry)))),
-                Err(Full) => return Err(full(writer)),
+    for region in waiting {
+        for entries in region.chunks(AHEAD) {
+            entries.iter().for_each(|entry| writer.prefetch(F::key(entry)));
+            for entry in entries {
+                match writer.fill(entry, grace) {
+                    Ok(true) => {}
+                    Ok(false) => return Err(twice::<F>(format!("{:?}", F::key(entry)))),
+                    Err(Full) => return Err(full(writer)),
+                }
             }
         }
-        Ok(())
-    };
-    plan::for_each_entry::<F, _>(rules, specials, |entry| {
-        writer.prefetch(F::key(&entry));
-        waiting.push(entry);
-        if waiting.len() == AHEAD { put(writer, &mut waiting) } else { Ok(()) }
-    })?;
-    put(writer, &mut waiting)
+        region.clear();
+    }
+    Ok(())
+}
+
+/// Whether two rules have the same prefixes.
+fn is_same(one: &Rule, other: &Rule) -> bool {
+    (one.ipv4, one.len4, one.ipv6, one.len6) == (other.ipv4, other.len4, other.ipv6, other.len6)
+}
+
+/// Every EAM of an IPv6 table that is not this process' own, with its account.
+pub(crate) fn accounts_of(table6: &[AtomicU64]) -> impl Iterator<Item = (Eam, u32)> {
+    let entries = writer::entries(table6);
+    entries.filter_map(|entry| {
+        let rule = V6::content(&entry).rule.filter(|rule| V6::key_of(rule) == V6::key(&entry))?;
+        Some((eam(rule)?, rule.account))
+    })
 }
 
 /// What makes the table that which follows from the lists.
@@ -497,8 +597,7 @@ fn without_rule<F: Family, M: Memory>(
     let key = F::key_of(rule);
     let (place, entry) = writer.find(key)?;
     let content = F::content(&entry);
-    let same =
-        |there: Rule| (there.ipv4, there.len4, there.ipv6, there.len6) == (rule.ipv4, rule.len4, rule.ipv6, rule.len6);
+    let same = |there: Rule| is_same(&there, rule);
     if !content.rule.is_some_and(same) {
         return None;
     }

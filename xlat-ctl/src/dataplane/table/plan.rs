@@ -104,6 +104,8 @@ struct Shorts<F: Family> {
     contents: HashMap<Hashed<F>, Content, Cheap>,
     /// The lengths that occur, longest first.
     lengths: Vec<u8>,
+    /// Of which first bytes of an address there are any: nearly no service's is one of them.
+    first_bytes: [bool; 256],
 }
 
 impl<F: Family> Shorts<F> {
@@ -117,13 +119,15 @@ impl<F: Family> Shorts<F> {
         }
         let mut keys: Vec<Key<F::Address>> = own.keys().map(|key| key.0).collect();
         keys.sort_by_key(|key| key.len);
-        let mut shorts = Self { contents: HashMap::default(), lengths: Vec::new() };
+        let mut shorts = Self { contents: HashMap::default(), lengths: Vec::new(), first_bytes: [false; 256] };
         // From the shortest to the longest: each is completed by the one around it.
         for key in keys {
             let around = shorts.around(key);
             let own = own[&Hashed(key)];
             let content = Content { flags: own.flags | around.flags, rule: own.rule.or(around.rule) };
             shorts.contents.insert(Hashed(key), content);
+            let first = usize::from(F::first_byte(key.address));
+            shorts.first_bytes[first..first + (1 << (8 - key.len.min(8)))].fill(true);
             if shorts.lengths.first() != Some(&key.len) {
                 shorts.lengths.insert(0, key.len);
             }
@@ -133,6 +137,9 @@ impl<F: Family> Shorts<F> {
 
     /// What holds in the longest prefix around `key`.
     fn around(&self, key: Key<F::Address>) -> Content {
+        if !self.first_bytes[usize::from(F::first_byte(key.address))] {
+            return Content::default();
+        }
         self.lengths
             .iter()
             .filter(|len| **len < key.len)

@@ -11,6 +11,7 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use xlat_common::{
+    account,
     address::Ipv6,
     table::{Entry, OVERFLOW, first_bucket, second_bucket},
 };
@@ -29,6 +30,8 @@ const FILL_PERCENT: u64 = 80;
 /// How many buckets are looked at for a chain of moves that makes room.
 const SEARCH: usize = 2000;
 
+/// Buckets of a region: a mebibyte, whose pages the processor finds without going through the page tables.
+const REGION: u32 = 1 << 14;
 /// Entries that are replaced between two grace periods at most.
 const MOST_AT_ONCE: usize = 16_384;
 
@@ -166,6 +169,16 @@ impl<F: Family, M: Memory> Writer<F, M> {
         })
     }
 
+    /// How many regions of [`REGION`] buckets there are.
+    pub(crate) fn regions(&self) -> usize {
+        (self.mask / REGION) as usize + 1
+    }
+
+    /// The region in which the key's first bucket lies.
+    pub(crate) fn region(&self, key: Key<Address<F>>) -> usize {
+        (first_bucket(F::hash(key, self.seed), self.mask) / REGION) as usize
+    }
+
     /// Brings the key's bucket nearer, for many look-ups in a row.
     pub(crate) fn prefetch(&self, key: Key<Address<F>>) {
         let bucket = first_bucket(F::hash(key, self.seed), self.mask);
@@ -236,7 +249,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
     fn put(&mut self, put: &Put, pinned: &FxHashSet<Place>, done: &mut Done<F>, grace: &mut Grace) -> Result<(), Full> {
         if let Some(old) = put.old {
             let before = self.load(old);
-            if (Entry { flags: before.flags, next_hop: before.next_hop, ..put.entry }) == before {
+            if (Entry { flags: before.flags, ..put.entry }) == before {
                 // Only the flags differ: one byte of one word.
                 done.flagged.push((old, before));
                 self.store_first_word(old, &put.entry);
@@ -382,7 +395,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
         let at = place.index() * WORDS as usize;
         words[at + 1].store(entry.ipv6.hi, Relaxed);
         words[at + 2].store(entry.ipv6.lo, Relaxed);
-        words[at + 3].store(0, Relaxed);
+        words[at + 3].store(entry.next_hop & account::MASK, Relaxed);
         self.store_first_word(place, entry);
     }
 
@@ -411,22 +424,13 @@ impl<F: Family, M: Memory> Writer<F, M> {
 
     fn load_first_word(&self, place: Place) -> Entry {
         let word = self.memory.words()[place.index() * WORDS as usize].load(Relaxed);
-        let [a, b, c, d, len, eam_len4, eam_len6, flags] = word.to_ne_bytes();
-        Entry {
-            ipv4: u32::from_ne_bytes([a, b, c, d]),
-            len,
-            eam_len4: eam_len4 & !OVERFLOW,
-            eam_len6,
-            flags,
-            ..Entry::NONE
-        }
+        first_word(word)
     }
 
     fn load(&self, place: Place) -> Entry {
         let words = self.memory.words();
         let at = place.index() * WORDS as usize;
-        let ipv6 = Ipv6 { hi: words[at + 1].load(Relaxed), lo: words[at + 2].load(Relaxed) };
-        Entry { ipv6, ..self.load_first_word(place) }
+        entry_of(&words[at..at + WORDS as usize])
     }
 
     /// Stores the word that makes an entry valid, after everything that was stored before. The bucket's mark stays.
@@ -451,6 +455,31 @@ impl<F: Family, M: Memory> Writer<F, M> {
         bytes[MARK_BYTE] = bytes[MARK_BYTE] & !OVERFLOW | if marked { OVERFLOW } else { 0 };
         word.store(u64::from_ne_bytes(bytes), Release);
     }
+}
+
+/// What an entry's first word says.
+fn first_word(word: u64) -> Entry {
+    let [a, b, c, d, len, eam_len4, eam_len6, flags] = word.to_ne_bytes();
+    Entry {
+        ipv4: u32::from_ne_bytes([a, b, c, d]),
+        len,
+        eam_len4: eam_len4 & !OVERFLOW,
+        eam_len6,
+        flags,
+        ..Entry::NONE
+    }
+}
+
+/// The entry in four words of a table, without what the program keeps there.
+fn entry_of(words: &[AtomicU64]) -> Entry {
+    let ipv6 = Ipv6 { hi: words[1].load(Relaxed), lo: words[2].load(Relaxed) };
+    let next_hop = words[3].load(Relaxed) & account::MASK;
+    Entry { ipv6, next_hop, ..first_word(words[0].load(Relaxed)) }
+}
+
+/// Every entry of a table's memory.
+pub(crate) fn entries(words: &[AtomicU64]) -> impl Iterator<Item = Entry> {
+    words.chunks_exact(WORDS as usize).map(entry_of).filter(|entry| entry.flags != 0)
 }
 
 /// The mark's byte in the first word of a bucket.

@@ -1,0 +1,350 @@
+//! How much each EAM is used: the data plane's accounts, collected every few seconds, kept in the store.
+
+use std::{
+    collections::HashMap,
+    mem,
+    time::{Duration, Instant},
+};
+
+use ipnet::Ipv4Net;
+use tracing::{debug, error};
+use xlat_common::{account::Record, counters::Traffic};
+
+use super::{Refusal, eams::dataplane_eam, refusal, relay::Relay};
+use crate::{
+    api::{self, Code},
+    daemon::{
+        store::{Batch, Use, Uses, now},
+        time::utc,
+    },
+    dataplane,
+    eam::Pair,
+};
+
+/// How long it takes until what was collected is on the disk.
+const WRITTEN: Duration = Duration::from_secs(60);
+/// A measurement that nobody has ended is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(120);
+
+/// One EAM, and its use up to the latest collecting.
+struct Kept {
+    pair: Pair,
+    used: Use,
+    /// Whether the store has something else.
+    changed: bool,
+}
+
+/// What has been counted of each account since a moment.
+struct Interval {
+    begun: Instant,
+    records: HashMap<u32, Record>,
+}
+
+impl Interval {
+    fn new() -> Self {
+        Self { begun: Instant::now(), records: HashMap::new() }
+    }
+
+    /// The accounts with the most bytes.
+    fn busiest(&self, most: usize) -> Vec<u32> {
+        let bytes = |record: &Record| record.traffic.iter().map(|traffic| traffic.bytes).sum::<u64>();
+        let mut all: Vec<(u64, u32)> = self.records.iter().map(|(account, record)| (bytes(record), *account)).collect();
+        all.sort_unstable_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
+        all.into_iter().take(most).map(|(_, account)| account).collect()
+    }
+}
+
+/// The use of every EAM in the table.
+pub(super) struct Usage {
+    /// By account.
+    kept: Vec<Option<Kept>>,
+    /// EAMs that the store still has.
+    gone: Vec<Pair>,
+    uses: Uses,
+    /// Since when there has been no long gap in the counting.
+    observed: i64,
+    written: Instant,
+    /// The latest interval between two collectings by the clock, and the one that runs.
+    latest: Vec<u32>,
+    running: Interval,
+    measurements: HashMap<u64, Interval>,
+    next_measurement: u64,
+}
+
+impl Usage {
+    fn add(&mut self, account: u32, record: &Record, now: i64) {
+        for interval in self.measurements.values_mut().chain([&mut self.running]) {
+            let sum = interval.records.entry(account).or_default();
+            sum.traffic.iter_mut().zip(record.traffic).for_each(|(sum, more)| add(sum, more));
+        }
+        if let Some(kept) = self.kept.get_mut(account as usize).and_then(Option::as_mut) {
+            kept.used.traffic.iter_mut().zip(record.traffic).for_each(|(sum, more)| add(sum, more));
+            kept.used.last = now;
+            kept.changed = true;
+        }
+    }
+
+    fn put(&mut self, account: u32, kept: Kept) {
+        if account == 0 {
+            return;
+        }
+        let at = account as usize;
+        if self.kept.len() <= at {
+            self.kept.resize_with(at + 1, || None);
+        }
+        self.kept[at] = Some(kept);
+    }
+
+    fn take(&mut self, account: u32) {
+        if let Some(kept) = self.kept.get_mut(account as usize).and_then(Option::take) {
+            self.gone.push(kept.pair);
+        }
+        for interval in self.measurements.values_mut().chain([&mut self.running]) {
+            interval.records.remove(&account);
+        }
+        self.latest.retain(|other| *other != account);
+    }
+
+    /// Writes what has changed.
+    fn write(&mut self) {
+        let changed = self.kept.iter_mut().flatten().filter(|kept| kept.changed);
+        let taken = changed.map(|kept| {
+            kept.changed = false;
+            (kept.pair, kept.used)
+        });
+        let rows = taken.collect();
+        self.uses.write(Batch { rows, gone: mem::take(&mut self.gone) });
+        self.written = Instant::now();
+    }
+
+    fn of(&self, account: u32) -> Option<&Kept> {
+        self.kept.get(account as usize)?.as_ref()
+    }
+}
+
+fn add(sum: &mut Traffic, more: Traffic) {
+    sum.packets += more.packets;
+    sum.bytes += more.bytes;
+}
+
+fn traffic([four_to_six, six_to_four]: [Traffic; 2]) -> [api::EamTraffic; 2] {
+    [four_to_six, six_to_four].map(|Traffic { packets, bytes }| api::EamTraffic { packets, bytes })
+}
+
+impl Relay {
+    /// Begins, ends or goes on with the use of each EAM, for a data plane that is in force from here on. Everything that the one
+    /// before has counted has been collected, or carried over.
+    pub(super) fn follow_usage(&mut self) {
+        let begun = Instant::now();
+        let now = now();
+        let carried = self.dataplane.take_carried_accounts();
+        let before = match (self.usage.take(), self.config.accounting.services) {
+            (None, false) => return,
+            (Some(mut usage), false) => return usage.write(),
+            (before, true) => before,
+        };
+        let mut numbers = HashMap::new();
+        let (uses, observed, mut rows, before) = match before {
+            Some(mut usage) => {
+                let mut rows = HashMap::with_capacity(usage.kept.len());
+                for (account, kept) in mem::take(&mut usage.kept).into_iter().enumerate() {
+                    let Some(kept) = kept else { continue };
+                    numbers.insert(kept.pair, account as u32);
+                    rows.insert(kept.pair, (kept.used, kept.changed));
+                }
+                let Usage { uses, observed, gone, measurements, next_measurement, running, .. } = usage;
+                (uses, observed, rows, Some((gone, measurements, next_measurement, running)))
+            }
+            None => match Uses::open(&self.config.state.directory) {
+                Ok((uses, known)) => {
+                    let rows = known.rows.into_iter().map(|(pair, used)| (pair, (used, false))).collect();
+                    (uses, known.observed, rows, None)
+                }
+                Err(reason) => return error!("nothing is known of the use of each EAM: {reason}"),
+            },
+        };
+        let (gone, measurements, next_measurement, running) =
+            before.unwrap_or_else(|| (Vec::new(), HashMap::new(), 0, Interval::new()));
+        let mut usage = Usage {
+            kept: Vec::new(),
+            gone,
+            uses,
+            observed,
+            written: Instant::now(),
+            latest: Vec::new(),
+            running: Interval::new(),
+            measurements: HashMap::new(),
+            next_measurement,
+        };
+        let mut renumbered = HashMap::new();
+        for entry in self.table.iter() {
+            let pair = entry.pair;
+            let account = self.dataplane.account(&dataplane_eam(&self.config, &pair));
+            let (used, changed) = rows.remove(&pair).unwrap_or((Use { since: now, ..Use::default() }, true));
+            usage.put(account, Kept { pair, used, changed });
+            if let Some(number) = numbers.get(&pair) {
+                renumbered.insert(*number, account);
+            }
+        }
+        let renumber = |interval: Interval| Interval {
+            records: interval
+                .records
+                .into_iter()
+                .filter_map(|(at, record)| Some((*renumbered.get(&at)?, record)))
+                .collect(),
+            ..interval
+        };
+        usage.running = renumber(running);
+        usage.measurements = measurements.into_iter().map(|(id, interval)| (id, renumber(interval))).collect();
+        usage.gone.extend(rows.into_keys());
+        for (eam, record) in carried {
+            if let Some(eam) = eam {
+                usage.add(self.dataplane.account(&eam), &record, now);
+            }
+        }
+        debug!("the use of {} EAMs is followed after {:.1?}", usage.kept.len(), begun.elapsed());
+        self.usage = Some(usage);
+    }
+
+    /// Reads what has been counted since the last time.
+    pub(super) fn collect_usage(&mut self) {
+        let Some(usage) = &mut self.usage else { return };
+        let (begun, now) = (Instant::now(), now());
+        self.dataplane.collect_accounts(|account, record| usage.add(account, &record, now));
+        debug!("the accounts of {} EAMs are collected in {:.1?}", usage.kept.len(), begun.elapsed());
+    }
+
+    /// What the clock asks for: collects, and from time to time writes.
+    pub(super) fn usage_by_the_clock(&mut self) {
+        self.collect_usage();
+        let busiest = self.config.accounting.busiest as usize;
+        let Some(usage) = &mut self.usage else { return };
+        usage.latest = mem::replace(&mut usage.running, Interval::new()).busiest(busiest);
+        usage.measurements.retain(|_, interval| interval.begun.elapsed() < FORGOTTEN);
+        if usage.written.elapsed() >= WRITTEN {
+            usage.write();
+        }
+    }
+
+    /// Has everything on the disk before the daemon ends.
+    pub(super) fn end_usage(&mut self) {
+        self.collect_usage();
+        if let Some(mut usage) = self.usage.take() {
+            usage.write();
+        }
+    }
+
+    /// An EAM has come into the table.
+    pub(super) fn usage_of_added(&mut self, pair: Pair, eam: &dataplane::Eam) {
+        let account = self.dataplane.account(eam);
+        if let Some(usage) = &mut self.usage {
+            usage.put(account, Kept { pair, used: Use { since: now(), ..Use::default() }, changed: true });
+        }
+    }
+
+    /// An EAM has gone from the table.
+    pub(super) fn usage_of_removed(&mut self, account: u32) {
+        if let Some(usage) = &mut self.usage {
+            usage.take(account);
+        }
+    }
+
+    fn followed(&mut self, verb: &str) -> Result<&mut Usage, Refusal> {
+        let off = "nothing is counted for single entries: set accounting.services = true and reload";
+        self.usage.as_mut().ok_or_else(|| refusal(Code::Conflict, format!("{verb}: {off}")))
+    }
+
+    /// Begins to measure rates. Gives the measurement's number.
+    pub(super) fn begin_rates(&mut self) -> Result<u64, Refusal> {
+        self.collect_usage();
+        let usage = self.followed("eam rates")?;
+        usage.next_measurement += 1;
+        usage.measurements.insert(usage.next_measurement, Interval::new());
+        Ok(usage.next_measurement)
+    }
+
+    /// Ends a measurement; gives the busiest entries.
+    pub(super) fn end_rates(&mut self, measurement: u64, limit: usize) -> Result<api::EamRates, Refusal> {
+        self.collect_usage();
+        let usage = self.followed("eam rates")?;
+        let interval = usage.measurements.remove(&measurement);
+        let Some(interval) = interval else {
+            return Err(refusal(Code::Failed, "eam rates: the measurement took too long; ask again"));
+        };
+        let seconds = interval.begun.elapsed().as_secs_f64();
+        let busiest: Vec<u32> = interval.busiest(usize::MAX).into_iter().filter(|account| *account != 0).collect();
+        let omitted = busiest.len().saturating_sub(limit) as u64;
+        let records = busiest.into_iter().take(limit).map(|account| (account, interval.records[&account].traffic));
+        let records: Vec<_> = records.collect();
+        let entries = records.into_iter().filter_map(|(account, counted)| {
+            let kept = self.usage.as_ref()?.of(account)?;
+            Some(api::EamRate {
+                entry: self.entry_of(&kept.pair)?,
+                rates: rates(counted, seconds),
+                usage: used(&kept.used),
+            })
+        });
+        Ok(api::EamRates { seconds, entries: entries.collect(), omitted })
+    }
+
+    fn entry_of(&self, pair: &Pair) -> Option<api::Eam> {
+        self.table.get_ipv4(pair.ipv4()).map(api::Eam::from)
+    }
+
+    /// Entries that have not been used for so many seconds, and how many have not been observed for as long.
+    pub(super) fn idle(&mut self, seconds: u64, limit: usize) -> Result<api::EamIdle, Refusal> {
+        self.collect_usage();
+        let before = now().saturating_sub(i64::try_from(seconds).unwrap_or(i64::MAX));
+        let usage = self.followed("eam idle")?;
+        let (mut idle, mut too_young, mut omitted) = (Vec::new(), 0, 0);
+        for kept in usage.kept.iter().flatten() {
+            let Use { since, last, .. } = kept.used;
+            if last > before {
+                continue;
+            }
+            if since.max(usage.observed) > before {
+                too_young += 1;
+            } else if idle.len() < limit {
+                idle.push((kept.pair, kept.used));
+            } else {
+                omitted += 1;
+            }
+        }
+        idle.sort_by_key(|(pair, _)| pair.ipv4());
+        let entry =
+            |(pair, kept): (Pair, Use)| Some(api::EamIdleEntry { entry: self.entry_of(&pair)?, usage: used(&kept) });
+        Ok(api::EamIdle { seconds, entries: idle.into_iter().filter_map(entry).collect(), omitted, too_young })
+    }
+
+    /// The totals of the busiest entries and of those that the configuration names, for the metrics page.
+    pub(super) fn usage_for_metrics(&mut self) -> Vec<(Pair, [Traffic; 2])> {
+        self.collect_usage();
+        let Some(usage) = &self.usage else { return Vec::new() };
+        let named = self.config.accounting.named.iter().filter_map(|net: &Ipv4Net| {
+            let entry = self.table.get_ipv4(*net)?;
+            Some(self.dataplane.account(&dataplane_eam(&self.config, &entry.pair)))
+        });
+        let mut accounts: Vec<u32> = named.chain(usage.latest.iter().copied()).collect();
+        accounts.sort_unstable();
+        accounts.dedup();
+        accounts
+            .into_iter()
+            .filter_map(|account| usage.of(account))
+            .map(|kept| (kept.pair, kept.used.traffic))
+            .collect()
+    }
+}
+
+fn used(used: &Use) -> api::EamUsage {
+    let [four_to_six, six_to_four] = traffic(used.traffic);
+    let last_used = (used.last != 0).then(|| utc(used.last));
+    api::EamUsage { since: utc(used.since), last_used, four_to_six, six_to_four }
+}
+
+fn rates([four_to_six, six_to_four]: [Traffic; 2], seconds: f64) -> api::EamRateOf {
+    let rate = |Traffic { packets, bytes }: Traffic| api::Rate {
+        packets_per_second: packets as f64 / seconds,
+        bits_per_second: 8.0 * bytes as f64 / seconds,
+    };
+    api::EamRateOf { four_to_six: rate(four_to_six), six_to_four: rate(six_to_four) }
+}
