@@ -1,33 +1,25 @@
-//! The same packets through xlat and Jool, in a virtual machine that has both: `cargo xtask compare`.
+//! The same packets through xlat and Jool: `cargo xtask compare packets`.
 //!
-//! `compare ROWS PACKETS` prints a line for each packet that they treat differently, tabs between: where it is from, what xlat
-//! and Jool do, the fields that differ, the packet. The last line counts.
+//! `compare record ROWS PACKETS`, in a virtual machine that has both, prints a line for each packet ([`Case`]). `compare
+//! judge CASES` reads those lines.
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode};
 
-use anyhow::{Context as _, Result, anyhow};
-use ipnet::{Ipv4Net, Ipv6Net};
-use xlat_ctl::config;
+use anyhow::{Context as _, Result, bail};
 use xlat_tests::{
     compare::{
-        outcome::{difference, kind},
-        rows,
+        case::{Case, is_endless},
+        judge, rows,
+        settings::{self, Settings},
         wire::Wire,
     },
-    fuzz::{configs, corpus, generate, random::Random},
-    harness::settings,
+    fuzz::{corpus, generate, random::Random},
     lab::{Daemon, Jool},
-    reference::{Family, hex},
+    reference::Family,
 };
 
 /// Where random packets come from: the same every time.
 const SEED: u64 = 7;
-/// What both are told: the plain translator of RFC 7915, for which the translation prefix alone is enough, as Jool is.
-const CHANGES: &str = "
-translation.scope = 'all'
-control.socket = 'SOCKET'
-state.directory = 'STATE'
-";
 
 /// xlat and Jool with the same table.
 struct Pair {
@@ -35,11 +27,11 @@ struct Pair {
     jool: Wire,
     _daemon: Daemon,
     _jool: Jool,
-    totals: BTreeMap<&'static str, u64>,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,85 +41,72 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[String]) -> Result<()> {
-    let [file, packets] = arguments else {
-        return Err(anyhow!("`compare ROWS PACKETS` is run by `cargo xtask compare`"));
-    };
-    let packets: u64 = packets.parse().with_context(|| format!("{packets}: no number"))?;
-    let mut pair = Pair::new(&settings(CHANGES))?;
-    for row in rows::read(Path::new(file))? {
-        let is_ipv6 = row.arrives_by.starts_with("v6");
-        pair.send(&format!("{} ({})", row.name, row.section), &row.arrives_by, &row.packet, is_ipv6)?;
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["record", rows, packets] => {
+            record(Path::new(rows), packets.parse().with_context(|| format!("{packets}: no number"))?)
+        }
+        ["judge", cases] => print_judgement(Path::new(cases)),
+        _ => bail!("`compare record ROWS PACKETS` and `compare judge CASES` are run by `cargo xtask compare`"),
     }
-    let named = configs::all().into_iter().find(|named| named.name == "default").context("no default configuration")?;
+}
+
+fn record(file: &Path, packets: u64) -> Result<()> {
+    let pair = Pair::new(&settings::of_rows()?)?;
+    for row in rows::read(file)? {
+        pair.send(&row.name, &row.section, &row.arrives_by, &row.packet)?;
+    }
     drop(pair);
-    let text = settings(CHANGES);
-    let mut table: toml::Table = text.parse().context("the settings")?;
-    let own: toml::Table = named.toml().parse().context("the fuzzer's configuration")?;
-    table.insert("eam".to_owned(), own["eam"].clone());
-    let mut pair = Pair::new(&table.to_string())?;
+    let pair = Pair::new(&settings::of_fuzzing()?)?;
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     for (number, entry) in corpus::read(&directory)?.iter().enumerate() {
         pair.send_of(&format!("corpus {}", number + 1), entry.family, &entry.packet)?;
     }
+    let named = settings::default_relay()?;
     let mut random = Random::new(SEED);
-    for number in 0..packets {
+    for number in 1..=packets {
         let (family, packet) = generate::packet(&mut random, &named.config);
         pair.send_of(&format!("random {number}"), family, &packet)?;
     }
     Ok(())
 }
 
-impl Pair {
-    fn new(text: &str) -> Result<Self> {
-        let checked = config::parse(text).map_err(|problems| {
-            let lines: Vec<&str> = problems.iter().map(|problem| problem.text.as_str()).collect();
-            anyhow!("the configuration is refused: {}", lines.join("; "))
-        })?;
-        let config = checked.config;
-        let (xlat, jool) = (Wire::new()?, Wire::new()?);
-        let daemon = Daemon::start(&xlat.machine, text)?;
-        let eams: Vec<(Ipv4Net, Ipv6Net)> =
-            config.eams.iter().map(|entry| (entry.pair.ipv4(), entry.pair.ipv6())).collect();
-        let prefix = *config.translation.prefixes.first().context("no translation prefix")?;
-        let instance = Jool::start(&jool.machine, prefix, &eams, config.icmp.ipv4_pool.first().copied())?;
-        Ok(Self { xlat, jool, _daemon: daemon, _jool: instance, totals: BTreeMap::new() })
-    }
-
-    fn send_of(&mut self, name: &str, family: Family, packet: &[u8]) -> Result<()> {
-        let is_ipv6 = matches!(family, Family::Ipv6);
-        self.send(name, if is_ipv6 { "v6" } else { "v4" }, packet, is_ipv6)
-    }
-
-    fn send(&mut self, name: &str, arrives_by: &str, packet: &[u8], is_ipv6: bool) -> Result<()> {
-        let xlat = self.xlat.exchange(arrives_by, packet, is_ipv6)?;
-        let jool = self.jool.exchange(arrives_by, packet, is_ipv6)?;
-        let found = difference(packet, &xlat, &jool);
-        let same = found.as_ref().is_some_and(Vec::is_empty);
-        *self.totals.entry(if same { "same" } else { "different" }).or_default() += 1;
-        if !same {
-            let fields = found.unwrap_or_default();
-            let fields: Vec<String> = fields.iter().map(|(name, one, other)| field(name, one, other)).collect();
-            let (xlat, jool) = (kind(packet, is_ipv6, &xlat), kind(packet, is_ipv6, &jool));
-            println!("{name}\t{xlat}\t{jool}\t{}\t{}", fields.join("; "), hex(packet));
+fn print_judgement(file: &Path) -> Result<()> {
+    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let found = judge::differences(judge::read(&text)?)?;
+    for ([xlat, jool, reason, names], all) in judge::groups(&found) {
+        println!("{:5} xlat {xlat} | Jool {jool} | {reason} | {names}", all.len());
+        for example in all.iter().take(4) {
+            println!("        {} ({}) {:?}", example.case.name, example.case.section, example.changes);
         }
+    }
+    Ok(())
+}
+
+impl Pair {
+    fn new(settings: &Settings) -> Result<Self> {
+        let (xlat, jool) = (Wire::new()?, Wire::new()?);
+        let daemon = Daemon::start(&xlat.machine, &settings.xlat)?;
+        let instance = Jool::start(&jool.machine, settings.prefix, &settings.eams, settings.ipv4_pool)?;
+        Ok(Self { xlat, jool, _daemon: daemon, _jool: instance })
+    }
+
+    fn send_of(&self, name: &str, family: Family, packet: &[u8]) -> Result<()> {
+        self.send(name, "", if family == Family::Ipv6 { "v6" } else { "v4" }, packet)
+    }
+
+    fn send(&self, name: &str, section: &str, arrives_by: &str, packet: &[u8]) -> Result<()> {
+        let is_ipv6 = arrives_by.starts_with("v6");
+        self.xlat.send(arrives_by, packet, is_ipv6)?;
+        let is_given = !is_endless(packet);
+        if is_given {
+            self.jool.send(arrives_by, packet, is_ipv6)?;
+        }
+        let xlat = self.xlat.listen()?;
+        // It has had as long.
+        let jool = if is_given { Some(self.jool.heard()?) } else { None };
+        let [name, section, arrives_by] = [name, section, arrives_by].map(str::to_owned);
+        println!("{}", Case { name, section, arrives_by, packet: packet.to_vec(), xlat, jool }.line());
         Ok(())
-    }
-}
-
-/// A field that differs; of long ones where.
-fn field(name: &str, one: &str, other: &str) -> String {
-    const LONG: usize = 40;
-    if one.len().max(other.len()) <= LONG {
-        return format!("{name}: {one} | {other}");
-    }
-    let place = one.bytes().zip(other.bytes()).position(|(one, other)| one != other);
-    let byte = place.unwrap_or(one.len().min(other.len())) / 2;
-    format!("{name}: from byte {byte} of {} | {}", one.len() / 2, other.len() / 2)
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        println!("totals\t{:?}", self.totals);
     }
 }

@@ -3,6 +3,10 @@
 //!
 //! [`rows`] keeps the packets of the conformance table, [`wire`] sends and listens, [`outcome`] says where two answers differ.
 
+pub mod case;
+pub mod fields;
+pub mod judge;
 pub mod outcome;
 pub mod rows;
+pub mod settings;
 pub mod wire;

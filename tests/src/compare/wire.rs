@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Nothing more comes after a packet when nothing has come for so long.
-const SILENCE: Duration = Duration::from_millis(60);
+const SILENCE: Duration = Duration::from_millis(40);
 /// Neighbours that [`world`] leaves unresolved: the kernel would answer for them seconds later, amid other packets.
 const RESOLVED: [&str; 2] = [
     "neigh replace 198.18.4.77 lladdr 02:00:00:00:04:4d dev v4 nud permanent",
@@ -33,6 +33,8 @@ pub struct Wire {
     socket: OwnedFd,
     /// Indices of the far ends, in the order of the interfaces.
     far: Vec<u32>,
+    /// What has the far ends take frames of XDP_TX at once.
+    _programs: Vec<OwnedFd>,
 }
 
 impl Wire {
@@ -54,22 +56,43 @@ impl Wire {
             let far = far.collect::<Result<_, _>>().context("looking for the far ends")?;
             Ok((open()?, far))
         })?;
-        Ok(Self { machine, socket, far })
+        let programs = (0..INTERFACES.len()).map(|number| machine.pass(&format!("peer{number}")));
+        let programs = programs.collect::<Result<_>>()?;
+        Ok(Self { machine, socket, far, _programs: programs })
     }
 
-    /// Sends a packet to the relay as if by the gateway behind an interface, and gives what the relay sends for it.
+    /// Sends a packet to the relay as if by the gateway behind an interface.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn exchange(&self, arrives_by: &str, packet: &[u8], is_ipv6: bool) -> Result<Vec<Sent>> {
+    pub fn send(&self, arrives_by: &str, packet: &[u8], is_ipv6: bool) -> Result<()> {
         let place =
             INTERFACES.iter().position(|interface| interface.name == arrives_by).context("no such interface")?;
         let arrival = world::interface(arrives_by);
         let ether_type: [u8; 2] = if is_ipv6 { [0x86, 0xdd] } else { [0x08, 0x00] };
         let frame = [&arrival.mac[..], &arrival.gateway_mac, &ether_type, packet].concat();
-        send(&self.socket, self.far[place], &frame).context("sending a frame")?;
+        send(&self.socket, self.far[place], &frame).context("sending a frame")
+    }
+
+    /// What the relay has sent, until there is silence.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn listen(&self) -> Result<Vec<Sent>> {
+        self.receive_all(0)
+    }
+
+    /// What the relay has sent already.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn heard(&self) -> Result<Vec<Sent>> {
+        self.receive_all(libc::MSG_DONTWAIT)
+    }
+
+    fn receive_all(&self, flags: libc::c_int) -> Result<Vec<Sent>> {
         let mut all = Vec::new();
-        while let Some((index, frame)) = receive(&self.socket).context("listening for frames")? {
+        while let Some((index, frame)) = receive(&self.socket, flags).context("listening for frames")? {
             let Some(place) = self.far.iter().position(|far| *far == index) else { continue };
             all.extend(Sent::of(INTERFACES[place].name, &frame));
         }
@@ -112,7 +135,7 @@ fn send(socket: &OwnedFd, index: u32, frame: &[u8]) -> std::io::Result<()> {
 }
 
 /// The next frame that arrives at an interface, with its index; `None`: there was silence.
-fn receive(socket: &OwnedFd) -> std::io::Result<Option<(u32, Vec<u8>)>> {
+fn receive(socket: &OwnedFd, flags: libc::c_int) -> std::io::Result<Option<(u32, Vec<u8>)>> {
     let mut frame = vec![0u8; 65_536];
     loop {
         // SAFETY: all of it are numbers, of which 0 is a value.
@@ -124,7 +147,7 @@ fn receive(socket: &OwnedFd) -> std::io::Result<Option<(u32, Vec<u8>)>> {
                 socket.as_raw_fd(),
                 frame.as_mut_ptr().cast(),
                 frame.len(),
-                0,
+                flags,
                 (&raw mut from).cast(),
                 &raw mut length,
             )
