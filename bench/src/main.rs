@@ -64,7 +64,7 @@ fn run(options: &Options) -> Result<()> {
 
 fn measure(options: &Options) -> Result<Report> {
     let mut report = Report { machine: report::machine(), ..Report::default() };
-    if options.control || options.scene.is_none() {
+    if options.control || (options.scene.is_none() && !options.jool) {
         report.control = Some(control::run(options.quick)?);
     }
     if options.wants("ns") {
@@ -77,7 +77,7 @@ fn measure(options: &Options) -> Result<Report> {
         report.ns = Some(ns::run(&scenes, options.rounds(7))?);
     }
     if options.wants("rig") {
-        let plans = rates::plans(options.quick);
+        let plans = if options.jool { rates::plans_beside_jool() } else { rates::plans(options.quick) };
         let plans: Vec<_> = plans.into_iter().filter(|plan| options.wants_scene(&plan.scene.full_name())).collect();
         if plans.is_empty() {
             bail!("no scene has the text of `--scene {}` in its name", options.scene.as_deref().unwrap_or_default());

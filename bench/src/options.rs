@@ -28,6 +28,10 @@ pub(crate) struct Options {
     /// Only measures the control plane: starts, changes, memory.
     #[arg(long, conflicts_with = "check")]
     pub(crate) control: bool,
+    /// Measures packets a second beside Jool and Linux forwarding only, where `XLAT_JOOL` names Jool's files: `cargo xtask
+    /// compare` has a virtual machine do so.
+    #[arg(long, hide = true, conflicts_with_all = ["check", "control", "scene", "docs"])]
+    pub(crate) jool: bool,
     /// Measures nothing: `cargo xtask prove`.
     #[arg(long, hide = true, exclusive = true)]
     pub(crate) prove: bool,
@@ -50,11 +54,14 @@ impl Options {
 
     /// Whether all is measured, and for as long as it takes.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.quick && !self.control && self.scene.is_none()
+        !self.quick && !self.control && !self.jool && self.scene.is_none()
     }
 
     /// Whether a part of the bench is asked for.
     pub(crate) fn wants(&self, part: &str) -> bool {
+        if self.jool {
+            return part == "rig";
+        }
         !self.control && self.scene.as_deref().is_none_or(|scene| scene.split(':').next() == Some(part))
     }
 

@@ -1,5 +1,6 @@
 //! What the tests that cross crate borders share.
 
+pub mod compare;
 pub mod fuzz;
 pub mod harness;
 pub mod lab;

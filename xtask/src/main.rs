@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 mod bench;
 mod build;
+mod compare;
 mod demo;
 mod fuzz;
 mod interrupt;
@@ -33,6 +34,7 @@ cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first
   fuzz [ARGS]            random packets through the XDP program and a second translator, which must agree (needs root);
                          `cargo xtask fuzz --help` lists ARGS
   bench [OPTIONS]        measure xlat beside its alternatives (needs root); `cargo xtask bench --help` lists OPTIONS
+  compare [WORD]         xlat beside Jool in a virtual machine, packet by packet and by speed (needs root); `compare --help`
   prove                  100 reloads, 100 whole tables, 20 kills and 5 upgrades at 200,000 packets a second, of which none
                          may be lost: some ten minutes (needs root)
   package [--test]       make the Debian package, the tarball and what belongs to them; with --test try them in a virtual
@@ -83,6 +85,7 @@ fn verb(words: &[&str]) -> Result<()> {
         ["release"] => release::run(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
+        ["compare", rest @ ..] => compare::run(rest),
         ["demo"] => demo::run(),
         ["lab", rest @ ..] => lab_verb::run(rest),
         ["serve"] => serve::run(),

@@ -72,6 +72,11 @@ pub(crate) fn for_bench() -> Result<()> {
     programs::install_missing_for_bench()
 }
 
+/// What compiling a module of the kernel takes.
+pub(crate) fn for_modules() -> Result<()> {
+    programs::install_missing_for_modules()
+}
+
 /// What packaging takes beside the toolchain.
 pub(crate) fn for_packaging() -> Result<()> {
     toolchain()?;

@@ -143,6 +143,20 @@ pub(crate) fn plans(quick: bool) -> Vec<Plan> {
     plans
 }
 
+/// What is measured beside Jool: packets of three sizes both ways, plain forwarding as the yardstick.
+pub(crate) fn plans_beside_jool() -> Vec<Plan> {
+    use crate::scene::Size;
+    let pairs = [(Subject::Xlat, Subject::Linux), (Subject::Jool, Subject::Linux), (Subject::Xlat, Subject::Jool)];
+    let mut plans = Vec::new();
+    for way in Way::BOTH {
+        let udp = || Scene::plain(way, Kind::Udp);
+        for scene in [udp(), Scene::plain(way, Kind::Tcp), udp().sized(Size::Imix)] {
+            plans.extend(pairs.map(|(subject, over)| Plan { scene: scene.clone(), subject, over, cpus: 1 }));
+        }
+    }
+    plans
+}
+
 /// What only the long run measures.
 fn more(way: Way, add: &mut impl FnMut(&Scene, bool)) {
     use crate::scene::{Draw, Size};

@@ -1,14 +1,15 @@
 //! What packets are sent through: a relay with one way of handling them.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, fs, net::Ipv4Addr, path::Path};
 
 use anyhow::{Context as _, Result, bail};
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use xlat_tests::lab::{Namespace, Running};
+use xlat_tests::lab::{Jool, Namespace, Running};
 
 use crate::{
-    address::{FIRST_SERVICE, SERVICES, within},
+    address::{FIRST_SERVICE, SERVICES, TRANSLATION, within},
     programs::Programs,
     relay::{Attach, Relay},
     rig::{self, Arm, Rig, Shape},
@@ -37,6 +38,8 @@ pub(crate) enum Subject {
     LinuxWithXlat,
     /// TAYGA, with its tunnel device.
     Tayga,
+    /// Jool, in the kernel.
+    Jool,
 }
 
 impl fmt::Display for Subject {
@@ -50,6 +53,7 @@ impl fmt::Display for Subject {
             Self::Linux => "Linux",
             Self::LinuxWithXlat => "Linux with xlat",
             Self::Tayga => "TAYGA",
+            Self::Jool => "Jool",
         })
     }
 }
@@ -62,6 +66,7 @@ pub(crate) struct Station {
     pub(crate) rig: Rig,
     _relay: Option<Relay>,
     _tayga: Option<Tayga>,
+    _jool: Option<Jool>,
 }
 
 impl Station {
@@ -77,7 +82,8 @@ impl Station {
         table: Table,
     ) -> Result<Self> {
         let one_arm = matches!(subject, Subject::Transmit | Subject::XlatOneArm);
-        let xdp_outside = !matches!(subject, Subject::Linux | Subject::LinuxWithXlat | Subject::Tayga);
+        let as_buffers = [Subject::Linux, Subject::LinuxWithXlat, Subject::Tayga, Subject::Jool];
+        let xdp_outside = !as_buffers.contains(&subject);
         let rig = Rig::new(outside, number, Shape { one_arm, mtu: MTU, xdp_outside })?;
         if xdp_outside {
             programs.attach(outside, "sink", rig.a.outside)?;
@@ -104,7 +110,8 @@ impl Station {
             _ => None,
         };
         let tayga = if subject == Subject::Tayga { Some(Tayga::start(&rig.relay)?) } else { None };
-        Ok(Self { subject, rig, _relay: relay, _tayga: tayga })
+        let jool = if subject == Subject::Jool { Some(jool(&rig.relay)?) } else { None };
+        Ok(Self { subject, rig, _relay: relay, _tayga: tayga, _jool: jool })
     }
 
     /// Where packets of a way arrive.
@@ -116,6 +123,13 @@ impl Station {
     pub(crate) fn departure(&self, way: Way) -> &Arm {
         if way == Way::FourToSix { &self.rig.b } else { &self.rig.a }
     }
+}
+
+/// Starts Jool on a relay, with the first service as its one mapping.
+fn jool(relay: &Namespace) -> Result<Jool> {
+    let (v4, v6) = (Ipv4Addr::from_bits(FIRST_SERVICE), within(SERVICES, FIRST_SERVICE));
+    let mapping = (Ipv4Net::from(v4), Ipv6Net::from(v6));
+    Jool::start(relay, Ipv6Net::new(TRANSLATION, 96)?, &[mapping], None)
 }
 
 /// The daemon and its files; gone when this is dropped.
@@ -132,7 +146,7 @@ impl Tayga {
     pub(crate) fn start(relay: &Namespace) -> Result<Self> {
         let directory = tempfile::tempdir().context("making a directory for TAYGA")?;
         let path = directory.path().join("tayga.conf");
-        let (v4, v6) = (std::net::Ipv4Addr::from_bits(FIRST_SERVICE), within(SERVICES, FIRST_SERVICE));
+        let (v4, v6) = (Ipv4Addr::from_bits(FIRST_SERVICE), within(SERVICES, FIRST_SERVICE));
         let data = directory.path().display();
         let text = format!(
             "tun-device nat64\nipv4-addr 198.18.2.1\nipv6-addr 2001:db8:fe:c::1\nprefix 2001:db8:6464::/96\n\

@@ -165,6 +165,15 @@ impl World {
     fn make() -> Result<Self> {
         unshare(CloneFlags::CLONE_NEWNET).context("making a network namespace (these tests need root)")?;
         let namespace = File::open("/proc/thread-self/ns/net").context("opening the new network namespace")?;
+        Self::build()?;
+        Ok(Self { namespace })
+    }
+
+    /// Makes the machine in the calling thread's namespace.
+    ///
+    /// # Errors
+    /// Without root, or without the `ip` command.
+    pub fn build() -> Result<()> {
         for tree in ["all", "default"] {
             sysctl(&format!("ipv4/conf/{tree}/forwarding"), "1")?;
             sysctl(&format!("ipv6/conf/{tree}/forwarding"), "1")?;
@@ -177,7 +186,7 @@ impl World {
         for number in 0..INTERFACES.len() {
             receive_xdp_frames(&format!("peer{number}"))?;
         }
-        Ok(Self { namespace })
+        Ok(())
     }
 
     /// Brings the calling thread into the machine's namespace.

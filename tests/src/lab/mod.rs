@@ -13,6 +13,7 @@ mod browser;
 mod capture;
 mod daemon;
 mod forward;
+mod jool;
 mod namespace;
 mod pass;
 mod proof;
@@ -31,6 +32,7 @@ pub use self::{
     capture::{Capture, Captured, expect_no_fault, sound_packets, tshark, write_packets},
     daemon::{Daemon, command_path, other_layout_path},
     forward::forward,
+    jool::Jool,
     namespace::{Namespace, Running, Said},
     proof::{Plan, Start, prove},
     stream::{CHECKSUM_AT, Load, MIXED, NUMBER_AT, NumberedFrame, Seen, SocketLoad},

@@ -78,6 +78,13 @@ impl Frame {
         self
     }
 
+    /// Whether it is a whole packet to the interface's own address, without VLAN tags.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let is_ip = self.ether_type == 0x86dd || self.ether_type == 0x0800;
+        is_ip && self.tags.is_empty() && self.to_mac.is_none() && self.truncated.is_none()
+    }
+
     /// The frame's bytes.
     pub(crate) fn bytes(&self, to: Mac, from: Mac) -> Vec<u8> {
         let mut bytes = [self.to_mac.unwrap_or(to), from].concat();

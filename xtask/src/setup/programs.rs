@@ -36,6 +36,9 @@ const PROGRAMS: &[(&str, &str)] = &[
 const OF_THE_BENCH: &[(&str, &str)] =
     &[("/usr/sbin/tayga", "tayga"), ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core")];
 
+/// What compiling a module of the kernel needs, likewise.
+const OF_MODULES: &[(&str, &str)] = &[("/usr/bin/gcc", "gcc"), ("/usr/bin/make", "make")];
+
 /// What packaging needs beside them, likewise: `man` is lintian's.
 const OF_PACKAGING: &[(&str, &str)] = &[
     ("/usr/bin/lintian", "lintian"),
@@ -70,6 +73,11 @@ pub(crate) fn install_missing() -> Result<()> {
 /// Installs what only the bench needs: the translator that xlat is compared with, and the font of the plots.
 pub(crate) fn install_missing_for_bench() -> Result<()> {
     install_missing_files(OF_THE_BENCH)
+}
+
+/// Installs what compiling a module of the kernel needs.
+pub(crate) fn install_missing_for_modules() -> Result<()> {
+    install_missing_files(OF_MODULES)
 }
 
 /// Installs what only packaging needs.

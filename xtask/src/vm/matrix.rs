@@ -44,7 +44,6 @@ pub(crate) fn run(only: &[&str]) -> Result<()> {
     setup::for_vm()?;
     let programs = ["--package", "xlat-ctl", "--package", "xlat-tests", "--bin", "xlat-ctl", "--bin", "nic"];
     show(cargo(["build", "--locked", "--release"]).args(programs))?;
-    let mut results = Results::new();
     for version in named(&KERNELS, only) {
         let kernel = Kernel::get(version)?;
         for driver in named(&DRIVERS, only) {
@@ -55,10 +54,15 @@ pub(crate) fn run(only: &[&str]) -> Result<()> {
             for [step, word, words] in &steps {
                 eprintln!("{step:<22} {word} {words}");
             }
-            results.insert(format!("{}/{driver}", kernel.release), steps);
+            keep(&format!("{}_{driver}", kernel.release), &steps)?;
         }
     }
-    let text = merged(&results)?;
+    write_tables()
+}
+
+/// Writes the tables of all results that are kept.
+pub(crate) fn write_tables() -> Result<()> {
+    let text = tables(&kept_results()?);
     let place = document();
     let document = fs::read_to_string(&place).with_context(|| format!("reading {}", place.display()))?;
     fs::write(&place, replaced(&document, &text)?).with_context(|| format!("writing {}", place.display()))
@@ -87,21 +91,27 @@ fn document() -> PathBuf {
     workspace().join("docs/support.md")
 }
 
-/// Puts new results among those kept of earlier runs, and gives the tables of all.
-fn merged(new: &Results) -> Result<String> {
-    let kept = super::qemu::directory().join("results");
-    fs::create_dir_all(&kept).context("keeping the results")?;
-    for (name, steps) in new {
-        let lines: Vec<String> = steps.iter().map(|step| step.join("\t")).collect();
-        fs::write(kept.join(name.replace('/', "_")), lines.join("\n")).context("keeping the results")?;
-    }
+fn results() -> PathBuf {
+    super::qemu::directory().join("results")
+}
+
+/// Keeps the results of one trial.
+fn keep(name: &str, steps: &[[String; 3]]) -> Result<()> {
+    fs::create_dir_all(results()).context("keeping the results")?;
+    let lines: Vec<String> = steps.iter().map(|step| step.join("\t")).collect();
+    fs::write(results().join(name), lines.join("\n")).context("keeping the results")
+}
+
+/// The results of all trials so far.
+fn kept_results() -> Result<Results> {
+    let place = results();
     let mut all = Results::new();
-    for entry in fs::read_dir(&kept)? {
+    for entry in fs::read_dir(&place).with_context(|| format!("reading {}: no trial was run", place.display()))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().replacen("amd64_", "amd64/", 1);
         all.insert(name, fs::read_to_string(&path)?.lines().filter_map(step).collect());
     }
-    Ok(tables(&all))
+    Ok(all)
 }
 
 /// A driver and what its trial said.

@@ -8,6 +8,7 @@ use crate::{interrupt, setup};
 
 mod busybox;
 mod initramfs;
+mod jool;
 mod kernels;
 mod matrix;
 mod nics;
@@ -34,7 +35,8 @@ which it sees changes of its own only, and another kernel. Its output and its ex
   --console        what the kernel says, too, on standard error
 
 cargo xtask vm --all [WORD …]: tries the relay on every NIC and kernel, or on those that a word names (`6.1`, `igb`), and
-writes the tables of docs/support.md.
+writes the tables of docs/support.md. What a trial has found is kept at its end: `cargo xtask vm --tables` writes the tables of
+what there is, after an interrupted run for example.
 ";
 
 /// The options of a run.
@@ -70,11 +72,32 @@ impl Default for Options {
     }
 }
 
+/// Jool's files for the kernel of a machine.
+pub(crate) struct Jool(PathBuf);
+
+impl Jool {
+    /// Fetches and compiles it where it is not there.
+    ///
+    /// # Errors
+    /// Debian does not have it, or it does not compile.
+    pub(crate) fn get(options: &Options) -> Result<Self> {
+        Kernel::get(&options.kernel).and_then(|kernel| jool::get(&kernel)).map(Self)
+    }
+
+    /// What tells a program in the machine where they are.
+    pub(crate) fn environment(&self) -> String {
+        format!("XLAT_JOOL={}", self.0.display())
+    }
+}
+
 /// Reads the options and does what they say. Gives the command's exit code.
 pub(crate) fn run(arguments: &[&str]) -> Result<u8> {
     if matches!(arguments, [] | ["-h" | "--help"]) {
         print!("{HELP}");
         return Ok(0);
+    }
+    if let ["--tables"] = arguments {
+        return matrix::write_tables().map(|()| 0);
     }
     if let ["--all", only @ ..] = arguments {
         return matrix::run(only).map(|()| 0);
