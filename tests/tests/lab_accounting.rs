@@ -215,7 +215,7 @@ fn the_share_of_ipv6_is_exact_and_survives_reload_and_restart() {
 
     let picture = relay.daemon.directory().join("share.svg");
     let text = relay.ok(&format!("share --plot {}", picture.display()));
-    assert!(text.contains("63.6 %") && text.contains("198.51.100.10 - 2001:db8:5e1:1::10"), "{text}");
+    assert!(text.contains("63.6 %") && text.contains("198.51.100.10 ↔ 2001:db8:5e1:1::10"), "{text}");
     assert!(fs::read_to_string(picture).unwrap().starts_with("<svg"));
     let one = relay.json("share --service 2001:db8:5e1:1::10");
     assert_eq!(one["total"]["native"]["to_service"]["packets"], 7);

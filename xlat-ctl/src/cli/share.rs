@@ -84,7 +84,7 @@ fn human(answer: &api::Share) -> String {
     let mut text = rows("DAY", &days);
     if !answer.services.is_empty() {
         let name =
-            |service: &api::ShareService| format!("{} - {}", eam::short4(service.ipv4), eam::short6(service.ipv6));
+            |service: &api::ShareService| format!("{} ↔ {}", eam::short4(service.ipv4), eam::short6(service.ipv6));
         let services: Vec<_> = answer.services.iter().map(|service| row(name(service), &service.traffic)).collect();
         text.push('\n');
         text.push_str(&rows("SERVICE", &services));
