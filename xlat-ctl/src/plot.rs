@@ -11,6 +11,8 @@ use crate::api::{ShareDay, ShareOf};
 const SIZE: (f64, f64) = (800.0, 300.0);
 /// Left, top, right and bottom of the plot in it.
 const PLOT: (f64, f64, f64, f64) = (50.0, 40.0, 780.0, 265.0);
+/// Width of a day's name, about.
+const LABEL: f64 = 76.0;
 /// Days named at the axis, at most.
 const LABELS: usize = 8;
 /// Light and dark, as the reader has it.
@@ -65,7 +67,7 @@ pub(crate) fn svg(days: &[ShareDay]) -> String {
     }
     let step = days.len().div_ceil(LABELS).max(1);
     for day in days.iter().rev().step_by(step) {
-        let label = text(&day.day, x(&day.day), bottom + 22.0).set("text-anchor", "middle");
+        let label = text(&day.day, x(&day.day).min(SIZE.0 - LABEL / 2.0), bottom + 22.0).set("text-anchor", "middle");
         picture = picture.add(label);
     }
     let curves: [(&str, &str, f64, Share); 2] = [
