@@ -136,6 +136,18 @@ fn a_datagram_of_4000_bytes_without_df_in_both_directions() {
     assert!(too_long.is_empty(), "over lowest_ipv6_mtu:\n{}", too_long.join("\n"));
 }
 
+/// RFC 7915 1.2 keeps fragments of ICMP from being translated, not whole echoes that must become fragments.
+#[test]
+fn an_echo_without_df_that_must_be_fragmented_gets_through() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    // 1260 bytes of IPv4 are the most that need no fragments; an answer of more than 1452 the server would fragment itself.
+    for size in [1232, 1233, 1400, 1452] {
+        lab.client.run(&format!("ping -n -q -M dont -c 3 -i 0.1 -W 2 -s {size} {SERVER_SEEN}")).ok();
+        // The client answers without DF.
+        lab.server.run(&format!("ping -n -q -c 3 -i 0.1 -W 2 -s {size} {CLIENT_SEEN}")).ok();
+    }
+}
+
 #[test]
 fn a_large_tcp_segment_without_df_is_fragmented() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");

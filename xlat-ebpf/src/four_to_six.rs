@@ -65,7 +65,7 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -
     if !(arrival.slow_path || second) && header.ttl() <= 1 {
         return Err(Stop::refuse(DropReason::HopLimitExceeded, answer(icmp::v4::TIME_EXCEEDED, 0, 0)));
     }
-    let (transport, fill) = transport(ctx, offset, header)?;
+    let (transport, fill) = transport(ctx, arrival, header)?;
     let transport = transport.forgotten(arrival.ifindex);
     let fill = forget(u32::from(fill), arrival.ifindex) & 1 != 0;
     let packet = Packet6::new(header, &addresses, ports(ctx, &transport, header));
@@ -76,10 +76,13 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -
     if fill {
         fill_udp_checksum(ctx, header, &transport)?;
     }
+    if fits || transport.protocol == protocol::ICMP {
+        // An echo's checksum covers all of it: it becomes ICMPv6 before it is cut to pieces.
+        adjust(ctx, &transport, &addresses)?;
+    }
     if !fits {
         return Err(fragmenter::send(ctx, arrival));
     }
-    adjust(ctx, &transport, &addresses)?;
     let taken = arrival.slow_path || second;
     packet.write(ctx, arrival, header, way, taken).ok_or(Stop::INTERNAL)?;
     Ok(way.send())
@@ -220,10 +223,14 @@ fn is_for_errors(ctx: &Context, offset: usize, header: &Header4) -> bool {
 
 /// Finds the transport header; refuses what the protocol rules refuse (docs/translation.md 6).
 #[inline(always)]
-fn transport(ctx: &Context, offset: usize, header: &Header4) -> Result<(Transport, bool), Stop> {
-    let at = offset + header.header_len();
+fn transport(ctx: &Context, arrival: &Arrival, header: &Header4) -> Result<(Transport, bool), Stop> {
+    let at = arrival.link.len() + header.header_len();
     let len = header.total_len() - header.header_len();
     if header.protocol() == protocol::ICMP {
+        if header.is_fragment() && arrival.slow_path {
+            // A piece of an echo, from the fragmenter: it was made ICMPv6 as a whole.
+            return Ok((Transport { protocol: protocol::ICMPV6, offset: at, len, checksum_at: 0 }, false));
+        }
         if header.is_fragment() {
             return Err(Stop::drop(DropReason::IcmpFragment));
         }

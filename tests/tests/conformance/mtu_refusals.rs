@@ -2,7 +2,11 @@
 //!
 //! `SERVER` and `CLIENT` are behind MTU 1500, others say theirs in their names.
 
-use xlat_tests::{harness::row::*, notation::*, rows};
+use xlat_tests::{
+    harness::{Relay, Verdict, row::*, settings},
+    notation::*,
+    rows,
+};
 
 /// Fragmentation Needed from the relay to the client, quoting as much as 576 bytes hold.
 fn needed(mtu: u32, packet: Packet) -> Packet {
@@ -107,6 +111,16 @@ rows! {
     the_tagged_frame_loses_its_tag_on_the_way_to_the_fragmenter "docs/translation.md 6.8":
         ip4(CLIENT, SERVER).udp(4711, 53, &data(1300)).vlan(7)
         => fragmented();
+}
+
+#[test]
+fn an_echo_is_icmpv6_before_it_is_cut_to_pieces() {
+    let [four, six] = [ip4(CLIENT, SERVER), ip6(CLIENT, SERVER)].map(|packet| packet.echo_request(7, 1, &data(1233)));
+    let outcome = Relay::with(&settings(""), |relay| relay.run(&four.clone().into()).expect("the program runs"));
+    let sent = &outcome.frame[14..];
+    assert_eq!(sent[..20], four.bytes()[..20]);
+    assert_eq!(sent[20..], six.bytes()[40..]);
+    assert_eq!(outcome.verdict, Verdict::Redirect);
 }
 
 // IPv6 → IPv4

@@ -236,7 +236,8 @@ const fn by_icmp(reason: DropReason) -> Entry {
         DropReason::IcmpFragment => Entry {
             meaning: "A fragment of an ICMP message. Its checksum covers the whole message, and in IPv6 a pseudo-header too: \
                 it cannot be adjusted in a piece.",
-            cause: "`ping` with a size above the path's MTU, as in `ping -s 2000`.",
+            cause: "`ping` with a size above the MTU of its sender or of a router on the way, as in `ping -s 2000`. What only the \
+                translation makes too large gets through.",
             remedy: "Nothing: such pings do not get through any translator without state. Test large packets with DF, \
                 `ping -M do -s 1400`.",
             answer: Silent,

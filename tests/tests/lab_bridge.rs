@@ -1,0 +1,48 @@
+//! A relay whose way to the IPv6 network is a bridge: the program on the bridge's port, and on the bridge itself.
+
+use xlat_tests::lab::{CLIENT_SEEN, Daemon, Lab, Namespace, SERVER_SEEN};
+
+/// The lab's machines, with the relay's address towards IPv6 on a bridge, of which `inet6` is a port.
+fn bridged() -> Lab {
+    let lab = Lab::new().expect("a lab");
+    lab.relay.ip("link add br0 type bridge forward_delay 0").expect("a bridge");
+    lab.relay.ip("link set inet6 master br0").expect("a port");
+    lab.relay.ip("link set br0 up").expect("a bridge that is up");
+    lab.relay.ip("addr flush dev inet6").expect("no address on the port");
+    lab.relay.ip("addr add 2001:db8:fe::1/64 dev br0 nodad").expect("an address on the bridge");
+    lab.relay.ip("route replace 2001:db8:5e1::/48 via 2001:db8:fe::2").expect("a route");
+    lab
+}
+
+fn start(lab: &Lab, interfaces: &str) -> Daemon {
+    let named = r#"interfaces = ["inet4", "inet6"]"#;
+    assert!(Lab::configuration().contains(named), "{}", Lab::configuration());
+    Daemon::start(&lab.relay, &Lab::configuration().replace(named, interfaces)).expect("a daemon")
+}
+
+fn ping(from: &Namespace, to: &str, size: u32) {
+    from.run(&format!("ping -n -q -c 5 -i 0.1 -W 2 -s {size} {to}")).ok();
+}
+
+#[test]
+fn the_port_of_a_bridge_translates_in_both_directions() {
+    let lab = bridged();
+    let daemon = start(&lab, r#"interfaces = ["inet4", "inet6"]"#);
+    for size in [56, 1400] {
+        ping(&lab.client, SERVER_SEEN, size);
+        ping(&lab.server, CLIENT_SEEN, size);
+    }
+    let status = daemon.ctl(&lab.relay, "status").ok();
+    assert!(status.contains("inet6"), "{status}");
+}
+
+#[test]
+fn the_bridge_itself_translates_in_generic_mode() {
+    let lab = bridged();
+    let daemon = start(&lab, r#"interfaces = ["inet4", "br0"]"#);
+    ping(&lab.client, SERVER_SEEN, 56);
+    ping(&lab.server, CLIENT_SEEN, 56);
+    let status = daemon.ctl(&lab.relay, "status").ok();
+    let line = status.lines().find(|line| line.contains("br0")).unwrap_or_else(|| panic!("{status}"));
+    assert!(line.contains("generic"), "{status}");
+}
