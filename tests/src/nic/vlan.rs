@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     Found,
@@ -38,8 +38,9 @@ fn come_and_go(bench: &Bench) -> Result<String> {
     client.ip("addr add 192.0.2.7/24 dev far0.7")?;
     client.ip("link set far0.7 up")?;
     client.ip("route replace default via 192.0.2.1")?;
-    let address = relay.run("cat /sys/class/net/nic0/address").ok();
-    client.ip(&format!("neigh replace 192.0.2.1 lladdr {} dev far0.7 nud permanent", address.trim()))?;
+    let shown: serde_json::Value = serde_json::from_str(&relay.ip("-json link show dev nic0")?)?;
+    let address = shown[0]["address"].as_str().context("`ip` names no address of nic0")?;
+    client.ip(&format!("neigh replace 192.0.2.1 lladdr {address} dev far0.7 nud permanent"))?;
     let log = tempfile::NamedTempFile::new()?;
     let _load = client.start("ping", &["-n", "-i", "0.02", "-I", "192.0.2.7", SERVER_SEEN], log.path())?;
     let first = answered(bench, log.path())?;
