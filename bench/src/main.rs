@@ -50,6 +50,10 @@ fn run(options: &Options) -> Result<()> {
         prove::run();
         return Ok(());
     }
+    if options.jool {
+        print!("{}", rates::jool::run(options.rounds(5))?);
+        return Ok(());
+    }
     let report = measure(options)?;
     print!("{}", report.table());
     if let Some(file) = &options.json {
@@ -64,7 +68,7 @@ fn run(options: &Options) -> Result<()> {
 
 fn measure(options: &Options) -> Result<Report> {
     let mut report = Report { machine: report::machine(), ..Report::default() };
-    if options.control || (options.scene.is_none() && !options.jool) {
+    if options.control || options.scene.is_none() {
         report.control = Some(control::run(options.quick)?);
     }
     if options.wants("ns") {
@@ -77,7 +81,7 @@ fn measure(options: &Options) -> Result<Report> {
         report.ns = Some(ns::run(&scenes, options.rounds(7))?);
     }
     if options.wants("rig") {
-        let plans = if options.jool { rates::plans_beside_jool() } else { rates::plans(options.quick) };
+        let plans = rates::plans(options.quick);
         let plans: Vec<_> = plans.into_iter().filter(|plan| options.wants_scene(&plan.scene.full_name())).collect();
         if plans.is_empty() {
             bail!("no scene has the text of `--scene {}` in its name", options.scene.as_deref().unwrap_or_default());

@@ -54,14 +54,11 @@ impl Options {
 
     /// Whether all is measured, and for as long as it takes.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.quick && !self.control && !self.jool && self.scene.is_none()
+        !self.quick && !self.control && self.scene.is_none()
     }
 
     /// Whether a part of the bench is asked for.
     pub(crate) fn wants(&self, part: &str) -> bool {
-        if self.jool {
-            return part == "rig";
-        }
         !self.control && self.scene.as_deref().is_none_or(|scene| scene.split(':').next() == Some(part))
     }
 

@@ -79,10 +79,6 @@ pub(crate) fn targets(report: &Report) -> Vec<Target> {
         target("tables of 1,000,000 EAMs, MiB", AtMost(160.0), control(|row| Spread::of([row.tables]))),
         target("metrics page with 1,000,000 EAMs, ms", AtMost(50.0), control(|row| row.scrape)),
     ];
-    let over_jool = over(Subject::Xlat, Subject::Jool);
-    if !over_jool.is_empty() {
-        all.push(target("packets/s over Jool", AtLeast(8.0), over_jool));
-    }
     all.push(Target {
         what: "10,000,000 EAMs load and translate",
         wanted: "yes".to_owned(),

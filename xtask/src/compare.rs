@@ -1,23 +1,24 @@
 //! `cargo xtask compare`: xlat beside Jool, in one virtual machine.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     setup,
-    shell::{cargo, require_root, show, target_dir},
+    shell::{cargo, require_root, show, target_dir, workspace},
     vm::{self, Jool},
 };
 
 const HELP: &str = "\
-cargo xtask compare [rates|packets]: xlat beside Jool, which it fetches and compiles for the virtual machine's kernel.
+cargo xtask compare [packets|judge|rates]: xlat beside Jool, which it fetches and compiles for the virtual machine's kernel.
 
-  packets  the packets of the conformance table, the fuzzer's corpus and 2000 random ones through both; a line for each that they
-           treat differently
-  rates    packets a second of both, and of plain Linux forwarding, in one boot, as ratios
+  packets  the packets of the conformance table, the fuzzer's corpus and 2000 random ones through both; writes what they treat
+           differently, and which of the two is right, to docs/comparison.md and docs/comparison.json
+  judge    writes that again from what the last run has recorded
+  rates    packets a second of both, and of plain Linux forwarding, in one boot, as ratios; writes docs/comparison.md
 
-Without a word both.
+Without a word packets and rates.
 ";
 
 /// Random packets.
@@ -26,54 +27,106 @@ const PACKETS: &str = "2000";
 const ROUNDS: &str = "5";
 /// How long either may take under software emulation.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// What the rates stand between in the document.
+const BEGIN: &str = "<!-- compare rates begins -->\n";
+const END: &str = "<!-- compare rates ends -->";
 
 /// Reads the arguments and does what they say.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
-    let (packets, rates) = match arguments {
-        [] => (true, true),
-        ["packets"] => (true, false),
-        ["rates"] => (false, true),
+    match arguments {
+        [] => {
+            let guest = Guest::new()?;
+            guest.packets()?;
+            guest.rates()
+        }
+        ["packets"] => Guest::new()?.packets(),
+        ["judge"] => judge(),
+        ["rates"] => Guest::new()?.rates(),
         ["-h" | "--help"] => {
             print!("{HELP}");
-            return Ok(());
+            Ok(())
         }
         _ => bail!("`compare {}` is not understood:\n\n{HELP}", arguments.join(" ")),
-    };
-    require_root("the comparison")?;
-    setup::for_bench()?;
-    setup::for_vm()?;
-    // All that takes time is in the kernel: how the rest is compiled does not matter.
-    let programs = ["--package", "xlat-ctl", "--package", "xlat-tests", "--package", "xlat-bench"];
-    let names = ["--bin", "xlat-ctl", "--bin", "compare", "--bin", "bench"];
-    show(cargo(["build", "--locked", "--quiet"]).args(programs).args(names))?;
-    let guest = vm::Options { timeout: LONGEST, ..vm::Options::default() };
-    let jool = Jool::get(&guest)?;
-    let place = target_dir().join("debug");
-    let environment = ["env".to_owned(), jool.environment(), format!("XLAT_CTL={}", place.join("xlat-ctl").display())];
-    let of = |program: &str, arguments: &[&str]| {
-        let program = place.join(program).to_string_lossy().into_owned();
-        let arguments = arguments.iter().map(|&argument| argument.to_owned());
-        environment.iter().cloned().chain([program]).chain(arguments).collect::<Vec<_>>()
-    };
-    if packets {
-        let rows = rows()?;
-        check(vm::run_command(&guest, &words(&of("compare", &[&rows, PACKETS])))?)?;
     }
-    if rates {
-        check(vm::run_command(&guest, &words(&of("bench", &["--jool", "--rounds", ROUNDS])))?)?;
-    }
-    Ok(())
 }
 
-fn words(words: &[String]) -> Vec<&str> {
-    words.iter().map(String::as_str).collect()
+/// A virtual machine with both.
+struct Guest {
+    options: vm::Options,
+    environment: [String; 3],
 }
 
-fn check(code: u8) -> Result<()> {
-    if code != 0 {
-        bail!("it ended with {code} in the virtual machine");
+impl Guest {
+    fn new() -> Result<Self> {
+        require_root("the comparison")?;
+        setup::for_bench()?;
+        setup::for_vm()?;
+        // All that takes time is in the kernel: how the rest is compiled does not matter.
+        let programs = ["--package", "xlat-ctl", "--package", "xlat-tests", "--package", "xlat-bench"];
+        let names = ["--bin", "xlat-ctl", "--bin", "compare", "--bin", "bench"];
+        show(cargo(["build", "--locked", "--quiet"]).args(programs).args(names))?;
+        let options = vm::Options { timeout: LONGEST, ..vm::Options::default() };
+        let jool = Jool::get(&options)?.environment();
+        let command = format!("XLAT_CTL={}", built("xlat-ctl").display());
+        Ok(Self { options, environment: ["env".to_owned(), jool, command] })
     }
-    Ok(())
+
+    /// Runs one of the programs, and gives what it printed.
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let program = built(program).to_string_lossy().into_owned();
+        let words = self.environment.iter().map(String::as_str).chain([program.as_str()]);
+        let words: Vec<&str> = words.chain(arguments.iter().copied()).collect();
+        let (code, output) = vm::capture_command(&self.options, &words)?;
+        if code != 0 {
+            bail!("it ended with {code} in the virtual machine: {}", last_lines(&output));
+        }
+        Ok(output)
+    }
+
+    fn packets(&self) -> Result<()> {
+        let recorded = self.run("compare", &["record", &rows()?, PACKETS])?;
+        fs::write(cases(), recorded).with_context(|| format!("writing {}", cases().display()))?;
+        judge()
+    }
+
+    fn rates(&self) -> Result<()> {
+        let table = self.run("bench", &["--jool", "--rounds", ROUNDS])?;
+        print!("{table}");
+        let place = document();
+        let text = fs::read_to_string(&place).with_context(|| format!("reading {}", place.display()))?;
+        let (Some(begin), Some(end)) = (text.find(BEGIN), text.find(END)) else {
+            bail!("{} lacks the lines between which the rates stand: {BEGIN}{END}", place.display());
+        };
+        let text = format!("{}\n{table}\n{}", &text[..begin + BEGIN.len()], &text[end..]);
+        fs::write(&place, text).with_context(|| format!("writing {}", place.display()))
+    }
+}
+
+/// A program of this build.
+fn built(name: &str) -> PathBuf {
+    target_dir().join("debug").join(name)
+}
+
+/// What the last run has recorded.
+fn cases() -> PathBuf {
+    target_dir().join("vm/cases")
+}
+
+fn document() -> PathBuf {
+    workspace().join("docs/comparison.md")
+}
+
+fn judge() -> Result<()> {
+    show(&mut cargo(["build", "--locked", "--quiet", "--package", "xlat-tests", "--bin", "compare"]))?;
+    let (cases, document) = (cases(), document());
+    let arguments = ["judge".as_ref(), cases.as_os_str(), document.as_os_str()];
+    show(Command::new(built("compare")).args(arguments))
+}
+
+fn last_lines(output: &str) -> String {
+    const MOST: usize = 5;
+    let lines: Vec<&str> = output.lines().collect();
+    lines[lines.len().saturating_sub(MOST)..].join("\n")
 }
 
 /// Has the conformance table write down its packets; gives the file.

@@ -4,6 +4,7 @@
 //! same CPU, between two batches. So a figure is what one CPU does with a packet from end to end, generator and far end
 //! included, which are the same for all that are compared.
 
+pub(crate) mod jool;
 pub(crate) mod load;
 mod station;
 
@@ -139,20 +140,6 @@ pub(crate) fn plans(quick: bool) -> Vec<Plan> {
     }
     for way in Way::BOTH {
         plans.push(Plan { scene: Scene::plain(way, Kind::Udp), subject: Subject::Xlat, over: Subject::Xlat, cpus: 2 });
-    }
-    plans
-}
-
-/// What is measured beside Jool: packets of three sizes both ways, plain forwarding as the yardstick.
-pub(crate) fn plans_beside_jool() -> Vec<Plan> {
-    use crate::scene::Size;
-    let pairs = [(Subject::Xlat, Subject::Linux), (Subject::Jool, Subject::Linux), (Subject::Xlat, Subject::Jool)];
-    let mut plans = Vec::new();
-    for way in Way::BOTH {
-        let udp = || Scene::plain(way, Kind::Udp);
-        for scene in [udp(), Scene::plain(way, Kind::Tcp), udp().sized(Size::Imix)] {
-            plans.extend(pairs.map(|(subject, over)| Plan { scene: scene.clone(), subject, over, cpus: 1 }));
-        }
     }
     plans
 }

@@ -1,7 +1,7 @@
 //! The same packets through xlat and Jool: `cargo xtask compare packets`.
 //!
 //! `compare record ROWS PACKETS`, in a virtual machine that has both, prints a line for each packet ([`Case`]). `compare
-//! judge CASES` reads those lines.
+//! judge CASES DOCUMENT` reads those lines and writes down which of the two is right.
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use xlat_tests::{
     compare::{
         case::{Case, is_endless},
-        judge, rows,
+        judge,
+        report::Report,
+        rows,
         settings::{self, Settings},
         wire::Wire,
     },
@@ -20,6 +22,9 @@ use xlat_tests::{
 
 /// Where random packets come from: the same every time.
 const SEED: u64 = 7;
+/// What the tables stand between in the document.
+const BEGIN: &str = "<!-- compare packets begins -->\n";
+const END: &str = "<!-- compare packets ends -->";
 
 /// xlat and Jool with the same table.
 struct Pair {
@@ -46,8 +51,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["record", rows, packets] => {
             record(Path::new(rows), packets.parse().with_context(|| format!("{packets}: no number"))?)
         }
-        ["judge", cases] => print_judgement(Path::new(cases)),
-        _ => bail!("`compare record ROWS PACKETS` and `compare judge CASES` are run by `cargo xtask compare`"),
+        ["judge", cases, document] => write_down(Path::new(cases), Path::new(document)),
+        _ => bail!("`compare record ROWS PACKETS` and `compare judge CASES DOCUMENT` are run by `cargo xtask compare`"),
     }
 }
 
@@ -71,16 +76,19 @@ fn record(file: &Path, packets: u64) -> Result<()> {
     Ok(())
 }
 
-fn print_judgement(file: &Path) -> Result<()> {
-    let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let found = judge::differences(judge::read(&text)?)?;
-    for ([xlat, jool, reason, names], all) in judge::groups(&found) {
-        println!("{:5} xlat {xlat} | Jool {jool} | {reason} | {names}", all.len());
-        for example in all.iter().take(4) {
-            println!("        {} ({}) {:?}", example.case.name, example.case.section, example.changes);
-        }
-    }
-    Ok(())
+/// Writes what the cases show into the document, between two lines of it, and beside it for programs.
+fn write_down(cases: &Path, document: &Path) -> Result<()> {
+    let text = fs::read_to_string(cases).with_context(|| format!("reading {}", cases.display()))?;
+    let report = Report::new(judge::read(&text)?)?;
+    let json = serde_json::to_string_pretty(&report.json())? + "\n";
+    let beside = document.with_extension("json");
+    fs::write(&beside, json).with_context(|| format!("writing {}", beside.display()))?;
+    let text = fs::read_to_string(document).with_context(|| format!("reading {}", document.display()))?;
+    let (Some(begin), Some(end)) = (text.find(BEGIN), text.find(END)) else {
+        bail!("{} lacks the lines between which the tables stand: {BEGIN} and {END}", document.display());
+    };
+    let text = format!("{}{}\n{}", &text[..begin + BEGIN.len()], report.markdown(), &text[end..]);
+    fs::write(document, text).with_context(|| format!("writing {}", document.display()))
 }
 
 impl Pair {
@@ -91,13 +99,21 @@ impl Pair {
         Ok(Self { xlat, jool, _daemon: daemon, _jool: instance })
     }
 
+    /// Sends a packet by an interface of its family that is large enough for it.
     fn send_of(&self, name: &str, family: Family, packet: &[u8]) -> Result<()> {
-        self.send(name, "", if family == Family::Ipv6 { "v6" } else { "v4" }, packet)
+        const ETHERNET: usize = 1500;
+        let arrives_by = match (family, packet.len() <= ETHERNET) {
+            (Family::Ipv4, true) => "v4",
+            (Family::Ipv4, false) => "v4-9000",
+            (Family::Ipv6, true) => "v6",
+            (Family::Ipv6, false) => "v6-9000",
+        };
+        self.send(name, "", arrives_by, packet)
     }
 
     fn send(&self, name: &str, section: &str, arrives_by: &str, packet: &[u8]) -> Result<()> {
         let is_ipv6 = arrives_by.starts_with("v6");
-        self.xlat.send(arrives_by, packet, is_ipv6)?;
+        self.xlat.send(arrives_by, packet, is_ipv6).with_context(|| name.to_owned())?;
         let is_given = !is_endless(packet);
         if is_given {
             self.jool.send(arrives_by, packet, is_ipv6)?;

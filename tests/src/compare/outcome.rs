@@ -88,11 +88,18 @@ pub fn difference(came: &[u8], one: &[Sent], other: &[Sent]) -> Option<Vec<Chang
     if one.len() != other.len() || one.iter().zip(&other).any(|(one, other)| one.is_ipv6() != other.is_ipv6()) {
         return None;
     }
-    let identification = came.first().is_some_and(|byte| byte >> 4 == 6);
+    let is_ipv6 = came.first().is_some_and(|byte| byte >> 4 == 6);
     let mut changes: Vec<Change> = Vec::new();
     for (one, other) in one.iter().zip(&other) {
-        let way = |sent: &Sent| ("way out".to_owned(), sent.by.to_owned());
-        let all = |sent: &Sent| [vec![way(sent)], fields(&sent.packet, identification)].concat();
+        let all = |sent: &Sent| {
+            let mut fields = fields(&sent.packet, is_ipv6);
+            if sent.is_ipv6() == is_ipv6 {
+                // An answer, which may have any.
+                fields.retain(|(name, _)| name != "identification" && name != "flow label");
+            }
+            fields.push(("way out".to_owned(), sent.by.to_owned()));
+            fields
+        };
         compare(&all(one), &all(other), &mut changes);
     }
     Some(changes)

@@ -46,7 +46,8 @@ impl Jool {
         };
         say(&format!("instance add --netfilter --pool6 {pool6}"))?;
         for (ipv4, ipv6) in eams {
-            say(&format!("eamt add {ipv4} {ipv6}"))?;
+            // Without the word it refuses prefixes that overlap.
+            say(&format!("eamt add --force {ipv4} {ipv6}"))?;
         }
         if let Some(pool4) = pool4 {
             say(&format!("global update rfc6791v4-prefix {pool4}"))?;

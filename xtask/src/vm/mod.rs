@@ -113,13 +113,22 @@ pub(crate) fn run(arguments: &[&str]) -> Result<u8> {
     run_command(&options, command)
 }
 
-/// Runs a command in a machine. Gives its exit code.
+/// Runs a command in a machine, whose output is shown as it comes. Gives its exit code.
 pub(crate) fn run_command(options: &Options, command: &[&str]) -> Result<u8> {
+    run_with(options, command, qemu::Output::Show).map(|(code, _)| code)
+}
+
+/// Runs a command in a machine. Gives its exit code and its output.
+pub(crate) fn capture_command(options: &Options, command: &[&str]) -> Result<(u8, String)> {
+    run_with(options, command, qemu::Output::Keep)
+}
+
+fn run_with(options: &Options, command: &[&str], output: qemu::Output) -> Result<(u8, String)> {
     interrupt::catch();
     setup::for_vm()?;
     let kernel = Kernel::get(&options.kernel)?;
-    match (Guest { kernel: &kernel, options }).run(command, qemu::Output::Show)? {
-        Ended::Command { code, .. } => Ok(code),
+    match (Guest { kernel: &kernel, options }).run(command, output)? {
+        Ended::Command { code, output } => Ok((code, output)),
         Ended::Itself(reason) => bail!("the virtual machine ended without the command's exit code: {reason}"),
     }
 }
