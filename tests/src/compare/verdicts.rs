@@ -37,10 +37,10 @@ pub fn place(difference: &Difference) -> Option<usize> {
 /// All of them.
 pub static VERDICTS: &[Verdict] = &[
     Verdict {
-        packets: "IPv4 options of which one has a length of 0",
+        packets: "a kind of malformed IPv4 options",
         right: Right::Xlat,
         section: "RFC 791 3.1",
-        why: "the length counts its own two bytes. xlat drops (`malformed_options`); Jool's walk through the options never ends, which the kernel's watchdog reports as a soft lockup: the comparison does not give it such packets",
+        why: "xlat drops (`malformed_options`); Jool 4.1.9 does not get on with them, and is not given such packets",
         holds: |of| of.jool == "hangs",
     },
     Verdict {
