@@ -10,6 +10,8 @@
 //! A CPU writes in its own part only, and two parts never share a cache line. Account 0 is for packets that no EAM maps. The last
 //! part is the daemon's: what it has read of each account and counted elsewhere.
 
+use core::ops::AddAssign;
+
 use crate::counters::{Direction, Traffic};
 
 /// Bits of an account's number.
@@ -38,6 +40,14 @@ impl Record {
     #[must_use]
     pub const fn of(&self, direction: Direction) -> Traffic {
         self.traffic[direction as usize]
+    }
+}
+
+impl AddAssign for Record {
+    fn add_assign(&mut self, more: Self) {
+        for (sum, more) in self.traffic.iter_mut().zip(more.traffic) {
+            *sum += more;
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Counters: one record per CPU, fetched once per packet.
 
+use core::ops::AddAssign;
+
 use crate::reason::DropReason;
 
 /// Which way a packet is translated.
@@ -115,6 +117,13 @@ pub struct Traffic {
     pub bytes: u64,
 }
 
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, more: Self) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+    }
+}
+
 /// How many [`Traffic`] cells there are: direction × protocol × verdict.
 pub const TRAFFIC_CELLS: usize = 2 * 4 * 8;
 
@@ -181,9 +190,8 @@ impl Counters {
 
     /// Adds another CPU's record.
     pub fn add(&mut self, other: &Self) {
-        for (sum, more) in self.traffic.iter_mut().zip(&other.traffic) {
-            sum.packets += more.packets;
-            sum.bytes += more.bytes;
+        for (sum, more) in self.traffic.iter_mut().zip(other.traffic) {
+            *sum += more;
         }
         for (sum, more) in self.drops.iter_mut().zip(&other.drops) {
             *sum += more;

@@ -373,7 +373,7 @@ pub struct Share {
 }
 
 /// Entries that `GET /v1/eam/rates` and `GET /v1/eam/idle` show at most.
-pub const SHOWN_ENTRIES: usize = 10_000;
+pub const SHOWN_ENTRIES: u64 = 10_000;
 
 /// An entry to be added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

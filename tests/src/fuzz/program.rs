@@ -43,13 +43,9 @@ fn accounted(dataplane: &DataPlane, before: &Counters, after: &Counters) -> Resu
     let mut sums = [Traffic::default(); 2];
     let mut native = Traffic::default();
     dataplane.collect_accounts(|_, counted| {
-        for more in counted.native.traffic {
-            native.packets += more.packets;
-            native.bytes += more.bytes;
-        }
+        counted.native.traffic.into_iter().for_each(|more| native += more);
         for (sum, more) in sums.iter_mut().zip(counted.translated.traffic) {
-            sum.packets += more.packets;
-            sum.bytes += more.bytes;
+            *sum += more;
         }
     });
     let translated = |direction, counters: &Counters| {

@@ -76,6 +76,10 @@ fn faults_are_told_in_one_sentence_with_line_key_and_cure() {
             "[dataplane]\ninterfaces = [\"a\"]\nmax_eams = 0",
             "line 3: dataplane.max_eams = 0: give a number from 1 to 4194304",
         ),
+        (
+            "[dataplane]\ninterfaces = [\"a\"]\n[accounting]\nnative = true",
+            "line 4: accounting.native = true counts for the accounts of accounting.services: set that to true, too",
+        ),
     ];
     for (text, sentence) in rows {
         let problems = parse(text).expect_err(text);

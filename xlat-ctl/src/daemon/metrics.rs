@@ -59,12 +59,12 @@ fn eams(registry: &Registry, usage: &UsageForMetrics) -> prometheus::Result<()> 
     let packets = IntCounterVec::new(Opts::new("xlat_eam_packets_total", "Packets translated, by EAM."), &labels)?;
     let bytes =
         IntCounterVec::new(Opts::new("xlat_eam_bytes_total", "Bytes of the IP packets translated, by EAM."), &labels)?;
-    for (pair, traffic, _) in &usage.eams {
+    for (pair, counted) in &usage.eams {
         let (ipv4, ipv6) = (eam::short4(pair.ipv4()), eam::short6(pair.ipv6()));
         for direction in Direction::ALL {
             let values = [&*ipv4, &*ipv6, direction.name()];
-            packets.with_label_values(&values).inc_by(traffic[direction as usize].packets);
-            bytes.with_label_values(&values).inc_by(traffic[direction as usize].bytes);
+            packets.with_label_values(&values).inc_by(counted.translated.of(direction).packets);
+            bytes.with_label_values(&values).inc_by(counted.translated.of(direction).bytes);
         }
     }
     registry.register(Box::new(packets))?;
@@ -89,12 +89,12 @@ fn native(registry: &Registry, usage: &UsageForMetrics) -> prometheus::Result<()
         counter("xlat_eam_native_packets_total", "Packets that passed natively to or from a service.", &of_eam)?;
     let eam_bytes = counter("xlat_eam_native_bytes_total", "Bytes of the IP packets that passed natively.", &of_eam)?;
     for (at, direction) in NATIVE.into_iter().enumerate() {
-        packets.with_label_values(&[direction]).inc_by(native[at].packets);
-        bytes.with_label_values(&[direction]).inc_by(native[at].bytes);
-        for (pair, _, native) in &usage.eams {
+        packets.with_label_values(&[direction]).inc_by(native.traffic[at].packets);
+        bytes.with_label_values(&[direction]).inc_by(native.traffic[at].bytes);
+        for (pair, counted) in &usage.eams {
             let values = [&*eam::short4(pair.ipv4()), &*eam::short6(pair.ipv6()), direction];
-            eam_packets.with_label_values(&values).inc_by(native[at].packets);
-            eam_bytes.with_label_values(&values).inc_by(native[at].bytes);
+            eam_packets.with_label_values(&values).inc_by(counted.native.traffic[at].packets);
+            eam_bytes.with_label_values(&values).inc_by(counted.native.traffic[at].bytes);
         }
     }
     Ok(())

@@ -1,6 +1,9 @@
 //! What is counted for single EAMs (`xlat_common::account`): reading it, and carrying it from one program instance to the next.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    ops::AddAssign,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use aya::{
     Ebpf,
@@ -43,16 +46,6 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// Adds another to it.
-    pub fn add(&mut self, more: &Self) {
-        for (sum, more) in [(&mut self.translated, more.translated), (&mut self.native, more.native)] {
-            for (sum, more) in sum.traffic.iter_mut().zip(more.traffic) {
-                sum.packets += more.packets;
-                sum.bytes += more.bytes;
-            }
-        }
-    }
-
     /// All bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -63,6 +56,13 @@ impl Counted {
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl AddAssign for Counted {
+    fn add_assign(&mut self, more: Self) {
+        self.translated += more.translated;
+        self.native += more.native;
     }
 }
 
@@ -90,39 +90,39 @@ impl Accounts {
         Ok(Some(Self { translated: records("ACCOUNTS")?, native }))
     }
 
-    /// What has been counted for accounts since it was last asked; those with nothing are left out.
-    fn collect(&self, accounts: impl Iterator<Item = u32>, mut each: impl FnMut(u32, &Counted)) {
-        let translated = self.translated.parts();
-        let native = self.native.as_ref().map(Records::parts);
-        for account in accounts {
-            let counted = Counted {
-                translated: collect(&translated, account),
-                native: native.as_ref().map(|parts| collect(parts, account)).unwrap_or_default(),
-            };
-            if !counted.is_nothing() {
-                each(account, &counted);
-            }
-        }
-    }
-
-    /// What has been counted for one account since it was last asked.
-    fn collect_one(&self, account: u32) -> Counted {
-        let mut found = Counted::default();
-        self.collect([account].into_iter(), |_, counted| found = *counted);
-        found
-    }
-
-    /// Sets an account to zero that no packet counts for any more.
-    fn clear(&self, account: u32) {
-        for part in [Some(&self.translated), self.native.as_ref()].into_iter().flatten().flat_map(Records::parts) {
-            let at = account as usize * WORDS;
-            part[at..at + WORDS].iter().for_each(|word| word.store(0, Relaxed));
-        }
+    /// To read accounts with.
+    fn read(&self) -> Reader<'_> {
+        Reader { translated: self.translated.parts(), native: self.native.as_ref().map(Records::parts) }
     }
 
     /// Sets every account under `end` to zero: for an instance that no packet has met.
     pub(super) fn clear_all(&self, end: u32) {
-        self.collect(0..end, |account, _| self.clear(account));
+        let reader = self.read();
+        (0..end).filter(|account| !reader.collect(*account).is_nothing()).for_each(|account| reader.clear(account));
+    }
+}
+
+/// The parts of the arrays, found once for many accounts.
+struct Reader<'a> {
+    translated: Vec<&'a [AtomicU64]>,
+    native: Option<Vec<&'a [AtomicU64]>>,
+}
+
+impl Reader<'_> {
+    /// What has been counted for an account since it was last asked.
+    fn collect(&self, account: u32) -> Counted {
+        Counted {
+            translated: collect(&self.translated, account),
+            native: self.native.as_ref().map(|parts| collect(parts, account)).unwrap_or_default(),
+        }
+    }
+
+    /// Sets an account to zero that no packet counts for any more.
+    fn clear(&self, account: u32) {
+        for part in [Some(&self.translated), self.native.as_ref()].into_iter().flatten().flatten() {
+            let at = account as usize * WORDS;
+            part[at..at + WORDS].iter().for_each(|word| word.store(0, Relaxed));
+        }
     }
 }
 
@@ -188,8 +188,9 @@ fn read_rest(table6: &MapData, accounts: &MapData, native: Option<&MapData>) -> 
     let places = accounts.translated.places as u32;
     let table6 = Mapping::new(table6.fd(), entries(table6)? as usize * size_of::<Bucket>()).ok()?;
     let of_eams = table::accounts_of(table6.words()).filter(|(_, account)| *account != 0 && *account < places);
-    let of_eams = of_eams.map(|(eam, account)| (Some(eam), accounts.collect_one(account)));
-    let rest = of_eams.chain([(None, accounts.collect_one(0))]);
+    let reader = accounts.read();
+    let of_eams = of_eams.map(|(eam, account)| (Some(eam), reader.collect(account)));
+    let rest = of_eams.chain([(None, reader.collect(0))]);
     Some(rest.filter(|(_, counted)| !counted.is_nothing()).collect())
 }
 
@@ -202,9 +203,14 @@ impl DataPlane {
 
     /// Gives what has been counted for each account since the last time, account 0 (packets that no EAM maps) included; those with
     /// nothing are left out.
-    pub fn collect_accounts(&self, each: impl FnMut(u32, &Counted)) {
-        if let Some(accounts) = &self.accounts {
-            accounts.collect(0..self.table.accounts_end(), each);
+    pub fn collect_accounts(&self, mut each: impl FnMut(u32, &Counted)) {
+        let Some(accounts) = &self.accounts else { return };
+        let reader = accounts.read();
+        for account in 0..self.table.accounts_end() {
+            let counted = reader.collect(account);
+            if !counted.is_nothing() {
+                each(account, &counted);
+            }
         }
     }
 
@@ -218,8 +224,9 @@ impl DataPlane {
         let Some(accounts) = &self.accounts else { return Counted::default() };
         // A packet may still be on its way with the old entry.
         self.grace.wait();
-        let rest = accounts.collect_one(account);
-        accounts.clear(account);
+        let reader = accounts.read();
+        let rest = reader.collect(account);
+        reader.clear(account);
         self.table.give_back(account);
         rest
     }

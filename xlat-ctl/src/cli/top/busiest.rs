@@ -13,6 +13,8 @@ use crate::api::{EamRate, EamRates};
 const SHOWN: usize = 10;
 /// Seconds that the daemon measures at most.
 const LONGEST: u64 = 20;
+/// Seconds that are measured at least where it goes on and on: reading the accounts of a million entries holds up the daemon.
+const LEAST: u64 = 5;
 /// How long it takes to ask again where there was no answer.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -38,7 +40,7 @@ impl Busiest {
         let (common, latest) = (common.clone(), Arc::clone(&found));
         thread::spawn(move || {
             loop {
-                let measured = ask(&common, interval);
+                let measured = ask(&common, interval.max(Duration::from_secs(LEAST)));
                 let pause = measured.is_none();
                 *latest.lock().unwrap_or_else(PoisonError::into_inner) = measured.unwrap_or_default();
                 if pause {

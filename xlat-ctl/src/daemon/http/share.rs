@@ -13,12 +13,12 @@ use xlat_common::account::Record;
 use super::{
     eams::parse_prefix,
     openapi::{self, Refused},
-    usage::limit,
+    usage::number,
 };
 use crate::{
     api::{self, Code, EamTraffic, ShareDay, ShareOf, ShareService, ShareTraffic},
     daemon::{
-        owner::{Owner, Prefix, Refusal, Shared, refusal},
+        owner::{Owner, Prefix, Refusal, Shared, busiest_first, refusal},
         store::share::{self, DAY},
         time::utc,
     },
@@ -34,7 +34,7 @@ const DAYS: u64 = 30;
 /// Days of the status page's picture.
 const PICTURED: u64 = 366;
 /// Services when nothing is said.
-const SHOWN: usize = 20;
+const SHOWN: u64 = 20;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -64,29 +64,24 @@ pub(super) async fn share(
     query: Result<Query<ShareQuery>, QueryRejection>,
 ) -> Result<Json<api::Share>, Refusal> {
     let Query(query) = query?;
-    let days = query.days.unwrap_or(DAYS);
-    if !(1..=LONGEST).contains(&days) {
-        return Err(refusal(Code::Invalid, format!("share: days = {days}: give a number from 1 to {LONGEST}")));
-    }
+    let days = number("share: days", query.days.unwrap_or(DAYS), LONGEST)?;
     let service = query.service.as_deref().map(parse_prefix).transpose();
     let service = service.map_err(|text| refusal(Code::Invalid, format!("share: {text}")))?;
-    let limit = limit("share", query.limit, SHOWN)?;
+    let limit = number("share: limit", query.limit.unwrap_or(SHOWN), api::SHOWN_ENTRIES)? as usize;
     answer(&owner, days, service, limit).await.map(Json)
 }
 
 /// The share of some days, as the call gives it, with so many services.
 async fn answer(owner: &Owner, days: u64, service: Option<Prefix>, limit: usize) -> Result<api::Share, Refusal> {
-    let Shared { today, service: pair, directory } = owner.share(service).await?;
-    let since = today.day + 1 - days as i64;
-    let is_by_service = pair.is_none() && limit > 0;
+    let Shared { day: today, whole, mut services, service, directory } = owner.share(service, limit > 0).await?;
+    let since = today + 1 - days as i64;
+    let by_service = service.is_none() && limit > 0;
     let read = tokio::task::spawn_blocking(move || {
-        let (mut days, before) = share::read(&directory, since, today.day, pair.as_ref(), is_by_service)?;
-        days.insert(today.day, pair.map_or(today.whole, |pair| today.of(&pair)));
-        let mut services: HashMap<Pair, Counted> = HashMap::new();
-        if is_by_service {
-            let before = before.into_iter().filter_map(|(pair, counted)| Some((pair?, counted)));
-            for (pair, counted) in before.chain(today.busiest(usize::MAX)) {
-                services.entry(pair).or_default().add(&counted);
+        let (mut days, before) = share::read(&directory, since, today, service.as_ref(), by_service)?;
+        days.insert(today, whole);
+        for (pair, counted) in before {
+            if let Some(pair) = pair {
+                *services.entry(pair).or_default() += counted;
             }
         }
         Ok::<_, String>(summed(&days, services, limit))
@@ -106,13 +101,12 @@ pub(super) async fn picture(owner: &Owner) -> Result<Option<String>, Refusal> {
 
 fn summed(days: &BTreeMap<i64, Counted>, services: HashMap<Pair, Counted>, limit: usize) -> api::Share {
     let mut total = Counted::default();
-    days.values().for_each(|counted| total.add(counted));
+    days.values().for_each(|counted| total += *counted);
     let day = |(day, counted): (&i64, &Counted)| {
         let day = utc(day * DAY).chars().take_while(|letter| *letter != 'T').collect();
         ShareDay { day, traffic: of(counted) }
     };
-    let mut services: Vec<(Pair, Counted)> = services.into_iter().collect();
-    services.sort_unstable_by_key(|(pair, counted)| (std::cmp::Reverse(counted.bytes()), pair.ipv4()));
+    let services = busiest_first(services);
     let omitted = services.len().saturating_sub(limit) as u64;
     let service =
         |(pair, counted): &(Pair, Counted)| ShareService { ipv4: pair.ipv4(), ipv6: pair.ipv6(), traffic: of(counted) };

@@ -21,16 +21,12 @@ const LONGEST: u64 = 20;
 /// Seconds without use that can be asked for: a century.
 const MOST_IDLE: u64 = 3_155_760_000;
 
-/// Checks how many entries are asked for.
-pub(super) fn limit(verb: &str, asked: Option<u64>, otherwise: usize) -> Result<usize, Refusal> {
-    let Some(asked) = asked else { return Ok(otherwise) };
-    match usize::try_from(asked) {
-        Ok(limit) if (1..=api::SHOWN_ENTRIES).contains(&limit) => Ok(limit),
-        _ => {
-            let most = api::SHOWN_ENTRIES;
-            Err(refusal(Code::Invalid, format!("{verb}: limit = {asked}: give a number from 1 to {most}")))
-        }
+/// Checks a number of a query; `name` is the call's and the number's.
+pub(super) fn number(name: &str, asked: u64, most: u64) -> Result<u64, Refusal> {
+    if (1..=most).contains(&asked) {
+        return Ok(asked);
     }
+    Err(refusal(Code::Invalid, format!("{name} = {asked}: give a number from 1 to {most}")))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -58,12 +54,8 @@ pub(super) async fn eam_rates(
     query: Result<Query<RatesQuery>, QueryRejection>,
 ) -> Result<Json<api::EamRates>, Refusal> {
     let Query(query) = query?;
-    let seconds = query.seconds.unwrap_or(1);
-    if !(1..=LONGEST).contains(&seconds) {
-        let text = format!("eam rates: seconds = {seconds}: give a number from 1 to {LONGEST}");
-        return Err(refusal(Code::Invalid, text));
-    }
-    let limit = limit("eam rates", query.limit, 20)?;
+    let seconds = number("eam rates: seconds", query.seconds.unwrap_or(1), LONGEST)?;
+    let limit = number("eam rates: limit", query.limit.unwrap_or(20), api::SHOWN_ENTRIES)? as usize;
     owner.rates(Duration::from_secs(seconds), limit).await.map(Json)
 }
 
@@ -92,9 +84,7 @@ pub(super) async fn eam_idle(
     query: Result<Query<IdleQuery>, QueryRejection>,
 ) -> Result<Json<api::EamIdle>, Refusal> {
     let Query(query) = query?;
-    if !(1..=MOST_IDLE).contains(&query.seconds) {
-        let text = format!("eam idle: seconds = {}: give a number from 1 to {MOST_IDLE}", query.seconds);
-        return Err(refusal(Code::Invalid, text));
-    }
-    owner.idle(query.seconds, limit("eam idle", query.limit, api::SHOWN_ENTRIES)?).await.map(Json)
+    let seconds = number("eam idle: seconds", query.seconds, MOST_IDLE)?;
+    let limit = number("eam idle: limit", query.limit.unwrap_or(api::SHOWN_ENTRIES), api::SHOWN_ENTRIES)? as usize;
+    owner.idle(seconds, limit).await.map(Json)
 }

@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use xlat_common::counters::Traffic;
+use xlat_common::{account::Record, counters::Traffic};
 
 use crate::api::{InterfaceStatus, Program, State, TableStatus};
-use crate::eam::Pair;
+use crate::{dataplane::Counted, eam::Pair};
 
 fn status() -> Status {
     Status {
@@ -52,10 +52,11 @@ fn counters() -> Counters {
 
 fn usage() -> UsageForMetrics {
     let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8:5e1:1::10/128".parse().unwrap()).unwrap();
-    let traffic = |packets| Traffic { packets, bytes: 100 * packets };
+    let record =
+        |packets: [u64; 2]| Record { traffic: packets.map(|packets| Traffic { packets, bytes: 100 * packets }) };
     UsageForMetrics {
-        eams: vec![(pair, [5, 6].map(traffic), [7, 8].map(traffic))],
-        native: Some([70, 80].map(traffic)),
+        eams: vec![(pair, Counted { translated: record([5, 6]), native: record([7, 8]) })],
+        native: Some(record([70, 80])),
     }
 }
 

@@ -45,13 +45,9 @@ impl Relay {
     }
 
     pub(super) fn remove(&mut self, prefix: Prefix, ask: &Ask) -> Result<api::EamDeleted, Refusal> {
-        let (text, found) = match prefix {
-            Prefix::Ipv4(net) => (eam::short4(net), self.table.get_ipv4(net)),
-            Prefix::Ipv6(net) => (eam::short6(net), self.table.get_ipv6(net)),
-        };
-        let named = |more: String| format!("eam del {text}: {more}");
+        let named = |more: String| format!("eam del {prefix}: {more}");
         self.expect_revision(ask, &named)?;
-        let Some(entry) = found.cloned() else {
+        let Some(entry) = prefix.entry(&self.table).cloned() else {
             let around = match prefix {
                 Prefix::Ipv4(net) => self.table.covering_ipv4(net).next(),
                 Prefix::Ipv6(net) => self.table.covering_ipv6(net).next(),

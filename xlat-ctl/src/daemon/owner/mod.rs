@@ -8,11 +8,12 @@ mod eams;
 mod explain;
 mod ready;
 mod relay;
-pub(super) mod share;
+mod share;
 mod status;
 mod usage;
 
 use std::{
+    fmt,
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
@@ -30,14 +31,14 @@ use self::relay::Relay;
 pub(super) use self::{
     captures::{Ask as CaptureAsk, Capturing, Event as CaptureEvent},
     relay::Kernel,
-    share::Shared,
+    share::{Shared, busiest_first},
     usage::UsageForMetrics,
 };
 use super::{author::Author, notify, store::Reader};
 use crate::{
     api::{self, Code, Lookup, Status},
     config::{Config, OnEnd},
-    eam::Entry,
+    eam::{self, Entry},
     eam_file::Line,
     netlink::Machine,
 };
@@ -94,8 +95,8 @@ enum Request {
     EndRates(u64, usize, Reply<Result<api::EamRates, Refusal>>),
     Idle(u64, usize, Reply<Result<api::EamIdle, Refusal>>),
     UsageForMetrics(Reply<UsageForMetrics>),
-    /// What has been counted today, and the entry that is named.
-    Share(Option<Prefix>, Reply<Result<Shared, Refusal>>),
+    /// What has been counted today, of the entry that is named or of all, and whether of each.
+    Share(Option<Prefix>, bool, Reply<Result<Shared, Refusal>>),
     /// The machine changed: look at the latest snapshot.
     Machine,
     /// Try again what could not be attached.
@@ -133,7 +134,24 @@ pub(super) enum Prefix {
     Ipv6(ipnet::Ipv6Net),
 }
 
+impl fmt::Display for Prefix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ipv4(net) => formatter.write_str(&eam::short4(*net)),
+            Self::Ipv6(net) => formatter.write_str(&eam::short6(*net)),
+        }
+    }
+}
+
 impl Prefix {
+    /// The entry with exactly this prefix.
+    pub(super) fn entry(self, table: &eam::Table) -> Option<&Entry> {
+        match self {
+            Self::Ipv4(net) => table.get_ipv4(net),
+            Self::Ipv6(net) => table.get_ipv6(net),
+        }
+    }
+
     /// Where the store keeps it, and how.
     pub(super) fn column(self) -> (&'static str, String) {
         match self {
@@ -285,9 +303,9 @@ impl Owner {
         self.ask(Request::UsageForMetrics).await
     }
 
-    /// What has been counted today, translated and native, and the entry that a prefix names.
-    pub(super) async fn share(&self, service: Option<Prefix>) -> Result<Shared, Refusal> {
-        self.ask(|reply| Request::Share(service, reply)).await?
+    /// What has been counted today, translated and native: see [`Shared`].
+    pub(super) async fn share(&self, service: Option<Prefix>, by_service: bool) -> Result<Shared, Refusal> {
+        self.ask(|reply| Request::Share(service, by_service, reply)).await?
     }
 
     /// Has the owner read what has been counted for single entries.

@@ -315,7 +315,7 @@ impl Relay {
                 Request::BeginRates(reply) => drop(reply.send(self.begin_rates())),
                 Request::EndRates(measurement, limit, reply) => drop(reply.send(self.end_rates(measurement, limit))),
                 Request::Idle(seconds, limit, reply) => drop(reply.send(self.idle(seconds, limit))),
-                Request::Share(service, reply) => drop(reply.send(self.share(service))),
+                Request::Share(service, by_service, reply) => drop(reply.send(self.share(service, by_service))),
                 Request::UsageForMetrics(reply) => drop(reply.send(self.usage_for_metrics())),
                 Request::Machine => self.machine_changed(),
                 Request::Retry => {

@@ -1,6 +1,7 @@
 //! How far is IPv6: what the services' traffic is translated from and to, beside what is IPv6 from end to end, day by day.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     path::{Path, PathBuf},
 };
@@ -21,17 +22,17 @@ const MOST: usize = 100_000;
 const STORED: usize = 1000;
 
 /// The day of a time in seconds since 1970, UTC, as days since then.
-pub(in crate::daemon) fn day_of(seconds: i64) -> i64 {
+pub(super) fn day_of(seconds: i64) -> i64 {
     seconds.div_euclid(DAY)
 }
 
 /// What has been counted on the day that it is.
-#[derive(Clone, Debug, Default)]
-pub(in crate::daemon) struct Today {
+#[derive(Debug, Default)]
+pub(super) struct Today {
     /// Which, in days since 1970.
-    pub(in crate::daemon) day: i64,
+    pub(super) day: i64,
     /// Of all services.
-    pub(in crate::daemon) whole: Counted,
+    whole: Counted,
     services: HashMap<Pair, Counted>,
 }
 
@@ -63,39 +64,43 @@ impl Today {
 
     /// Counts for a service.
     pub(super) fn add(&mut self, pair: &Pair, counted: &Counted) {
-        self.whole.add(counted);
+        self.whole += *counted;
         if let Some(sum) = self.services.get_mut(pair) {
-            sum.add(counted);
+            *sum += *counted;
         } else if self.services.len() < MOST {
             self.services.insert(*pair, *counted);
         }
     }
 
     /// Of one service.
-    pub(in crate::daemon) fn of(&self, pair: &Pair) -> Counted {
+    fn of(&self, pair: &Pair) -> Counted {
         self.services.get(pair).copied().unwrap_or_default()
-    }
-
-    /// The services with the most bytes.
-    pub(in crate::daemon) fn busiest(&self, most: usize) -> Vec<(Pair, Counted)> {
-        let mut all: Vec<_> = self.services.iter().map(|(pair, counted)| (*pair, *counted)).collect();
-        all.sort_unstable_by_key(|(pair, counted)| (std::cmp::Reverse(counted.bytes()), pair.ipv4()));
-        all.truncate(most);
-        all
     }
 
     /// As the store keeps it.
     pub(super) fn rows(&self) -> Vec<Row> {
-        let services = self.busiest(STORED).into_iter().map(|(pair, counted)| (Some(pair), counted));
+        let services = busiest_first(self.services.iter().map(|(pair, counted)| (*pair, *counted)));
+        let services = services.into_iter().take(STORED).map(|(pair, counted)| (Some(pair), counted));
         [(None, self.whole)].into_iter().chain(services).collect()
     }
+}
+
+/// Services in order, the one with the most bytes first.
+pub(in crate::daemon) fn busiest_first(services: impl IntoIterator<Item = (Pair, Counted)>) -> Vec<(Pair, Counted)> {
+    let mut all: Vec<_> = services.into_iter().collect();
+    all.sort_unstable_by_key(|(pair, counted)| (Reverse(counted.bytes()), pair.ipv4()));
+    all
 }
 
 /// What the owner knows of the share; the days before are in the store.
 #[derive(Debug)]
 pub(in crate::daemon) struct Shared {
-    /// The day that it is.
-    pub(in crate::daemon) today: Today,
+    /// The day that it is, in days since 1970.
+    pub(in crate::daemon) day: i64,
+    /// What has been counted on it, of all or of the service that is asked for.
+    pub(in crate::daemon) whole: Counted,
+    /// The same by service, where that is asked for.
+    pub(in crate::daemon) services: HashMap<Pair, Counted>,
     /// The service that is asked for.
     pub(in crate::daemon) service: Option<Pair>,
     /// Where the store is.
@@ -103,22 +108,24 @@ pub(in crate::daemon) struct Shared {
 }
 
 impl Relay {
-    /// What has been counted today, and the entry that a prefix names.
-    pub(super) fn share(&mut self, service: Option<Prefix>) -> Result<Shared, Refusal> {
+    /// What has been counted today: of the entry that a prefix names, or of all, and then of each service, if that is asked for.
+    pub(super) fn share(&mut self, service: Option<Prefix>, by_service: bool) -> Result<Shared, Refusal> {
         self.collect_usage();
-        let service = service.map(|prefix| self.entry_named(prefix).map(|entry| entry.pair)).transpose()?;
-        let off = "native IPv6 is not counted: set accounting.native = true and reload";
-        let today = self.usage.as_ref().and_then(|usage| usage.today.clone());
-        let today = today.ok_or_else(|| refusal(Code::Conflict, format!("share: {off}")))?;
-        Ok(Shared { today, service, directory: self.config.state.directory.clone() })
-    }
-
-    fn entry_named(&self, prefix: Prefix) -> Result<&crate::eam::Entry, Refusal> {
-        let (text, entry) = match prefix {
-            Prefix::Ipv4(net) => (crate::eam::short4(net), self.table.get_ipv4(net)),
-            Prefix::Ipv6(net) => (crate::eam::short6(net), self.table.get_ipv6(net)),
+        let pair_of = |prefix: Prefix| {
+            let none = || refusal(Code::NotFound, format!("share: no entry has the prefix {prefix}"));
+            prefix.entry(&self.table).map(|entry| entry.pair).ok_or_else(none)
         };
-        entry.ok_or_else(|| refusal(Code::NotFound, format!("share: no entry has the prefix {text}")))
+        let service = service.map(pair_of).transpose()?;
+        let off =
+            || refusal(Code::Conflict, "share: native IPv6 is not counted: set accounting.native = true and reload");
+        let today = self.usage.as_ref().and_then(|usage| usage.today.as_ref()).ok_or_else(off)?;
+        Ok(Shared {
+            day: today.day,
+            whole: service.map_or(today.whole, |pair| today.of(&pair)),
+            services: if by_service && service.is_none() { today.services.clone() } else { HashMap::new() },
+            service,
+            directory: self.config.state.directory.clone(),
+        })
     }
 }
 

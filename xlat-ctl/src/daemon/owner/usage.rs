@@ -86,16 +86,15 @@ pub(super) struct Usage {
 impl Usage {
     fn add(&mut self, account: u32, counted: &Counted, now: i64) {
         self.add_native(account, counted);
-        let record = &counted.translated;
-        if *record == Record::default() {
+        let record = counted.translated;
+        if record == Record::default() {
             return;
         }
         for interval in self.measurements.values_mut().chain([&mut self.running]) {
-            let sum = interval.records.entry(account).or_default();
-            sum.traffic.iter_mut().zip(record.traffic).for_each(|(sum, more)| add(sum, more));
+            *interval.records.entry(account).or_default() += record;
         }
         if let Some(kept) = self.kept.get_mut(account as usize).and_then(Option::as_mut) {
-            kept.used.traffic.iter_mut().zip(record.traffic).for_each(|(sum, more)| add(sum, more));
+            kept.used.traffic.iter_mut().zip(record.traffic).for_each(|(sum, more)| *sum += more);
             kept.used.last = now;
             kept.changed = true;
         }
@@ -106,9 +105,8 @@ impl Usage {
         let Some(kept) = self.kept.get_mut(account as usize).and_then(Option::as_mut) else { return };
         today.add(&kept.pair, counted);
         if counted.native != Record::default() {
-            for sum in [&mut self.native, kept.native.get_or_insert_default()] {
-                sum.traffic.iter_mut().zip(counted.native.traffic).for_each(|(sum, more)| add(sum, more));
-            }
+            self.native += counted.native;
+            **kept.native.get_or_insert_default() += counted.native;
         }
     }
 
@@ -159,11 +157,6 @@ impl Usage {
     fn of(&self, account: u32) -> Option<&Kept> {
         self.kept.get(account as usize)?.as_ref()
     }
-}
-
-fn add(sum: &mut Traffic, more: Traffic) {
-    sum.packets += more.packets;
-    sum.bytes += more.bytes;
 }
 
 fn traffic([four_to_six, six_to_four]: [Traffic; 2]) -> [api::EamTraffic; 2] {
@@ -380,12 +373,13 @@ impl Relay {
         let mut accounts: Vec<u32> = named.chain(usage.latest.iter().copied()).collect();
         accounts.sort_unstable();
         accounts.dedup();
-        let is_native = usage.today.is_some();
-        let of =
-            |kept: &Kept| (kept.pair, kept.used.traffic, kept.native.as_deref().copied().unwrap_or_default().traffic);
+        let of = |kept: &Kept| {
+            let translated = Record { traffic: kept.used.traffic };
+            (kept.pair, Counted { translated, native: kept.native.as_deref().copied().unwrap_or_default() })
+        };
         UsageForMetrics {
             eams: accounts.into_iter().filter_map(|account| usage.of(account)).map(of).collect(),
-            native: is_native.then_some(usage.native.traffic),
+            native: usage.today.is_some().then_some(usage.native),
         }
     }
 }
@@ -394,9 +388,9 @@ impl Relay {
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct UsageForMetrics {
     /// The busiest and the named ones: translated, and native.
-    pub(in crate::daemon) eams: Vec<(Pair, [Traffic; 2], [Traffic; 2])>,
+    pub(in crate::daemon) eams: Vec<(Pair, Counted)>,
     /// What has passed natively to and from all services. `None`: it is not counted.
-    pub(in crate::daemon) native: Option<[Traffic; 2]>,
+    pub(in crate::daemon) native: Option<Record>,
 }
 
 fn used(used: &Use) -> api::EamUsage {

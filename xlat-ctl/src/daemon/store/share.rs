@@ -161,7 +161,7 @@ mod tests {
             services,
             [(Some(pair(1)), {
                 let mut sum = Counted::default();
-                (0..KEPT).for_each(|_| sum.add(&counted(1, 1)));
+                (0..KEPT).for_each(|_| sum += counted(1, 1));
                 sum
             })]
         );
