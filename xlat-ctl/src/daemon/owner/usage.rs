@@ -406,3 +406,45 @@ fn rates([four_to_six, six_to_four]: [Traffic; 2], seconds: f64) -> api::EamRate
     };
     api::EamRateOf { four_to_six: rate(four_to_six), six_to_four: rate(six_to_four) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::store::share::{self, DAY};
+
+    fn counted(packets: u64) -> Counted {
+        let native = Record { traffic: [Traffic { packets, bytes: 100 * packets }, Traffic::default()] };
+        Counted { translated: Record::default(), native }
+    }
+
+    #[test]
+    fn a_day_is_written_when_another_begins_and_a_clock_set_back_begins_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let (uses, _) = Uses::open(directory.path()).unwrap();
+        let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
+        let mut usage = Usage {
+            kept: Vec::new(),
+            gone: Vec::new(),
+            uses,
+            observed: 0,
+            written: Instant::now(),
+            latest: Vec::new(),
+            running: Interval::new(),
+            today: Some(Today::new(7, Vec::new())),
+            native: Record::default(),
+            measurements: HashMap::new(),
+            next_measurement: 0,
+        };
+        usage.put(1, Kept { pair, used: Use::default(), changed: false, native: None });
+        for (now, packets) in [(7 * DAY, 1), (8 * DAY - 1, 2), (6 * DAY, 4), (8 * DAY, 8)] {
+            usage.turn_day(now);
+            usage.add(1, &counted(packets), now);
+        }
+        assert_eq!(usage.native, counted(15).native);
+        usage.write();
+        drop(usage);
+        let (days, services) = share::read(directory.path(), 0, 9, None, true).unwrap();
+        assert_eq!(days.into_iter().collect::<Vec<_>>(), [(7, counted(7)), (8, counted(8))]);
+        assert_eq!(services, [(Some(pair), counted(15))]);
+    }
+}
