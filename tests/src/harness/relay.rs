@@ -282,6 +282,15 @@ impl Relay {
         })
     }
 
+    /// Tells the program of another machine than it is on: its own with changes.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn tell(&mut self, change: impl FnOnce(&mut Machine)) -> Result<()> {
+        change(&mut self.machine);
+        self.dataplane.update_machine(&self.machine).context("telling the program of the machine")
+    }
+
     /// Brings the calling thread into the namespace of the relay's machine, where it stays.
     ///
     /// # Errors

@@ -1,6 +1,11 @@
 //! TTL and Hop Limit used up (RFC 7915 4.1 and 5.1).
 
-use xlat_tests::{harness::row::*, notation::*, rows};
+use xlat_ctl::netlink::Machine;
+use xlat_tests::{
+    harness::{Relay, Verdict, row::*, settings},
+    notation::*,
+    rows,
+};
 
 /// Time Exceeded from the relay to the client.
 fn exceeded4(packet: Packet) -> Packet {
@@ -99,4 +104,25 @@ rows! {
     a_hop_limit_of_1_out_of_scope_is_the_kernels "docs/translation.md 3":
         ip6(ROUTER6, CLIENT).hop_limit(1).udp(53, 33434, b"x")
         => passed();
+}
+
+/// Before Linux 6.3 no veth says that it takes frames of XDP.
+#[test]
+fn an_answer_leaves_by_a_veth_of_which_nothing_is_known() {
+    let relay = &mut Relay::load(&settings("")).expect("a relay");
+    let unknown = |machine: &mut Machine| {
+        for interface in &mut machine.interfaces {
+            (interface.kind, interface.xdp_features) = (Some("veth".to_owned()), None);
+        }
+    };
+    relay.tell(unknown).expect("the program is told");
+    let expired: [Frame; 2] = [
+        ip4(CLIENT, SERVER).ttl(1).udp(4711, 53, b"?").into(),
+        ip6(SERVER, CLIENT).hop_limit(1).udp(53, 4711, b"!").into(),
+    ];
+    for frame in expired {
+        let outcome = relay.run(&frame).expect("the program runs");
+        assert_eq!(outcome.verdict, Verdict::Redirect);
+        assert_eq!(outcome.counters.errors_sent, 1);
+    }
 }
