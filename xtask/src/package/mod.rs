@@ -1,6 +1,6 @@
 //! `cargo xtask package`: everything that a relay is installed from, in `target/package`.
 //!
-//! The same sources give the same bytes; `cargo xtask release` proves that.
+//! The same sources give the same bytes; `cargo xtask release` checks that.
 
 use std::{
     env, fs,
