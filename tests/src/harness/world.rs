@@ -182,8 +182,14 @@ impl World {
         // No link-local addresses, no probing, no announcements: nothing moves that no test has sent.
         sysctl("ipv6/conf/default/addr_gen_mode", "1")?;
         sysctl("ipv6/conf/default/accept_dad", "0")?;
+        // A router's interface announces itself as a member of all routers: the silent ends are none.
+        sysctl("ipv6/conf/default/forwarding", "0")?;
         ip_batch(&commands())?;
-        for number in 0..INTERFACES.len() {
+        for (number, Interface { name, mtu, .. }) in INTERFACES.iter().enumerate() {
+            // Below, Linux has no IPv6 on an interface.
+            if *mtu >= 1280 {
+                sysctl(&format!("ipv6/conf/{name}/forwarding"), "1")?;
+            }
             receive_xdp_frames(&format!("peer{number}"))?;
         }
         Ok(())

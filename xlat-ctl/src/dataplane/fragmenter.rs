@@ -57,7 +57,7 @@ const ONE_PAGE_MTU: u32 = 3_498;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The private namespace's settings. The defaults hold for the far end, which comes later.
-const SETTINGS: [(&str, &str); 14] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("ipv4/ip_forward", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
@@ -72,6 +72,8 @@ const SETTINGS: [(&str, &str); 14] = [
     ("ipv6/conf/default/router_solicitations", "0"),
     ("ipv6/conf/all/disable_ipv6", "0"),
     ("ipv6/conf/all/forwarding", "1"),
+    // A router's interface reports that it is a member of all routers, which the program would see arrive and count.
+    ("ipv6/conf/default/forwarding", "0"),
 ];
 
 /// The veth pair and its namespace.
