@@ -123,6 +123,8 @@ pub struct LoadOptions {
     pub pins: Option<Arc<Pins>>,
     /// Who tells of changes of packets' ways. `None`: next hops are not cached.
     pub ways: Option<Ways>,
+    /// The seed of an instance whose table is to be copied; `None`: another one than any instance has.
+    pub seed: Option<u64>,
     /// Index of the translation prefix for packets arriving at an interface, by the interface's name or a glob; the first that
     /// matches counts, and where none does the index is 0.
     pub prefix_of_interface: Vec<(String, u8)>,
@@ -139,6 +141,7 @@ impl Default for LoadOptions {
             single_buffer: false,
             pins: None,
             ways: None,
+            seed: None,
             prefix_of_interface: Vec::new(),
         }
     }
@@ -225,6 +228,7 @@ impl DataPlane {
             })
             .transpose()?;
         settings.accounts = if options.accounts { account::places(options.max_eams) } else { 0 };
+        settings.seed = options.seed.unwrap_or(settings.seed);
         settings.native = u32::from(options.accounts && options.native);
         settings.fragmenter_ifindex = fragmenter.as_ref().map_or(0, |fragmenter| fragmenter.near().ifindex);
         let object::Loaded { mut ebpf, tail_calls, instance } =
@@ -284,6 +288,23 @@ impl DataPlane {
     /// No room, or two EAMs with one prefix; nothing is changed then.
     pub fn replace_table(&mut self, input: &TableInput, machine: &Machine) -> Result<(), DataPlaneError> {
         Ok(self.table.replace(input, own_addresses(machine), &mut self.grace)?)
+    }
+
+    /// Makes the table that of another instance with some EAMs taken out and others added: much faster than filling it where few
+    /// have changed. Nothing is attached yet, and the table is empty. `Ok(false)`: it cannot be done, or would not be faster.
+    ///
+    /// # Errors
+    /// No room, an EAM to take out that is not there, or one with a prefix that is: the table is then neither the one nor the
+    /// other, and to be replaced.
+    pub fn copy_table(&mut self, other: &Self, removed: &[Eam], added: &[Eam]) -> Result<bool, DataPlaneError> {
+        Ok(other.table.is_worth_copying(removed, added)
+            && self.table.copy(&other.table, removed, added, &mut self.grace)?)
+    }
+
+    /// The secret number that addresses' places in the table follow from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.settings.seed
     }
 
     /// Adds one EAM.

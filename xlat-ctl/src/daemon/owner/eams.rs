@@ -181,7 +181,7 @@ impl Relay {
                 let removed = self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words);
                 removed.map(|(account, rest)| self.usage_of_removed(account, &rest))
             }
-            _ => self.swap().map_err(|error| format!("{error:#}")),
+            _ => self.swap(Some(difference)).map_err(|error| format!("{error:#}")),
         };
         outcome.inspect_err(|_| difference.inverse().reshape(&mut self.table))
     }

@@ -27,7 +27,7 @@ use crate::{
     config::{self, Checked, Config, OnEnd, Pattern},
     daemon::{
         lookup::Rules,
-        store::{Claim, Reader, Store},
+        store::{Claim, Difference, Reader, Store},
     },
     dataplane::{self, DataPlane, DataPlaneError, LoadOptions, Pins, Ways, XdpMode},
     eam,
@@ -76,8 +76,8 @@ impl canary::Subject for DataPlane {
     }
 }
 
-/// A new program instance, empty, attached nowhere.
-fn load_program(config: &Config, kernel: &Kernel) -> Result<DataPlane, DataPlaneError> {
+/// A new program instance, empty, attached nowhere; with the seed of the one whose table it is to have.
+fn load_program(config: &Config, kernel: &Kernel, seed: Option<u64>) -> Result<DataPlane, DataPlaneError> {
     let settings = Settings::from(config);
     let options = LoadOptions {
         max_eams: config.dataplane.max_eams,
@@ -86,10 +86,14 @@ fn load_program(config: &Config, kernel: &Kernel) -> Result<DataPlane, DataPlane
         prefix_of_interface: config.interface_prefixes(),
         pins: Some(Arc::clone(&kernel.pins)),
         ways: Some(kernel.ways.clone()),
+        seed,
         ..LoadOptions::default()
     };
     DataPlane::load(&settings, &options)
 }
+
+/// The instance in force, and in what the table to come differs from its.
+type Before<'relay> = (&'relay DataPlane, &'relay Difference);
 
 /// A program instance with its table filled, tried with canaries. One that fails is thrown away.
 fn filled(
@@ -97,8 +101,9 @@ fn filled(
     config: &Config,
     table: &eam::Table,
     machine: &Machine,
+    before: Option<Before<'_>>,
 ) -> anyhow::Result<DataPlane> {
-    match fill(&mut dataplane, config, table, machine) {
+    match fill(&mut dataplane, config, table, machine, before) {
         Ok(canaries) => {
             debug!("a new program instance has translated {canaries} canaries rightly");
             Ok(dataplane)
@@ -110,12 +115,21 @@ fn filled(
     }
 }
 
-fn fill(dataplane: &mut DataPlane, config: &Config, table: &eam::Table, machine: &Machine) -> anyhow::Result<usize> {
+fn fill(
+    dataplane: &mut DataPlane,
+    config: &Config,
+    table: &eam::Table,
+    machine: &Machine,
+    before: Option<Before<'_>>,
+) -> anyhow::Result<usize> {
     // The table first: an empty one is filled, which is much faster than changing one.
-    let (begun, input) = (Instant::now(), eams::table_input(config, table));
-    dataplane.replace_table(&input, machine)?;
-    debug!("{} entries filled in {:.1?}", input.eams.len(), begun.elapsed());
-    drop(input);
+    let begun = Instant::now();
+    if before.is_some_and(|before| copy(dataplane, config, before)) {
+        debug!("{} entries copied and changed in {:.1?}", table.len(), begun.elapsed());
+    } else {
+        dataplane.replace_table(&eams::table_input(config, table), machine)?;
+        debug!("{} entries filled in {:.1?}", table.len(), begun.elapsed());
+    }
     dataplane.update_machine(machine)?;
     let own = |address: IpAddr| {
         machine.addresses().find(|(own, _)| *own == address).map(|(_, interface)| interface.to_owned())
@@ -132,6 +146,18 @@ fn fill(dataplane: &mut DataPlane, config: &Config, table: &eam::Table, machine:
     Ok(canaries)
 }
 
+/// Whether the table could be had from the instance in force.
+fn copy(dataplane: &mut DataPlane, config: &Config, (old, difference): Before<'_>) -> bool {
+    let eams = |entries: &[eam::Entry]| -> Vec<dataplane::Eam> {
+        entries.iter().map(|entry| eams::dataplane_eam(config, &entry.pair)).collect()
+    };
+    let copied = dataplane.copy_table(old, &eams(&difference.removed), &eams(&difference.added));
+    copied.unwrap_or_else(|error| {
+        warn!("the table in force is not what it should be, it is filled anew: {error}");
+        false
+    })
+}
+
 impl Relay {
     pub(super) fn load(
         config: Config,
@@ -145,7 +171,7 @@ impl Relay {
         // The table is read while the kernel looks at the program: both take their time.
         let (opened, loaded) = thread::scope(|scope| {
             let opening = scope.spawn(|| open_table(claim, &config));
-            let loaded = load_program(&config, &kernel);
+            let loaded = load_program(&config, &kernel, None);
             let ended = || Err(anyhow::anyhow!("the thread that opens the store has ended"));
             (opening.join().unwrap_or_else(|_| ended()), loaded)
         });
@@ -159,7 +185,7 @@ impl Relay {
             (_, Err(error)) => return Err(error.into()),
         };
         debug!("program loaded {:.1?} after the start", started.elapsed());
-        let dataplane = filled(dataplane, &config, &table, &snapshot)?;
+        let dataplane = filled(dataplane, &config, &table, &snapshot, None)?;
         debug!("table filled {:.1?} after the start", started.elapsed());
         info!(
             "table filled: {} static and {} dynamic entries, revision {}",
@@ -204,7 +230,7 @@ impl Relay {
         let dynamic = self.store.entries().map_err(|error| refused(error.to_string()))?;
         let table = eams::registry(&config, &self.store, dynamic).map_err(|error| refused(error.to_string()))?;
         let before = (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.table, table));
-        if let Err(error) = self.swap() {
+        if let Err(error) = self.swap(None) {
             (self.config, self.table) = before;
             return Err(refusal(Code::Failed, format!("reload: {error:#}; nothing is changed")));
         }
@@ -214,10 +240,13 @@ impl Relay {
     }
 
     /// Puts a new program instance, made of the configuration and the table as they are, in the place of the one in force: no
-    /// packet meets a mixture of the two. Where anything fails, the old one stays.
-    pub(super) fn swap(&mut self) -> anyhow::Result<()> {
+    /// packet meets a mixture of the two. Where anything fails, the old one stays. `difference`: all that has changed since the
+    /// one in force was made or last changed.
+    pub(super) fn swap(&mut self, difference: Option<&Difference>) -> anyhow::Result<()> {
         let machine = Arc::clone(&self.machine.borrow());
-        let dataplane = filled(load_program(&self.config, &self.kernel)?, &self.config, &self.table, &machine)?;
+        let before = difference.map(|difference| (&self.dataplane, difference));
+        let dataplane = load_program(&self.config, &self.kernel, before.map(|(old, _)| old.seed()))?;
+        let dataplane = filled(dataplane, &self.config, &self.table, &machine, before)?;
         let old = std::mem::replace(&mut self.dataplane, dataplane);
         self.links.clear();
         self.carry_captures(&old);

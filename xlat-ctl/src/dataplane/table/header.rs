@@ -78,6 +78,15 @@ impl<M: Memory> Header<M> {
         Self { memory, shadow, blocks: vec![0; BLOCKS], touching, switched: None }
     }
 
+    /// Becomes a copy of the record beside another table, which has the same translation prefixes. Nobody reads this one.
+    pub(crate) fn copy(&mut self, other: &Self) {
+        self.shadow.clone_from(&other.shadow);
+        self.blocks.clone_from(&other.blocks);
+        self.touching.clone_from(&other.touching);
+        self.flush(0, offset_of!(TableHeader, way));
+        self.flush(offset_of!(TableHeader, lengths), size_of::<TableHeader>());
+    }
+
     /// Sources of ICMP errors where the interface has none. IPv4 in host order; 0 and `::`: none.
     pub(crate) fn set_default_addresses(&mut self, ipv4: u32, ipv6: Ipv6) {
         self.shadow.default_ipv4 = ipv4;

@@ -94,6 +94,7 @@ pub(crate) struct Table<M> {
 }
 
 /// The accounts' numbers: which are free.
+#[derive(Clone)]
 struct Numbers {
     /// The next that has never been given.
     next: u32,
@@ -169,6 +170,49 @@ impl<M: Memory> Table<M> {
         Ok(())
     }
 
+    /// Whether a copy of this table with these changes is had faster than another table is filled.
+    pub(crate) fn is_worth_copying(&self, removed: &[Eam], added: &[Eam]) -> bool {
+        /// What lies within a prefix that is no single address is looked for in the whole table.
+        const MOST_PREFIXES: usize = 8;
+        let changes = || removed.iter().chain(added);
+        let prefixes = changes().filter(|eam| eam.ipv4.prefix_len() < V4::FULL || eam.ipv6.prefix_len() < V6::FULL);
+        changes().count() <= self.ipv4.len() / 8 && prefixes.count() <= MOST_PREFIXES
+    }
+
+    /// Becomes a copy of another table with some EAMs taken out and others added. Nobody reads this one, which is empty.
+    /// `Ok(false)`: they are not alike, and nothing has been done.
+    pub(crate) fn copy(
+        &mut self,
+        other: &Self,
+        removed: &[Eam],
+        added: &[Eam],
+        grace: &mut Grace,
+    ) -> Result<bool, TableError> {
+        let (table4, table6) = (&mut self.ipv4, &mut self.ipv6);
+        let is_copied = thread::scope(|scope| {
+            let ipv6 = scope.spawn(|| table6.copy(&other.ipv6));
+            table4.copy(&other.ipv4) & ipv6.join().expect("the other half does not panic")
+        });
+        if !is_copied {
+            return Ok(false);
+        }
+        self.header.copy(&other.header);
+        (self.special4, self.special6) = (other.special4.clone(), other.special6.clone());
+        (self.deny4, self.deny6, self.own) = (other.deny4.clone(), other.deny6.clone(), other.own.clone());
+        self.accounts = other.accounts.clone();
+        for eam in removed {
+            let account = self.account(eam);
+            self.remove(eam, grace)?;
+            self.give_back(account);
+        }
+        for eam in added {
+            let rule = self.rule_with_account(eam);
+            self.insert_rule(&rule, eam, grace)?;
+        }
+        self.mind_refused();
+        Ok(true)
+    }
+
     /// Adds an EAM.
     pub(crate) fn insert(&mut self, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
         let rule = self.rule_with_account(eam);
@@ -176,16 +220,16 @@ impl<M: Memory> Table<M> {
         if outcome.is_err() {
             self.give_back(rule.account);
         }
+        self.mind_refused();
         outcome
     }
 
+    /// What is refused is to be minded afterwards.
     fn insert_rule(&mut self, rule: &Rule, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
         let ipv4 = with_rule(&self.ipv4, rule).ok_or_else(|| twice::<V4>(eam.ipv4.to_string()))?;
         let ipv6 = with_rule(&self.ipv6, rule).ok_or_else(|| twice::<V6>(eam.ipv6.to_string()))?;
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
-        let outcome = self.apply(&ipv4, &ipv6, grace);
-        self.mind_refused();
-        outcome
+        self.apply(&ipv4, &ipv6, grace)
     }
 
     /// The account of an EAM that is in the table; 0: it has none.

@@ -18,6 +18,7 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 use xlat_common::{
+    account,
     address::Ipv6,
     table::{Bucket, Entry, LEN4_MASK, Lengths, TableHeader, Tables, known_bit, probe4, probe6},
 };
@@ -361,6 +362,48 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
+    fn a_copy_with_changes_says_what_the_lists_say(
+        before in prop::collection::vec(change(), 1..20),
+        removed in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+        added in prop::collection::vec(any_eam(), 0..3),
+        after in prop::collection::vec(change(), 0..10),
+    ) {
+        let (mut old, mut old_reader) = table(256, &["2001:db8:6464::/96", "64:ff9b::/96"], true);
+        let mut model = Model { well_known: true, ..Model::default() };
+        let mut grace = grace();
+        old.replace(&model.input(), HashSet::new(), &mut grace).unwrap();
+        for change in before {
+            perform(change, &mut model, &mut old, &mut grace);
+        }
+        let old_model = model.clone();
+        let mut removed_eams = Vec::new();
+        for index in removed {
+            if !model.eams.is_empty() {
+                removed_eams.push(model.eams.remove(index.index(model.eams.len())));
+            }
+        }
+        let added: Vec<Eam> = without_clashes(added).into_iter().filter(|eam| !model.clashes(eam)).collect();
+        model.eams.extend(&added);
+        // The program's own in the entries of the old table.
+        for word in old.ipv4.words().iter().chain(old.ipv6.words()).skip(3).step_by(4) {
+            word.fetch_or(!account::MASK, Relaxed);
+        }
+        let (mut new, mut reader) = table(256, &["2001:db8:6464::/96", "64:ff9b::/96"], true);
+        let mut unread = Grace::new(|| {});
+        prop_assert!(new.copy(&old, &removed_eams, &added, &mut unread).unwrap());
+        let mut next_hops = new.ipv4.words().iter().chain(new.ipv6.words()).skip(3).step_by(4);
+        prop_assert!(next_hops.all(|word| word.load(Relaxed) & !account::MASK == 0));
+        compare(&model, &new, &mut reader);
+        compare(&old_model, &old, &mut old_reader);
+        let accounts: Vec<u32> = model.eams.iter().map(|eam| new.account(eam)).collect();
+        prop_assert!(!accounts.contains(&0) && accounts.iter().collect::<HashSet<_>>().len() == accounts.len());
+        for change in after {
+            perform(change, &mut model, &mut new, &mut grace);
+            compare(&model, &new, &mut reader);
+        }
+    }
+
+    #[test]
     fn says_what_the_lists_say(changes in prop::collection::vec(change(), 1..40), well_known: bool, filled: bool) {
         let (mut table, mut reader) = table(256, &["2001:db8:6464::/96", "64:ff9b::/96"], well_known);
         let mut model = Model { well_known, ..Model::default() };
@@ -423,6 +466,42 @@ fn a_table_is_full_before_anything_is_changed() {
     }
     compare(&model, &table, &mut reader);
     assert_eq!((table.ipv4.len(), table.ipv6.len()), (5, 4));
+}
+
+#[test]
+fn only_what_is_alike_is_copied() {
+    let (mut old, _) = table(64, &[], false);
+    let mut grace = Grace::new(|| {});
+    let eams = [eam_of("192.0.2.1/32", "2001:db8::1/128"), eam_of("192.0.2.2/32", "2001:db8::2/128")];
+    old.replace(&input(&eams[..1]), HashSet::new(), &mut grace).unwrap();
+    let (mut larger, _) = table(128, &[], false);
+    assert!(!larger.copy(&old, &[], &[], &mut grace).unwrap());
+    let (mut filled, _) = table(64, &[], false);
+    filled.replace(&input(&eams), HashSet::new(), &mut grace).unwrap();
+    assert!(!filled.copy(&old, &[], &[], &mut grace).unwrap());
+    let (mut other, _) = table(64, &[], false);
+    assert!(matches!(other.copy(&old, &eams[1..], &[], &mut grace), Err(TableError::Missing { .. })));
+    // What a failed copy leaves can be made right.
+    other.replace(&input(&eams[1..]), HashSet::new(), &mut grace).unwrap();
+    assert_eq!(other.lookup(IpAddr::from([192, 0, 2, 1])).eam, None);
+    assert_eq!(other.lookup(IpAddr::from([192, 0, 2, 2])).eam, Some(eams[1]));
+}
+
+#[test]
+fn few_single_addresses_are_worth_copying() {
+    let (mut table, _) = table(1024, &[], false);
+    let single = |number: u32| Eam {
+        ipv4: Ipv4Addr::from(0xc000_0000 + number).into(),
+        ipv6: Ipv6Addr::from(0x2001_0db8 << 96 | u128::from(number)).into(),
+        prefix: None,
+    };
+    let eams: Vec<Eam> = (0..800).map(single).collect();
+    table.replace(&input(&eams), HashSet::new(), &mut Grace::new(|| {})).unwrap();
+    assert!(table.is_worth_copying(&eams[..50], &eams[..50]));
+    assert!(!table.is_worth_copying(&eams[..100], &eams[..100]));
+    let wide = [eam_of("10.0.0.0/8", "2001:db8::/64"); 9];
+    assert!(table.is_worth_copying(&wide[..4], &wide[..4]));
+    assert!(!table.is_worth_copying(&wide, &[]));
 }
 
 #[test]

@@ -107,6 +107,22 @@ impl<F: Family, M: Memory> Writer<F, M> {
         }
     }
 
+    /// Becomes a copy of another table, without what the program keeps in that one's entries. Nobody reads this one, whose
+    /// memory is full of zeros; `false`: they are not alike, and nothing has been copied.
+    pub(crate) fn copy(&mut self, other: &Self) -> bool {
+        if (self.seed, self.mask, self.live) != (other.seed, other.mask, 0) {
+            return false;
+        }
+        for (index, (to, from)) in self.words().iter().zip(other.words()).enumerate() {
+            let kept = if index % WORDS as usize == NEXT_HOP { account::MASK } else { u64::MAX };
+            to.store(from.load(Relaxed) & kept, Relaxed);
+        }
+        self.lengths.clone_from(&other.lengths);
+        self.live = other.live;
+        self.overflowed.clone_from(&other.overflowed);
+        true
+    }
+
     /// The table's memory, as words: four for each place.
     pub(crate) fn words(&self) -> &[AtomicU64] {
         self.memory.words()
@@ -395,7 +411,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
         let at = place.index() * WORDS as usize;
         words[at + 1].store(entry.ipv6.hi, Relaxed);
         words[at + 2].store(entry.ipv6.lo, Relaxed);
-        words[at + 3].store(entry.next_hop & account::MASK, Relaxed);
+        words[at + NEXT_HOP].store(entry.next_hop & account::MASK, Relaxed);
         self.store_first_word(place, entry);
     }
 
@@ -473,7 +489,7 @@ fn first_word(word: u64) -> Entry {
 /// The entry in four words of a table, without what the program keeps there.
 fn entry_of(words: &[AtomicU64]) -> Entry {
     let ipv6 = Ipv6 { hi: words[1].load(Relaxed), lo: words[2].load(Relaxed) };
-    let next_hop = words[3].load(Relaxed) & account::MASK;
+    let next_hop = words[NEXT_HOP].load(Relaxed) & account::MASK;
     Entry { ipv6, next_hop, ..first_word(words[0].load(Relaxed)) }
 }
 
@@ -482,6 +498,8 @@ pub(crate) fn entries(words: &[AtomicU64]) -> impl Iterator<Item = Entry> {
     words.chunks_exact(WORDS as usize).map(entry_of).filter(|entry| entry.flags != 0)
 }
 
+/// Which word of an entry holds the program's own beside the account.
+const NEXT_HOP: usize = std::mem::offset_of!(Entry, next_hop) / size_of::<u64>();
 /// The mark's byte in the first word of a bucket.
 const MARK_BYTE: usize = std::mem::offset_of!(Entry, eam_len4);
 /// The flags' byte in the first word of an entry.
