@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, UdpSocket},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -220,30 +221,58 @@ fn a_program_that_somebody_takes_away_is_noticed() {
     warmed(&lab);
 }
 
-/// By hand, as [`Daemon`] would clean up after it.
+/// A daemon that is to fail, by hand, as [`Daemon`] would clean up after it. Gives what it says.
+fn start_that_fails(lab: &Lab, directory: &Path, name: &str) -> String {
+    let (state, configuration) = (directory.join("state"), directory.join("xlat.toml"));
+    let pins = format!("[dataplane]\npin_directory = \"/sys/fs/bpf/{name}\"");
+    let text = Lab::configuration()
+        .replace("STATE", &state.to_string_lossy())
+        .replace("SOCKET", &directory.join("xlat.sock").to_string_lossy())
+        .replace("[dataplane]", &pins);
+    std::fs::write(&configuration, text).expect("the configuration");
+    let binary = command_path().expect("the command");
+    let said = lab.relay.run(&format!("{} run --config {}", binary.display(), configuration.display()));
+    assert!(!said.success, "{}", said.stderr);
+    said.stderr
+}
+
+#[test]
+fn a_namespace_of_somebody_else_is_left_alone() {
+    let lab = Lab::new().expect("a lab");
+    let directory = tempfile::tempdir().expect("a directory");
+    let name = format!("xlat-test-{}-others", std::process::id());
+    let namespace = format!("{name}-fragmenter");
+    lab.relay.ip(&format!("netns add {namespace}")).expect("a namespace");
+    let made = lab.relay.ip(&format!("link add here type veth peer name theirs netns {namespace}"));
+    let made = made.and_then(|_| lab.relay.ip(&format!("-n {namespace} link set theirs up")));
+    std::fs::create_dir(directory.path().join("state")).expect("a directory");
+    let said = start_that_fails(&lab, directory.path(), &name);
+    let there = lab.relay.ip(&format!("-n {namespace} -o link show"));
+    let _ = xlat_ctl::dataplane::remove_pinned(Path::new(&format!("/sys/fs/bpf/{name}")));
+    let there = there.and_then(|before| Ok(before + &lab.relay.ip(&format!("-n {namespace} -o link show"))?));
+    let _ = lab.relay.ip(&format!("netns del {namespace}"));
+    made.expect("somebody's interface");
+    assert!(said.contains(&format!("{namespace} has the interface theirs")), "{said}");
+    let there = there.expect("the namespace is still there");
+    assert!(there.contains("theirs") && !there.contains("far"), "{there}");
+}
+
 #[test]
 fn a_start_that_fails_leaves_nothing_behind() {
     let lab = Lab::new().expect("a lab");
     let directory = tempfile::tempdir().expect("a directory");
-    let (state, configuration) = (directory.path().join("state"), directory.path().join("xlat.toml"));
     let name = format!("xlat-test-{}-failed", std::process::id());
-    let pins = format!("[dataplane]\npin_directory = \"/sys/fs/bpf/{name}\"");
-    let text = Lab::configuration()
-        .replace("STATE", &state.to_string_lossy())
-        .replace("SOCKET", &directory.path().join("xlat.sock").to_string_lossy())
-        .replace("[dataplane]", &pins);
-    std::fs::write(&configuration, text).expect("the configuration");
+    let state = directory.path().join("state");
     std::fs::create_dir(&state).expect("a directory");
     std::fs::write(state.join("eam.db"), "this is no store").expect("a file");
-    let binary = command_path().expect("the command");
-    let said = lab.relay.run(&format!("{} run --config {}", binary.display(), configuration.display()));
-    assert!(!said.success && said.stderr.contains("eam.db"), "{}", said.stderr);
-    let left: Vec<String> = [format!("/sys/fs/bpf/{name}"), format!("/run/netns/{name}")]
+    let said = start_that_fails(&lab, directory.path(), &name);
+    assert!(said.contains("eam.db"), "{said}");
+    let left: Vec<String> = [format!("/sys/fs/bpf/{name}"), format!("/run/netns/{name}-fragmenter")]
         .into_iter()
-        .filter(|path| std::path::Path::new(path).exists())
+        .filter(|path| Path::new(path).exists())
         .collect();
     let links = lab.relay.ip("-o link show").expect("links");
-    let _ = xlat_ctl::dataplane::remove_pinned(std::path::Path::new(&format!("/sys/fs/bpf/{name}")));
+    let _ = xlat_ctl::dataplane::remove_pinned(Path::new(&format!("/sys/fs/bpf/{name}")));
     assert!(left.is_empty() && !links.contains("xlat0"), "left behind: {left:?}\n{links}");
 }
 

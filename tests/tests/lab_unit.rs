@@ -231,7 +231,8 @@ fn everything_works_with_the_rights_of_the_unit() {
 
     unit.stop(Signal::SIGTERM);
     assert!(!unit.pins.exists(), "the pin directory is left");
-    let kept = Path::new("/run/netns").join(unit.pins.file_name().expect("a name"));
+    let name = unit.pins.file_name().expect("a name").to_string_lossy().into_owned();
+    let kept = Path::new("/run/netns").join(format!("{name}-fragmenter"));
     assert!(!kept.exists(), "{} is left", kept.display());
     let links = unit.lab.relay.ip("-o link show").expect("links");
     assert!(!links.contains("xlat0"), "{links}");

@@ -46,7 +46,7 @@ use crate::{
 /// Name of the near end.
 pub(super) const NAME: &str = "xlat0";
 /// Name of the far end, in a namespace where no other interface is.
-const FAR: &str = "far";
+pub(super) const FAR: &str = "far";
 /// The IPv6 header and the Fragment Header over the IPv4 header: what a fragment grows by.
 const GROWTH: u32 = 28;
 /// MTU of the pair where frames may have several buffers.
@@ -104,6 +104,8 @@ impl Fragmenter {
         multi_buffer: bool,
         keep: Option<&Path>,
     ) -> Result<Self, DataPlaneError> {
+        let refused = |reason| DataPlaneError::Fragmenter { name: name.to_owned(), reason };
+        keep.map_or(Ok(()), |kept| namespaces::expect_own(kept, FAR)).map_err(refused)?;
         let pair_mtu = if multi_buffer { MTU } else { ONE_PAGE_MTU };
         if let Some(kept) = keep.filter(|path| path.exists()) {
             match Self::take_over(name, kept) {
@@ -115,8 +117,7 @@ impl Fragmenter {
                 }
             }
         }
-        Self::make(name, lowest_ipv6_mtu, pair_mtu, keep)
-            .map_err(|reason| DataPlaneError::Fragmenter { name: name.to_owned(), reason })
+        Self::make(name, lowest_ipv6_mtu, pair_mtu, keep).map_err(refused)
     }
 
     /// The pair that another daemon has made and set up.
@@ -271,7 +272,9 @@ impl Drop for Fragmenter {
 /// Removes what a data plane that is pinned in `pin_directory` has kept of its fragmenter.
 pub(super) fn remove_kept(pin_directory: &Path) {
     let kept = namespaces::place(pin_directory);
-    if kept.exists() {
+    if let Err(reason) = namespaces::expect_own(&kept, FAR) {
+        warn!("{reason}; it is left alone");
+    } else if kept.exists() {
         // Where this cannot be done, the pair goes with its namespace, a moment later.
         if let Ok(fragmenter) = Fragmenter::take_over(NAME, &kept) {
             fragmenter.remove();

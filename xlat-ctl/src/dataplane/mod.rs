@@ -553,7 +553,7 @@ pub fn remove_pinned(pin_directory: &Path) -> Result<bool, DataPlaneError> {
 pub fn prepare(pin_directory: &Path, user: Uid, group: Gid) -> Result<(), DataPlaneError> {
     Pins::open(pin_directory)?.hand_over(user, group)?;
     let kept = namespaces::place(pin_directory);
-    namespaces::prepare(&kept)
+    namespaces::prepare(&kept, fragmenter::FAR)
         .map_err(|reason| DataPlaneError::Kernel { what: format!("keep a namespace at {}", kept.display()), reason })
 }
 

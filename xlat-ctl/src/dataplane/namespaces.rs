@@ -16,7 +16,7 @@ use nix::{
 };
 use tracing::warn;
 
-use crate::plain;
+use crate::{netlink, plain};
 
 /// Where `ip netns` keeps namespaces.
 const DIRECTORY: &str = "/run/netns";
@@ -24,11 +24,34 @@ const DIRECTORY: &str = "/run/netns";
 const NAMESPACES: FsType = FsType(0x6e73_6673);
 
 /// The place of the namespace of the relay that is pinned in `pin_directory`: `ip netns` lists it by the directory's path in its
-/// file system, `xlat` for the default.
+/// file system, as `xlat-fragmenter` for the default. An operator's own namespace may well be called `xlat`.
 pub(super) fn place(pin_directory: &Path) -> PathBuf {
     let relative = pin_directory.strip_prefix("/sys/fs/bpf").unwrap_or(pin_directory);
     let name = relative.to_string_lossy().trim_matches('/').replace('/', "-");
-    Path::new(DIRECTORY).join(name)
+    Path::new(DIRECTORY).join(format!("{name}-fragmenter"))
+}
+
+/// Refuses what is kept at `path` if it is somebody else's: an interface is up in it that is not `own`.
+///
+/// # Errors
+/// Which, and what to do.
+pub(super) fn expect_own(path: &Path, own: &str) -> Result<(), String> {
+    if !is_kept(path) {
+        return Ok(());
+    }
+    let cannot = |error: &io::Error| format!("cannot open {}: {}", path.display(), plain(error));
+    let namespace = File::open(path).map_err(|error| cannot(&error))?;
+    let machine = inside(&namespace, || netlink::snapshot().map_err(|error| error.to_string()))?;
+    // Tunnels that the kernel makes in every namespace are down.
+    match machine.interfaces.iter().find(|there| there.up && there.name != "lo" && there.name != own) {
+        None => Ok(()),
+        Some(other) => Err(format!(
+            "the network namespace {} has the interface {} and is not the relay's: give it another name, or the relay another \
+             dataplane.pin_directory, whose name this one follows",
+            path.display(),
+            other.name
+        )),
+    }
 }
 
 /// Keeps the calling thread's network namespace at `path`. Whether that is possible: not in a container without the right to mount.
@@ -64,10 +87,10 @@ pub(super) fn may_keep() -> bool {
 /// Keeps a new, empty namespace at `path`, if there is none.
 ///
 /// # Errors
-/// Permissions; it is said on the log which.
-pub(super) fn prepare(path: &Path) -> Result<(), String> {
+/// Permissions; it is said on the log which. The namespace there is somebody else's ([`expect_own`]).
+pub(super) fn prepare(path: &Path, own: &str) -> Result<(), String> {
     if is_kept(path) {
-        return Ok(());
+        return expect_own(path, own);
     }
     let make = || {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| plain(&errno.into()))?;
@@ -121,7 +144,7 @@ mod tests {
     fn names_a_namespace_after_its_relay() {
         for (directory, name) in [("/sys/fs/bpf/xlat", "xlat"), ("/sys/fs/bpf/a/b", "a-b"), ("/mnt/bpf/x", "mnt-bpf-x")]
         {
-            assert_eq!(place(Path::new(directory)), Path::new(DIRECTORY).join(name));
+            assert_eq!(place(Path::new(directory)), Path::new(DIRECTORY).join(format!("{name}-fragmenter")));
         }
     }
 }

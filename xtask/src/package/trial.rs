@@ -59,6 +59,7 @@ fn debian() -> Result<PathBuf> {
     if partial.exists() {
         fs::remove_dir_all(&partial).with_context(|| format!("removing {}", partial.display()))?;
     }
+    fs::create_dir_all(&partial).with_context(|| format!("making {}", partial.display()))?;
     apt.bootstrap(&partial, &PACKAGES)?;
     ensure!(partial.join("sbin/init").exists(), "{} has no init", partial.display());
     fs::rename(&partial, &root).context("placing the small Debian")?;

@@ -136,7 +136,7 @@ counted "a daemon that hung was replaced after some $second s"
 systemctl stop xlat
 is "after systemctl stop" "$(state)" inactive
 answers && fail "packets are translated after systemctl stop"
-[ ! -e /sys/fs/bpf/xlat ] && [ ! -e /run/netns/xlat ] && ! ip link show xlat0 >/dev/null 2>&1 || fail "something is left"
+[ ! -e /sys/fs/bpf/xlat ] && [ ! -e /run/netns/xlat-fragmenter ] && ! ip link show xlat0 >/dev/null 2>&1 || fail "something is left"
 ok "nothing is left of the data plane"
 systemctl start xlat || fail "systemctl start xlat"
 translated "after another start"
