@@ -253,7 +253,9 @@ impl<M: Memory> Table<M> {
 
     /// An EAM with the account that it has, or with a new one.
     fn rule_with_account(&mut self, eam: &Eam) -> Rule {
-        let account = match self.account(eam) {
+        // Where there are none, or no EAM yet, a million looks into the table would find nothing.
+        let looks = self.accounts.end > 0 && self.ipv6.len() > 0;
+        let account = match if looks { self.account(eam) } else { 0 } {
             0 => self.accounts.take(),
             account => account,
         };
