@@ -5,12 +5,13 @@ use std::{
     hash::{BuildHasher, Hash, Hasher},
 };
 
+use rustc_hash::FxHashMap;
 use xlat_common::{address::Ipv6, table::Entry};
 
 use super::family::{Content, Family, Key, Rule, V4, V6};
 
 /// Flags that hold in prefixes, but for those that follow from EAMs.
-pub(crate) type Specials<F> = HashMap<Key<<F as Family>::Address>, u8>;
+pub(crate) type Specials<F> = FxHashMap<Key<<F as Family>::Address>, u8>;
 
 /// Ranges that no packet may come from or go to (docs/translation.md, section 4).
 const ILLEGAL4: [(u32, u8); 5] = [(0, 8), (0x7f00_0000, 8), (0xa9fe_0000, 16), (0xe000_0000, 4), (0xf000_0000, 4)];
@@ -40,7 +41,7 @@ const NON_GLOBAL4: [(u32, u8); 14] = [
 
 /// The built-in ranges. `well_known`: some translation prefix is restricted to global addresses.
 pub(crate) fn built_in4(well_known: bool) -> Specials<V4> {
-    let mut specials = Specials::<V4>::new();
+    let mut specials = Specials::<V4>::default();
     for (address, len) in ILLEGAL4 {
         *specials.entry(Key { address, len }).or_default() |= Entry::ILLEGAL;
     }
