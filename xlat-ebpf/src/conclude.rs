@@ -80,6 +80,12 @@ impl Stop {
         self.0
     }
 
+    /// Whether it is a refusal for this reason.
+    #[inline(always)]
+    pub fn is_refusal(self, reason: DropReason) -> bool {
+        self == Self(REFUSE | reason as u32)
+    }
+
     /// Back from [`Stop::number`].
     #[inline(always)]
     pub const fn from_number(number: u32) -> Self {

@@ -15,6 +15,7 @@ use crate::{
     conclude::Stop,
     four_to_six::answer,
     packet::{self, frame_len},
+    six_to_four::prohibited,
     transport::Piece,
 };
 
@@ -224,7 +225,7 @@ fn walk(ctx: &XdpContext, start: usize, next_header: u8, end: usize, through: bo
         }
         let more_follows = is_fragment && is_extension_after_fragment(bytes[0]);
         if more_follows && !through {
-            return Err(Stop::drop(DropReason::FragmentExtension));
+            return Err(Stop::refuse(DropReason::FragmentExtension, prohibited()));
         }
         let later = u16::from_be_bytes([bytes[2], bytes[3]]) & OFFSET_MASK != 0;
         if count == MAX_EXTENSION_HEADERS && !(is_fragment && later) {

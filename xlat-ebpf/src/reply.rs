@@ -7,7 +7,7 @@ use xlat_common::{
     icmp,
     interface::Interface,
     ipv4::{self, LARGEST_ICMP_ERROR, protocol},
-    ipv6::{self, HEADER_LEN, MINIMUM_MTU},
+    ipv6::{self, HEADER_LEN, MINIMUM_MTU, is_extension_after_fragment},
 };
 
 use crate::{
@@ -152,10 +152,14 @@ fn may_answer6(ctx: &Context, offset: usize, header: &Header6, answer: Answer) -
         // What cannot be followed may lead to an ICMPv6 error.
         return false;
     }
+    if chain.piece() == Piece::Later {
+        // Of a later piece only the first piece says what follows an extension header.
+        return chain.upper_layer != protocol::ICMPV6 && !is_extension_after_fragment(chain.upper_layer);
+    }
     if chain.upper_layer != protocol::ICMPV6 {
         return true;
     }
-    if chain.piece() == Piece::Later || chain.offset >= end {
+    if chain.offset >= end {
         return false;
     }
     let last_resort = answer.kind == u32::from(icmp::v6::DESTINATION_UNREACHABLE);

@@ -152,7 +152,7 @@ fn refuse_addresses(source: &Mapped4, destination: &Mapped4) -> Result<(), Stop>
 /// RFC 7915 5.1.1: a Fragment Header before another extension header is logged.
 #[inline(always)]
 fn refuse_chain(header: &Header6, stop: Stop) -> Stop {
-    if stop == Stop::drop(DropReason::FragmentExtension) && limits::event() {
+    if stop.is_refusal(DropReason::FragmentExtension) && limits::event() {
         let (source, destination) = (header.source(), header.destination());
         log_fragment_extension(source.hi, source.lo, destination.hi, destination.lo);
     }

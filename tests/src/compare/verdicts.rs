@@ -90,13 +90,13 @@ pub static VERDICTS: &[Verdict] = &[
         right: Right::Xlat,
         section: "RFC 7915 5.1.1",
         why: "such a packet \"SHOULD be dropped and logged\"; Jool takes the header for a transport protocol",
-        holds: |of| of.reason == "fragment_extension" && of.did("drops", "translates"),
+        holds: |of| of.reason == "fragment_extension" && of.jool == "translates",
     },
     Verdict {
-        packets: "a Fragment Header before Hop-by-Hop Options, a Routing header or Destination Options",
-        right: Right::Jool,
+        packets: "a later fragment whose Fragment Header is before Hop-by-Hop Options, a Routing header or Destination Options",
+        right: Right::Both,
         section: "RFC 7915 5.4",
-        why: "both drop; an ICMPv6 error 1/1 SHOULD be sent, and xlat is silent",
+        why: "both drop, and an ICMPv6 error 1/1 SHOULD be sent, but none about an ICMPv6 error (RFC 4443 2.4), of which this may be a piece: xlat is silent",
         holds: |of| of.reason == "fragment_extension" && of.did("drops", "answers 1/1"),
     },
     Verdict {

@@ -73,6 +73,10 @@ fn icmpv6(config: &Config, original: &[u8], answer: Answer) -> Option<Vec<u8>> {
     }
     // What the original is cannot be told when the walk does not reach the upper layer: then it might be an error.
     let (upper, message) = upper_layer(original)?;
+    // So in a later fragment of which the first has an extension header.
+    if message.is_none() && protocol::EXTENSIONS_AFTER_FRAGMENT.contains(&upper) {
+        return None;
+    }
     if upper == protocol::ICMPV6 {
         let icmp_type = *message?.first()?;
         if is_icmpv6_error_type(icmp_type) || icmp_type == 137 || matches!(answer, Answer::Prohibited) {

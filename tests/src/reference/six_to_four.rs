@@ -30,7 +30,7 @@ pub(super) fn arriving(config: &Config, bytes: &[u8]) -> Result<Outcome, Stop> {
         ChainProblem::Malformed => Stop::Drop("malformed_header"),
         ChainProblem::TooLong => Stop::Drop("extension_chain"),
         ChainProblem::SegmentsLeft { pointer } => Stop::Refuse("routing_header", Answer::ParameterProblem { pointer }),
-        ChainProblem::AfterFragment => Stop::Drop("fragment_extension"),
+        ChainProblem::AfterFragment => Stop::Refuse("fragment_extension", Answer::Prohibited),
     })?;
     let payload = &header.rest[chain.length..];
     let is_part = chain.fragment.is_some_and(|fragment| fragment.is_part());

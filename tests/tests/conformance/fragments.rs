@@ -144,6 +144,27 @@ rows! {
         => dropped("icmp_fragment");
 }
 
+/// RFC 7915 5.4.
+fn refused(packet: Packet) -> Expected {
+    answered("fragment_extension", ip6(RELAY6, SERVER).icmp(1, 1).about(packet))
+}
+
+// What is dropped for an extension header inside, but is or may be ICMPv6, is not answered.
+rows! {
+    icmpv6_behind_an_extension_header_in_a_fragment "RFC 7915 5.4":
+        ip6(SERVER, CLIENT).fragment_header(0, false, 7).destination_options(&[1, 4, 0, 0, 0, 0]).echo_request(7, 1, b"")
+        => dropped("fragment_extension");
+    an_icmpv6_error_behind_an_extension_header_in_a_fragment "RFC 4443 2.4":
+        ip6(SERVER, CLIENT).fragment_header(0, false, 7).destination_options(&[1, 4, 0, 0, 0, 0]).icmp(1, 4)
+            .about(ip6(CLIENT, SERVER).udp(4711, 53, b""))
+        => dropped("fragment_extension");
+    udp_behind_an_extension_header_in_a_fragment "RFC 7915 5.4":
+        ip6(SERVER, CLIENT).fragment_header(0, false, 7).destination_options(&[1, 4, 0, 0, 0, 0]).udp(53, 4711, b"?")
+        => refused(
+            ip6(SERVER, CLIENT).fragment_header(0, false, 7).destination_options(&[1, 4, 0, 0, 0, 0]).udp(53, 4711, b"?")
+        );
+}
+
 /// "If the Next Header field of the Fragment Header is an extension header (except ESP, but including AH) then the packet
 /// SHOULD be dropped and logged."
 #[test]
@@ -153,8 +174,10 @@ fn drops_fragments_with_an_extension_header_inside() {
             [("atomic", 0, false), ("first", 0, true), ("later", 800, true), ("last", 800, false)]
         {
             let packet =
-                ip6(SERVER, CLIENT).fragment_header(offset, more, 7).payload(number, &[17, 0, 1, 4, 0, 0, 0, 0]);
-            check(&format!("{kind} {number}"), "RFC 7915 5.1.1", "", packet, &dropped("fragment_extension"));
+                || ip6(SERVER, CLIENT).fragment_header(offset, more, 7).payload(number, &[17, 0, 1, 4, 0, 0, 0, 0]);
+            // RFC 4443 2.4 (e): a later piece may be one of an ICMPv6 error.
+            let expected = if offset == 0 { refused(packet()) } else { dropped("fragment_extension") };
+            check(&format!("{kind} {number}"), "RFC 7915 5.1.1", "", packet(), &expected);
         }
     }
 }

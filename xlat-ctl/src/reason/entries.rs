@@ -223,8 +223,8 @@ const fn by_protocol(reason: DropReason) -> Entry {
             cause: "A sender that fragments packets with IPsec AH or destination options; scanners.",
             remedy: "Have the sender use packets that need no fragmenting, or leave those headers out: AH does not survive \
                 translation in any case.",
-            answer: Silent,
-            source: "RFC 7915 5.1.1",
+            answer: Icmp("ICMPv6 1/1"),
+            source: "RFC 7915 5.1.1, 5.4",
             section: "7",
         },
     }

@@ -169,6 +169,8 @@ pub(super) enum Broken {
     Reason(DropReason),
     /// A routing header with segments left; the pointer to that field.
     Segments(u32),
+    /// A Fragment Header with another extension header behind it.
+    AfterFragment,
 }
 
 impl Chain {
@@ -199,7 +201,7 @@ impl Chain {
             }
             let more_follows = is_fragment && is_extension_after_fragment(head[0]);
             if more_follows && !through {
-                return Err(Broken::Reason(DropReason::FragmentExtension));
+                return Err(Broken::AfterFragment);
             }
             let word = u16::from_be_bytes([head[2], head[3]]);
             let later = word & OFFSET_MASK != 0;

@@ -153,10 +153,12 @@ impl Book<'_> {
                     "a routing header with segments left",
                 )
             }
+            Err(Broken::AfterFragment) => {
+                let text = "an extension header follows the Fragment Header";
+                self.refuse(DropReason::FragmentExtension, PROHIBITED6, "RFC 7915 5.1.1", "", text)
+            }
             Err(Broken::Reason(reason)) => {
-                let source =
-                    if reason == DropReason::FragmentExtension { "RFC 7915 5.1.1" } else { "translation.md 2" };
-                self.drop(reason, source, "", "the chain of extension headers cannot be followed")
+                self.drop(reason, "translation.md 2", "", "the chain of extension headers cannot be followed")
             }
         }
     }
