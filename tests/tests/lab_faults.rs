@@ -77,12 +77,15 @@ fn a_missing_bpf_file_system_is_told_of() {
     let text = Lab::configuration().replace("STATE", &path("state")).replace("SOCKET", &path("xlat.sock"));
     fs::write(path("xlat.toml"), text).expect("the configuration");
     let binary = xlat_tests::lab::command_path().expect("the command").display().to_string();
-    let script = format!("mount -t tmpfs tmpfs /sys/fs/bpf && exec {binary} run --config {}", path("xlat.toml"));
-    let mut command = lab.relay.command("unshare", &["--mount", "sh", "-c", &script]);
-    let output = command.output().expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "it started");
-    assert!(said.contains("not in a BPF file system") && said.contains("mount -t bpf bpf"), "{said}");
+    // The second is what `ip netns exec` shows.
+    for mount in ["mount -t tmpfs tmpfs /sys/fs/bpf", "mount -t sysfs sysfs /sys"] {
+        let script = format!("{mount} && exec {binary} run --config {}", path("xlat.toml"));
+        let mut command = lab.relay.command("unshare", &["--mount", "sh", "-c", &script]);
+        let output = command.output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "it started");
+        assert!(said.contains("not in a BPF file system") && said.contains("mount -t bpf bpf"), "{mount}: {said}");
+    }
     let links = lab.relay.ip("-o link show").expect("links");
     assert!(!links.contains("xlat0"), "left behind: {links}");
 }

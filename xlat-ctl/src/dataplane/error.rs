@@ -68,7 +68,8 @@ pub enum DataPlaneError {
     /// There is no BPF file system to pin anything in.
     #[error(
         "{} is not in a BPF file system, in which the program is kept when the daemon ends: mount one \
-         (`mount -t bpf bpf /sys/fs/bpf`), or set dataplane.pin_directory to a place in one",
+         (`mount -t bpf bpf /sys/fs/bpf`), or set dataplane.pin_directory to a place in one; `ip netns exec` hides what is \
+         mounted there, `nsenter --net=/run/netns/NAME` does not",
         directory.display()
     )]
     NoBpffs {

@@ -22,7 +22,7 @@ use aya::{
 };
 use nix::{
     fcntl::{Flock, FlockArg},
-    sys::statfs::{BPF_FS_MAGIC, statfs},
+    sys::statfs::{BPF_FS_MAGIC, SYSFS_MAGIC, statfs},
     unistd::{Gid, Uid, chown},
 };
 use tracing::{debug, warn};
@@ -79,7 +79,12 @@ impl Pins {
     /// # Errors
     /// There is no BPF file system at that place, or another daemon uses the directory.
     pub fn open(directory: &Path) -> Result<Self, DataPlaneError> {
-        make_private(directory)?;
+        // Where sysfs alone is, as `ip netns exec` has it, no directory can be made, and the kernel does not say why.
+        make_private(directory).map_err(|error| {
+            let above = directory.ancestors().find(|above| above.exists()).and_then(|above| statfs(above).ok());
+            let is_sysfs = above.is_some_and(|found| found.filesystem_type() == SYSFS_MAGIC);
+            if is_sysfs { DataPlaneError::NoBpffs { directory: directory.to_owned() } } else { error }
+        })?;
         let magic = statfs(directory).map_err(|errno| failed("look at", directory, &errno.into()))?.filesystem_type();
         if magic != BPF_FS_MAGIC {
             // Nothing is left of the attempt.
