@@ -91,7 +91,7 @@ impl Uses {
         let (connection, known) = match open(&path) {
             Ok(opened) => opened,
             Err(error) => {
-                let aside = put_aside(&path)?;
+                let aside = put_aside(&path, error.name())?;
                 warn!("{}: {error}; it is put aside as {}, and counting begins anew", path.display(), aside.display());
                 open(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?
             }
@@ -123,17 +123,37 @@ impl Drop for Uses {
     }
 }
 
-fn open(path: &Path) -> Result<(Connection, Known), String> {
-    let connection = Connection::open(path).map_err(|error| error.to_string())?;
-    let known = read(&connection).map_err(|error| error.to_string())??;
+/// Why the database is of no use to this daemon.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("a newer xlat has written it (version {0} of its tables, this one knows {VERSION})")]
+    Newer(i64),
+    #[error("{0}")]
+    Damaged(#[from] rusqlite::Error),
+}
+
+impl Unusable {
+    /// What it is called where it is put aside.
+    fn name(&self) -> String {
+        match self {
+            // To be put back when that release runs again.
+            Self::Newer(version) => format!("db.version-{version}"),
+            Self::Damaged(_) => "db.damaged".to_owned(),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<(Connection, Known), Unusable> {
+    let connection = Connection::open(path)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    if version > VERSION {
+        return Err(Unusable::Newer(version));
+    }
+    let known = read(&connection)?;
     Ok((connection, known))
 }
 
-fn read(connection: &Connection) -> rusqlite::Result<Result<Known, String>> {
-    let version: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
-    if version > VERSION {
-        return Ok(Err(format!("a newer xlat has written it (version {version} of its tables)")));
-    }
+fn read(connection: &Connection) -> rusqlite::Result<Known> {
     connection.execute_batch(TABLE)?;
     let mut rows = HashMap::new();
     let mut statement = connection.prepare("SELECT * FROM usage")?;
@@ -151,11 +171,12 @@ fn read(connection: &Connection) -> rusqlite::Result<Result<Known, String>> {
     let observed = observed.filter(|(_, until)| now - until <= GAP).map_or(now, |(since, _): (i64, i64)| since);
     connection.execute("INSERT OR REPLACE INTO observed VALUES (1, ?1, ?2)", [observed, now])?;
     let today = share::of_day(connection, now.div_euclid(share::DAY))?;
-    Ok(Ok(Known { rows, observed, today }))
+    Ok(Known { rows, observed, today })
 }
 
-fn put_aside(path: &Path) -> Result<PathBuf, String> {
-    let aside = path.with_extension("db.damaged");
+/// Gives the database another name. SQLite has written back what was in its log, if it could be read.
+fn put_aside(path: &Path, name: String) -> Result<PathBuf, String> {
+    let aside = path.with_extension(name);
     for suffix in ["-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -245,6 +266,24 @@ mod tests {
         assert!(known.rows.is_empty() && directory.path().join("usage.db.damaged").exists());
         uses.write(Batch { rows: vec![(pair(1), used(5))], ..Batch::default() });
         drop(uses);
+        assert_eq!(Uses::open(directory.path()).unwrap().1.rows.len(), 1);
+    }
+
+    #[test]
+    fn what_a_newer_release_has_written_is_kept_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (uses, _) = Uses::open(directory.path()).unwrap();
+        uses.write(Batch { rows: vec![(pair(1), used(5))], ..Batch::default() });
+        drop(uses);
+        let set = |version: i64, name: &str| {
+            let database = Connection::open(directory.path().join(name)).unwrap();
+            database.pragma_update(None, "user_version", version).unwrap();
+        };
+        set(VERSION + 1, NAME);
+        assert!(Uses::open(directory.path()).unwrap().1.rows.is_empty());
+        let aside = format!("usage.db.version-{}", VERSION + 1);
+        set(VERSION, &aside);
+        fs::rename(directory.path().join(aside), directory.path().join(NAME)).unwrap();
         assert_eq!(Uses::open(directory.path()).unwrap().1.rows.len(), 1);
     }
 
