@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, Ipv6Addr},
+    thread,
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -133,16 +134,24 @@ impl Table {
             table.lens4.0[usize::from(entry.pair.ipv4.prefix_len())] += 1;
             table.lens6.0[usize::from(entry.pair.ipv6.prefix_len())] += 1;
         }
-        table.by_ipv6 = entries.iter().map(|entry| (key6(entry.pair.ipv6), key4(entry.pair.ipv4))).collect();
-        let twice = entries.windows(2).any(|two| key4(two[0].pair.ipv4) == key4(two[1].pair.ipv4));
-        if table.by_ipv6.len() == count && !twice {
-            table.by_ipv4 = entries.into_iter().map(|entry| (key4(entry.pair.ipv4), entry)).collect();
-            return Ok(table);
+        let keys: Vec<_> = entries.iter().map(|entry| (key6(entry.pair.ipv6), key4(entry.pair.ipv4))).collect();
+        let is_twice = |two: &[Entry]| key4(two[0].pair.ipv4) == key4(two[1].pair.ipv4);
+        if entries.windows(2).any(is_twice) {
+            return Self::one_by_one(entries);
         }
-        // Only to name the two.
-        let mut one_by_one = Self::default();
-        entries.into_iter().try_for_each(|entry| one_by_one.insert(entry))?;
-        Ok(one_by_one)
+        (table.by_ipv4, table.by_ipv6) = thread::scope(|scope| {
+            let ipv6 = scope.spawn(|| keys.into_iter().collect());
+            let ipv4 = entries.into_iter().map(|entry| (key4(entry.pair.ipv4), entry)).collect();
+            (ipv4, ipv6.join().expect("the other half does not panic"))
+        });
+        if table.by_ipv6.len() == count { Ok(table) } else { Self::one_by_one(table.by_ipv4.into_values()) }
+    }
+
+    /// As [`Self::from_entries`], to name two that have the same prefix.
+    fn one_by_one(entries: impl IntoIterator<Item = Entry>) -> Result<Self, String> {
+        let mut table = Self::default();
+        entries.into_iter().try_for_each(|entry| table.insert(entry))?;
+        Ok(table)
     }
 
     /// Whether one prefix can lie within another: not when all have one length.
