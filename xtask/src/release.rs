@@ -3,9 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +16,7 @@ use crate::{
     shell::{capture, cargo, command, show, target_dir, workspace},
 };
 
-/// Below `target/release-check`: a path's length is not to matter either.
+/// Below a directory of its own: a path's length is not to matter either.
 const CLONES: [&str; 2] = ["first", "another/second"];
 /// Where `package` leaves its files, in a clone and here.
 const RESULTS: &str = "package/out";
@@ -25,7 +26,8 @@ pub(crate) fn run() -> Result<()> {
     let changes = capture(&mut command("git", ["status", "--porcelain"]))?;
     ensure!(changes.is_empty(), "release: what is not committed would be left out; commit it first:\n{changes}");
     setup::for_packaging()?;
-    let base = target_dir().join("release-check");
+    // Not in the workspace, whose `.cargo/config.toml` cargo would add to the clones' own.
+    let base = env::temp_dir().join(format!("xlat-release-{}", process::id()));
     empty(&base)?;
     let clones = CLONES.map(|name| base.join(name));
     for clone in &clones {
