@@ -54,7 +54,7 @@ pub(crate) fn run(only: &[&str]) -> Result<()> {
             for [step, word, words] in &steps {
                 eprintln!("{step:<22} {word} {words}");
             }
-            keep(&format!("{}_{driver}", kernel.release), &steps)?;
+            keep(&format!("{}/{driver}", kernel.release), steps)?;
         }
     }
     write_tables()
@@ -91,27 +91,38 @@ fn document() -> PathBuf {
     workspace().join("docs/support.md")
 }
 
+/// The results that the tables are made of, so that a part can be tried again: a line for each step, kernel/driver before it.
 fn results() -> PathBuf {
-    super::qemu::directory().join("results")
+    workspace().join("docs/support.tsv")
 }
 
-/// Keeps the results of one trial.
-fn keep(name: &str, steps: &[[String; 3]]) -> Result<()> {
-    fs::create_dir_all(results()).context("keeping the results")?;
-    let lines: Vec<String> = steps.iter().map(|step| step.join("\t")).collect();
-    fs::write(results().join(name), lines.join("\n")).context("keeping the results")
+/// Keeps the results of one trial, in the place of those that it had before.
+fn keep(trial: &str, steps: Vec<[String; 3]>) -> Result<()> {
+    let mut all = if results().exists() { kept_results()? } else { Results::new() };
+    all.insert(trial.to_owned(), steps);
+    fs::write(results(), lines(&all)).with_context(|| format!("writing {}", results().display()))
+}
+
+fn lines(all: &Results) -> String {
+    let of = |(trial, steps): (&String, &Vec<[String; 3]>)| -> String {
+        steps.iter().map(|step| format!("{trial}\t{}\n", step.join("\t"))).collect()
+    };
+    all.iter().map(of).collect()
 }
 
 /// The results of all trials so far.
 fn kept_results() -> Result<Results> {
     let place = results();
+    let text = fs::read_to_string(&place).with_context(|| format!("reading {}: no trial was run", place.display()))?;
+    Ok(read(&text))
+}
+
+fn read(text: &str) -> Results {
     let mut all = Results::new();
-    for entry in fs::read_dir(&place).with_context(|| format!("reading {}: no trial was run", place.display()))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().replacen("amd64_", "amd64/", 1);
-        all.insert(name, fs::read_to_string(&path)?.lines().filter_map(step).collect());
+    for (trial, rest) in text.lines().filter_map(|line| line.split_once('\t')) {
+        all.entry(trial.to_owned()).or_default().extend(step(rest));
     }
-    Ok(all)
+    all
 }
 
 /// A driver and what its trial said.
@@ -195,6 +206,16 @@ mod tests {
         let text = tables(&all);
         assert!(text.contains("| attach | native | refused |\n"), "{text}");
         assert!(text.contains("- veth, attach: the driver wants something else\n"), "{text}");
+    }
+
+    #[test]
+    fn results_are_read_as_they_were_written() {
+        let step = |words: [&str; 3]| words.map(str::to_owned);
+        let all = Results::from([
+            ("6.1.0-1-amd64/igb".to_owned(), vec![step(["attach", "works", "native"]), step(["echo", "works", ""])]),
+            ("6.1.0-1-amd64/veth".to_owned(), vec![step(["echo", "fails", "a tab\tin it"])]),
+        ]);
+        assert_eq!(read(&lines(&all)), all);
     }
 
     #[test]
