@@ -221,6 +221,23 @@ fn a_program_that_somebody_takes_away_is_noticed() {
     warmed(&lab);
 }
 
+/// A cleaning job, say, that takes what it does not know.
+#[test]
+fn links_that_somebody_has_unpinned_cost_no_packet() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warmed(&lab);
+    let links = daemon.pins().join("links");
+    let stream = stream(&lab, || {
+        std::fs::remove_dir_all(&links).expect("they can be removed");
+        daemon.ctl(&lab.relay, "reload").ok();
+        let one = std::fs::read_dir(&links).expect("links again").next().expect("a link").expect("a name").path();
+        std::fs::remove_file(one).expect("it can be removed");
+        daemon.ctl(&lab.relay, "reload").ok();
+    });
+    assert!(stream.lost.is_empty() && stream.sent > 100, "{stream:?}");
+    assert!(daemon.log().contains("it is pinned again") && !daemon.log().contains("ERROR"), "{}", daemon.log());
+}
+
 /// A daemon that is to fail, by hand, as [`Daemon`] would clean up after it. Gives what it says.
 fn start_that_fails(lab: &Lab, directory: &Path, name: &str) -> String {
     let (state, configuration) = (directory.join("state"), directory.join("xlat.toml"));

@@ -448,6 +448,12 @@ impl Config {
                  not be reached any more"
             ));
         }
+        if let Some(prefix) = self.translation.prefixes.iter().find(|prefix| pair.ipv6().contains(*prefix)) {
+            return Some(format!(
+                "{pair} covers the translation prefix {prefix}: answers to clients on the IPv4 Internet would go to the entry's \
+                 IPv4 addresses instead"
+            ));
+        }
         let denied4 = self.deny.ipv4.iter().find(|net| net.contains(&pair.ipv4())).map(Ipv4Net::to_string);
         let denied =
             denied4.or_else(|| self.deny.ipv6.iter().find(|net| net.contains(&pair.ipv6())).map(Ipv6Net::to_string));

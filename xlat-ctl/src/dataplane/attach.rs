@@ -133,6 +133,14 @@ fn in_mode(program: &mut Xdp, place: Place<'_>, mode: XdpMode) -> Result<Link, A
     })
 }
 
+impl Link {
+    /// Pins it again, which somebody has unpinned. Where that fails the program is detached there.
+    pub(super) fn pin_again(self, ifindex: u32, pins: &Pins) -> Result<Self, DataPlaneError> {
+        warn!("{}: somebody has removed what keeps the program there; it is pinned again", self.name);
+        Ok(Self { link: keep(self.link, ifindex, Some(pins))?, ..self })
+    }
+}
+
 /// Pins a new link, if links are to be pinned.
 fn keep(link: xdp::XdpLink, ifindex: u32, pins: Option<&Pins>) -> Result<xdp::XdpLink, DataPlaneError> {
     let Some(pins) = pins else { return Ok(link) };

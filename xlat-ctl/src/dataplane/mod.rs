@@ -371,6 +371,28 @@ impl DataPlane {
         Ok(mode)
     }
 
+    /// Pins again what somebody has unpinned: another instance could not take its place, and the program would be detached.
+    ///
+    /// # Errors
+    /// It cannot be pinned.
+    pub fn mend_pins(&mut self) -> Result<(), DataPlaneError> {
+        let Some(pins) = self.pins.clone() else { return Ok(()) };
+        pins.make_links()?;
+        let there = pins.links();
+        let missing: Vec<u32> = self.links.keys().copied().filter(|ifindex| !there.contains(ifindex)).collect();
+        for ifindex in missing {
+            let Some(link) = self.links.remove(&ifindex) else { continue };
+            self.links.insert(ifindex, link.pin_again(ifindex, &pins)?);
+        }
+        if let Some(near) = self.fragmenter.as_ref().map(|fragmenter| fragmenter.near().ifindex)
+            && !there.contains(&near)
+            && let Some(link) = self.near_link.take()
+        {
+            self.near_link = Some(link.pin_again(near, &pins)?);
+        }
+        Ok(())
+    }
+
     /// Detaches the program from an interface.
     ///
     /// # Errors

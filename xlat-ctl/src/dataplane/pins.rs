@@ -216,6 +216,11 @@ impl Pins {
         link.pin(&path).map(FdLink::from).map_err(|error| pins_error("pin the link", &path, &error))
     }
 
+    /// Makes the directory of the links again, if somebody has removed it.
+    pub(super) fn make_links(&self) -> Result<(), DataPlaneError> {
+        make_private(&self.directory.join(LINKS))
+    }
+
     /// Unpins the link of an interface. If nobody else holds it, the program is detached.
     pub(super) fn unpin_link(&self, ifindex: u32) {
         debug!("the link of interface {ifindex} is unpinned");

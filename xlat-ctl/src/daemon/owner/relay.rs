@@ -244,6 +244,7 @@ impl Relay {
     /// one in force was made or last changed.
     pub(super) fn swap(&mut self, difference: Option<&Difference>) -> anyhow::Result<()> {
         let machine = Arc::clone(&self.machine.borrow());
+        self.dataplane.mend_pins()?;
         let before = difference.map(|difference| (&self.dataplane, difference));
         let dataplane = load_program(&self.config, &self.kernel, before.map(|(old, _)| old.seed()))?;
         let dataplane = filled(dataplane, &self.config, &self.table, &machine, before)?;

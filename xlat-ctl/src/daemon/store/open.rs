@@ -44,7 +44,7 @@ impl Store {
         let path = directory.join(DATABASE);
         let known = directory.join(witness::NAME).exists();
         if !exists(&path)? {
-            if known || exists(&log_of(&path))? {
+            if known || exists(&log_of(&path))? || exists(&directory.join(BACKUP))? {
                 return Err(offer(StoreError::damaged(&path, "it is missing, and it has been there"), directory));
             }
             create(&path)?;

@@ -133,6 +133,18 @@ fn a_missing_or_empty_store_is_not_taken_for_a_new_one() {
 }
 
 #[test]
+fn a_copy_without_its_store_is_not_taken_for_nothing() {
+    let directory = filled();
+    let copy = directory.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    fs::copy(directory.path().join(DATABASE), copy.join(BACKUP)).unwrap();
+    let before = fs::read(copy.join(BACKUP)).unwrap();
+    let said = refused(&copy);
+    assert!(said.contains("eam.db") && said.contains("`xlat-ctl state restore` puts it in place"), "{said}");
+    assert_eq!(fs::read(copy.join(BACKUP)).unwrap(), before);
+}
+
+#[test]
 fn a_log_that_is_cut_off_is_noticed() {
     let directory = filled();
     let (mut store, _) = open(directory.path(), HISTORY).unwrap();
