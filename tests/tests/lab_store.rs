@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, OpenOptions},
-    os::unix::fs::FileExt,
+    io::Write as _,
+    os::unix::{fs::FileExt, net::UnixStream},
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -419,4 +420,35 @@ fn flipped_bits_are_found_and_the_copy_restored() {
 #[test]
 fn a_missing_store_is_not_taken_for_an_empty_one() {
     is_refused_and_restored(|path| fs::remove_file(path).expect("the database"));
+}
+
+/// Who stalls makes room for others: two that send a file and four that read a list were all that there was room for.
+#[test]
+fn clients_that_stall_do_not_keep_others_waiting() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let directory = tempfile::tempdir().expect("a directory");
+    let table = directory.path().join("table.csv");
+    let line =
+        |number: u32| format!("{},2001:db8:77::{number:x}\n", std::net::Ipv4Addr::from_bits(0x1200_0000 + number));
+    fs::write(&table, (0..20_000).map(line).collect::<String>()).expect("a file");
+    let apply = format!("eam apply --yes --json {}", table.display());
+    daemon.ctl(&lab.relay, &apply).ok();
+    let stalled = |request: &str| {
+        let mut stream = UnixStream::connect(daemon.socket()).expect("a connection");
+        stream.write_all(request.as_bytes()).expect("the request is sent");
+        stream
+    };
+    let sending = "PUT /v1/eam?dry_run=true HTTP/1.1\r\nHost: xlat\r\nContent-Length: 1000\r\n\r\n#";
+    let reading = "GET /v1/eam HTTP/1.1\r\nHost: xlat\r\n\r\n";
+    let streams: Vec<UnixStream> = (0..8).map(|number| stalled([sending, reading][number % 2])).collect();
+    let timed = |command: &str| {
+        let begun = Instant::now();
+        daemon.ctl(&lab.relay, command).ok();
+        begun.elapsed()
+    };
+    let (applied, exported) = (timed(&apply), timed("eam export --format csv"));
+    drop(streams);
+    assert!(applied < Duration::from_secs(3), "an apply took {applied:?}");
+    // Until the first of those that do not read is given up.
+    assert!(exported < Duration::from_secs(9), "an export took {exported:?}");
 }

@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::stream;
@@ -19,7 +19,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    net::UnixStream,
+    time::{sleep, timeout},
+};
 
 use super::{Common, Failed, output};
 use crate::{api, config};
@@ -151,8 +154,22 @@ pub(super) fn refused(failure: api::Failure) -> Failed {
     Failed { message: Some(failure.error.message), answer }
 }
 
+/// Connects, and waits a while where too many others do: the daemon lets go of those that ask nothing.
+async fn connect(socket: &Path) -> io::Result<UnixStream> {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let begun = Instant::now();
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < PATIENCE => {
+                sleep(Duration::from_millis(50)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
 async fn exchange(socket: &Path, method: Method, path: &str, body: Body) -> Result<(StatusCode, Bytes), String> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| no_connection(socket, &error))?;
+    let stream = connect(socket).await.map_err(|error| no_connection(socket, &error))?;
     let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}", socket.display());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Its outcome is the request's outcome too.

@@ -1,10 +1,10 @@
 //! The calls that show and change the table of explicit address mappings.
 
-use std::{convert::Infallible, net::IpAddr, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, time::Duration};
 
 use axum::{
     Extension, Json,
-    body::{Body, Bytes, to_bytes},
+    body::{Body, Bytes},
     extract::{Path, Query, State, rejection::QueryRejection},
     http::{Request, StatusCode, header},
     response::{IntoResponse, Response},
@@ -12,7 +12,7 @@ use axum::{
 use futures::stream;
 use serde::Deserialize;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Semaphore, mpsc},
     task::spawn_blocking,
     time::timeout,
 };
@@ -21,6 +21,7 @@ use utoipa::IntoParams;
 use super::{
     openapi::{self, Address, EamFile, Refused},
     read,
+    upload::{self, GiveBack},
 };
 use crate::{
     api::{self, Code},
@@ -34,10 +35,8 @@ use crate::{
 
 /// Whole tables that are sent at a time: each is a copy as long as its client reads.
 static LISTS: Semaphore = Semaphore::const_new(4);
-/// Files that are read at a time: each is in memory until it is parsed.
-static FILES: Semaphore = Semaphore::const_new(2);
-/// A file must be there in this time.
-const FILE_TIME: Duration = Duration::from_secs(55);
+/// A client of a list must take the next piece in this time.
+const READ_TIME: Duration = Duration::from_secs(5);
 /// Entries of one piece of a list.
 const PIECE: usize = 1000;
 /// Revisions that are shown when nothing else is said, and at most.
@@ -74,18 +73,32 @@ pub(super) async fn eam_list(State(owner): State<Owner>) -> Result<Response, Ref
     let closed = |_| refusal(Code::Failed, "the daemon is stopping");
     let permit = LISTS.acquire().await.map_err(closed)?;
     let (revision, entries) = owner.list().await?;
-    let list = List { permit: (entries.len() > PIECE).then_some(permit), revision, entries, next: 0, begun: false };
-    let body = Body::from_stream(stream::iter(list.map(Ok::<_, Infallible>)));
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let list = List { revision, entries, next: 0, begun: false };
+    if list.entries.len() <= PIECE {
+        drop(permit);
+        return Ok(json(Body::from_stream(stream::iter(list.map(Ok::<_, Infallible>)))));
+    }
+    let (pieces, taken) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let _memory = GiveBack;
+        for piece in list {
+            // A client that does not read makes room for another.
+            if !matches!(timeout(READ_TIME, pieces.send(Some(piece))).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+        let _ = pieces.send(None).await;
+        drop(permit);
+    });
+    let pieces = stream::unfold(taken, async |mut taken| match taken.recv().await {
+        Some(piece) => piece.map(|piece| (Ok(piece), taken)),
+        None => Some((Err(io::Error::from(io::ErrorKind::TimedOut)), taken)),
+    });
+    Ok(json(Body::from_stream(pieces)))
 }
 
-impl Drop for List {
-    fn drop(&mut self) {
-        if self.entries.len() > PIECE {
-            self.entries = Vec::new();
-            give_back_memory();
-        }
-    }
+fn json(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// A table as the pieces of its JSON text.
@@ -94,8 +107,6 @@ struct List {
     revision: u64,
     next: usize,
     begun: bool,
-    #[expect(dead_code, reason = "held, not used")]
-    permit: Option<SemaphorePermit<'static>>,
 }
 
 impl Iterator for List {
@@ -234,38 +245,13 @@ pub(super) async fn eam_apply(
     let invalid = |text: String| refusal(Code::Invalid, format!("eam apply: {text}"));
     let format: Option<Format> = query.format.map(|text| text.parse().map_err(invalid)).transpose()?;
     let ask = ask(author, query.message, query.if_revision).await?;
-    let permit = FILES.acquire().await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
-    let file = read_file(request).await?;
+    let _memory = GiveBack;
+    let (file, room) = upload::read_file(request).await?;
     let lines = blocking(move || eam_file::parse(&file, format)).await?;
     let lines = lines.map_err(|error| invalid(error.to_string()))?;
     let applied = owner.apply(lines, query.dry_run, ask).await;
-    give_back_memory();
-    drop(permit);
+    drop(room);
     applied.map(Json)
-}
-
-/// Gives the kernel back what a whole table took on its way: the allocator would keep it for the next one.
-fn give_back_memory() {
-    // SAFETY: it takes no pointer and may be called at any time by any thread.
-    unsafe { libc::malloc_trim(0) };
-}
-
-/// Reads a file, bounded in length and time.
-async fn read_file(request: Request<Body>) -> Result<Bytes, Refusal> {
-    let too_large = || refusal(Code::TooLarge, format!("the file is longer than {} MiB", api::MAX_FILE >> 20));
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: usize| length > api::MAX_FILE) {
-        return Err(too_large());
-    }
-    match timeout(FILE_TIME, to_bytes(request.into_body(), api::MAX_FILE)).await {
-        Ok(Ok(file)) => Ok(file),
-        Ok(Err(error)) if error.to_string().contains("length limit") => Err(too_large()),
-        Ok(Err(error)) => Err(refusal(Code::Invalid, format!("the file cannot be read: {error}"))),
-        Err(_) => {
-            let text = format!("the file did not arrive in {} seconds", FILE_TIME.as_secs());
-            Err(refusal(Code::Timeout, text))
-        }
-    }
 }
 
 #[utoipa::path(

@@ -8,6 +8,7 @@ mod openapi;
 mod page;
 mod patience;
 mod share;
+mod upload;
 mod usage;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};

@@ -1,0 +1,79 @@
+//! Files that clients send: bounded in length, in time, and all of them together in memory.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Request, header},
+};
+use futures::StreamExt as _;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use crate::{
+    api::{self, Code},
+    daemon::owner::{Refusal, refusal},
+};
+
+/// What files are counted in.
+const MEBIBYTE: usize = 1 << 20;
+/// Mebibytes of files that are in memory at a time. A client holds no more of them than it has sent.
+static ROOM: Semaphore = Semaphore::const_new(2 * api::MAX_FILE / MEBIBYTE);
+/// A file must be there in this time.
+const FILE_TIME: Duration = Duration::from_secs(55);
+/// More of it must come in this time.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Gives the kernel back what a whole table took on its way, at the end, however it ends: the allocator would keep it for the next
+/// one.
+pub(super) struct GiveBack;
+
+impl Drop for GiveBack {
+    fn drop(&mut self) {
+        // SAFETY: it takes no pointer and may be called at any time by any thread.
+        unsafe { libc::malloc_trim(0) };
+    }
+}
+
+/// Reads a file. The permits are for its memory.
+pub(super) async fn read_file(request: Request<Body>) -> Result<(Bytes, Option<SemaphorePermit<'static>>), Refusal> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > api::MAX_FILE) {
+        return Err(too_large());
+    }
+    timeout(FILE_TIME, receive(request.into_body())).await.unwrap_or_else(|_| Err(late(FILE_TIME)))
+}
+
+async fn receive(body: Body) -> Result<(Bytes, Option<SemaphorePermit<'static>>), Refusal> {
+    let mut pieces = body.into_data_stream();
+    let mut file = Vec::new();
+    let mut room: Option<SemaphorePermit<'static>> = None;
+    while let Some(piece) = timeout(PAUSE, pieces.next()).await.map_err(|_| late(PAUSE))? {
+        let piece = piece.map_err(|error| refusal(Code::Invalid, format!("the file cannot be read: {error}")))?;
+        if file.len() + piece.len() > api::MAX_FILE {
+            return Err(too_large());
+        }
+        let (has, needs) =
+            (room.as_ref().map_or(0, SemaphorePermit::num_permits), (file.len() + piece.len()).div_ceil(MEBIBYTE));
+        if needs > has {
+            let more = u32::try_from(needs - has).expect("no more than a file may have");
+            let more = ROOM.acquire_many(more).await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+        }
+        file.extend_from_slice(&piece);
+    }
+    Ok((file.into(), room))
+}
+
+fn too_large() -> Refusal {
+    refusal(Code::TooLarge, format!("the file is longer than {} MiB", api::MAX_FILE / MEBIBYTE))
+}
+
+fn late(time: Duration) -> Refusal {
+    refusal(Code::Timeout, format!("the file, or more of it, did not arrive in {} seconds", time.as_secs()))
+}
