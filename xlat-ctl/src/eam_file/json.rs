@@ -41,11 +41,32 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, FileError> {
     } else {
         serde_json::from_str::<Table<'_>>(text).map_err(unreadable)?.entries
     };
-    let judged = raw.iter().enumerate().map(|(index, raw)| {
-        line(index + 1, &raw.ipv4, &raw.ipv6, &raw.comment)
-            .map_err(|text| FileError(format!("entry {}: {text}", index + 1)))
+    let mut place = Place { text, offset: 0, line: 1 };
+    let judged = raw.iter().map(|raw| {
+        let number = place.line_of(&raw.ipv4);
+        line(number, &raw.ipv4, &raw.ipv6, &raw.comment).map_err(|text| FileError::at(number, text))
     });
     judged.collect()
+}
+
+/// Where in the text the entries are, one after the other.
+struct Place<'text> {
+    text: &'text str,
+    offset: usize,
+    line: usize,
+}
+
+impl Place<'_> {
+    /// The line of a string of the text; for one that has been unescaped, that of the string before it.
+    fn line_of(&mut self, string: &str) -> usize {
+        if let Some(offset) = string.as_ptr().addr().checked_sub(self.text.as_ptr().addr())
+            && let Some(between) = self.text.as_bytes().get(self.offset..offset)
+        {
+            self.line += between.iter().filter(|byte| **byte == b'\n').count();
+            self.offset = offset;
+        }
+        self.line
+    }
 }
 
 #[derive(Serialize)]

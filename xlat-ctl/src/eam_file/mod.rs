@@ -53,7 +53,7 @@ impl std::str::FromStr for Format {
 /// One entry of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Its line, from 1; in a JSON file the number of the entry.
+    /// Its line, from 1.
     pub number: usize,
     /// The two prefixes.
     pub pair: Pair,

@@ -48,7 +48,11 @@ fn tells_the_line_that_is_wrong() {
         ("ipv4,ip6\n", "line 1: unknown column `ip6`"),
         ("192.0.2.1,ff02::1", "line 1: ff02::1 is multicast"),
         ("[\n {\"ipv4\": \"192.0.2.1\"}]", "line 2: missing field `ipv6`"),
-        ("[{\"ipv4\": \"192.0.2.1\", \"ipv6\": \"::1\"}]", "entry 1: ::1 is loopback"),
+        ("[{\"ipv4\": \"192.0.2.1\", \"ipv6\": \"::1\"}]", "line 1: ::1 is loopback"),
+        (
+            "{\"entries\": [\n  {\"ipv4\": \"192.0.2.1\", \"ipv6\": \"2001:db8::1\"},\n\n  {\n    \"ipv4\": \"192.0.2.2\", \"ipv6\": \"::1\"}\n]}",
+            "line 5: ::1 is loopback",
+        ),
         ("{\"entries\": [], \"x\": 1}", "line 1: unknown field `x`"),
         (
             "[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"2001:db8::\"\n[[eam]]\nipv4 = \"1\"\nipv6 = \"::\"",
