@@ -30,9 +30,9 @@ pub(crate) fn run() -> Result<()> {
     let base = env::temp_dir().join(format!("xlat-release-{}", process::id()));
     empty(&base)?;
     let clones = CLONES.map(|name| base.join(name));
-    for clone in &clones {
-        package_in(clone)?;
-    }
+    // Both before either is built, which takes its time: what is committed meanwhile is in neither.
+    clones.iter().try_for_each(|place| clone(place))?;
+    clones.iter().try_for_each(|place| package_in(place))?;
     let [first, second] = clones.each_ref().map(|clone| clone.join("target").join(RESULTS));
     let [sums, others] = [sums(&first)?, sums(&second)?];
     let differing = differing(&sums, &others);
@@ -54,17 +54,21 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Clones what is committed, and makes the packages there with the clone's own `xtask`.
-fn package_in(clone: &Path) -> Result<()> {
-    let tools = target_dir().join("tools");
-    let (from, to) = (workspace(), clone.to_string_lossy().into_owned());
+/// Clones what is committed.
+fn clone(place: &Path) -> Result<()> {
+    let (from, to) = (workspace(), place.to_string_lossy().into_owned());
     show(&mut command("git", ["clone", "--quiet", "--no-hardlinks", &from.to_string_lossy(), &to]))?;
-    let target = clone.join("target");
+    let target = place.join("target");
     fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
     // Compiling those once is enough: what they pack is what is compared.
-    symlink(&tools, target.join("tools")).context("lending the clone the packaging tools")?;
+    symlink(target_dir().join("tools"), target.join("tools")).context("lending the clone the packaging tools")
+}
+
+/// Makes the packages in a clone with its own `xtask`.
+fn package_in(clone: &Path) -> Result<()> {
     let mut package = cargo(["run", "--quiet", "--locked", "--package", "xtask", "--", "package"]);
-    show(package.current_dir(clone).env_remove("CARGO_TARGET_DIR")).with_context(|| format!("packaging in {to}"))
+    show(package.current_dir(clone).env_remove("CARGO_TARGET_DIR"))
+        .with_context(|| format!("packaging in {}", clone.display()))
 }
 
 /// The sums of the files in a directory, by name.
