@@ -680,7 +680,7 @@ fn fills_a_million() {
     table.insert(&wide, &mut grace).unwrap();
     println!(
         "a prefix with {} inside in {:?}",
-        inside(&table.ipv4, V4::key_of(&rule(&wide, 0))).count(),
+        changes::inside(&table.ipv4, V4::key_of(&rule(&wide, 0))).count(),
         start.elapsed()
     );
     table.remove(&wide, &mut grace).unwrap();
