@@ -156,6 +156,58 @@ fn a_change_can_be_bound_to_a_revision() {
 }
 
 #[test]
+fn static_entries_that_a_reload_changes_are_in_the_history() {
+    let mut relay = Relay::new();
+    let path = relay.daemon.configuration();
+    let text = fs::read_to_string(&path).expect("the configuration");
+    let entry = "\n[[eam]]\nipv4 = \"198.51.100.30\"\nipv6 = \"2001:db8:5e1:1::30\"\n";
+    fs::write(&path, text.clone() + entry).expect("another entry");
+    relay.ok("reload");
+    assert!(relay.refused(&format!("{ADD} --if-revision 0")).contains("the table is at revision 1, not 0"));
+    let shown = relay.ok("eam show 1");
+    assert!(shown.contains(" reload ") && shown.contains("root (pid "), "{shown}");
+    assert!(shown.contains("+ 198.51.100.30 ↔ 2001:db8:5e1:1::30  (static)"), "{shown}");
+    relay.ok("reload");
+    relay.ok(ADD);
+    relay.daemon.stop().expect("a clean end");
+    fs::write(&path, text).expect("the entries of before");
+    relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts again");
+    let shown = relay.json("eam show 3");
+    assert_eq!((&shown["verb"], &shown["changes"][0]["origin"]), (&"start".into(), &"static".into()), "{shown}");
+    let of_one = relay.json("eam history --entry 198.51.100.30");
+    assert_eq!(of_one["revisions"].as_array().map(Vec::len), Some(2), "{of_one}");
+    // A rollback is of what commands have changed.
+    relay.ok("eam rollback 1");
+    let table = relay.table();
+    assert!(!table.contains("198.51.100.30") && !table.contains("198.51.100.20"), "{table}");
+}
+
+#[test]
+fn a_reload_is_refused_for_what_a_command_would_be_refused_for() {
+    let mut relay = Relay::new();
+    relay.ok(ADD);
+    let path = relay.daemon.configuration();
+    let text = fs::read_to_string(&path).expect("the configuration");
+    let rows = relay.table().lines().count() - 1;
+    let few = text.replace("[dataplane]", &format!("[dataplane]\nmax_eams = {}", rows - 1));
+    let deny = text.clone() + "\n[deny]\nipv4 = [\"198.51.100.20/30\"]\n";
+    let by_name = "(delete it with `xlat-ctl eam del 198.51.100.20`)";
+    let too_many = format!("{rows} entries are too many for dataplane.max_eams = {}", rows - 1);
+    for (changed, words) in [(&few, too_many.as_str()), (&deny, by_name)] {
+        fs::write(&path, changed).expect("the configuration");
+        let said = relay.refused("reload");
+        assert!(said.contains(words) && said.contains("nothing is changed"), "{said}");
+    }
+    // A relay that was stopped meanwhile starts with it, and says so.
+    relay.daemon.stop().expect("a clean end");
+    relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts again");
+    let log = relay.daemon.log();
+    assert!(log.contains("is in the deny list (delete it with"), "{log}");
+    relay.ok("reload");
+    relay.ok("eam del 198.51.100.20");
+}
+
+#[test]
 fn what_is_exported_can_be_applied_in_every_format() {
     let relay = Relay::new();
     relay.ok(ADD);

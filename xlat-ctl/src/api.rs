@@ -350,6 +350,8 @@ pub struct Change {
     /// IPv6 prefix.
     #[schema(value_type = String)]
     pub ipv6: Ipv6Net,
+    /// Where the entry comes from.
+    pub origin: Origin,
     /// Its comment, after the change if that is there.
     #[serde(default)]
     pub comment: String,

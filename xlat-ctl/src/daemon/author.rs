@@ -23,6 +23,12 @@ impl Author {
         Self { uid: Some(peer.uid()), user: String::new(), pid: peer.pid() }
     }
 
+    /// The daemon itself, where nobody says who asks: a signal, a start.
+    pub(super) fn own() -> Self {
+        let pid = i32::try_from(std::process::id()).ok();
+        Self { uid: Some(Uid::current().as_raw()), user: String::new(), pid }
+    }
+
     /// The same with the user's name, which may take a while to find where users are kept on another machine.
     pub(super) fn named(mut self) -> Self {
         let user = self.uid.and_then(|uid| User::from_uid(Uid::from_raw(uid)).ok().flatten());

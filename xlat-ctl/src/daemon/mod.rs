@@ -32,6 +32,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use self::{
+    author::Author,
     owner::{Ending, Kernel, Owner},
     socket::Claim,
 };
@@ -184,7 +185,7 @@ async fn until_stopped<T>(
 /// Has the configuration file read again; what comes of it is for the log.
 async fn reload(owner: &Owner, name: &str) {
     info!("{name}: reloading the configuration");
-    match owner.reload().await {
+    match owner.reload(Author::own()).await {
         Ok(warnings) => warnings.iter().for_each(|warning| warn!("{warning}")),
         Err(refusal) => refusal.message.lines().for_each(|line| error!("{line}")),
     }

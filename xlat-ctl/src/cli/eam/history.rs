@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{self, Author, ChangeKind, Revision},
-    eam,
+    eam::{self, Origin},
 };
 
 #[derive(Debug, Args)]
@@ -92,5 +92,6 @@ pub(super) fn line(change: &api::Change) -> String {
     let quoted = |comment: &str| if comment.is_empty() { String::new() } else { format!("  “{comment}”") };
     let before = change.comment_before.as_ref().map_or_else(String::new, |before| format!("  “{before}” →"));
     let (ipv4, ipv6) = (eam::short4(change.ipv4), eam::short6(change.ipv6));
-    format!("{kind} {ipv4} ↔ {ipv6}{before}{}\n", quoted(&change.comment))
+    let fixed = if change.origin == Origin::Static { "  (static)" } else { "" };
+    format!("{kind} {ipv4} ↔ {ipv6}{before}{}{fixed}\n", quoted(&change.comment))
 }

@@ -42,7 +42,7 @@ const PIECE: usize = 1000;
 /// Revisions that are shown when nothing else is said, and at most.
 const REVISIONS: (usize, usize) = (50, 10_000);
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     spawn_blocking(work).await.map_err(|_| refusal(Code::Failed, "the daemon's thread for this ended"))
 }
 

@@ -206,8 +206,12 @@ async fn status(State(owner): State<Owner>) -> Result<Json<api::Status>, Refusal
 
 #[utoipa::path(post, path = "/v1/reload", tag = "relay", responses((status = 200, body = api::Reloaded), Refused))]
 /// Takes the configuration file as it is, without losing a packet.
-async fn reload(State(owner): State<Owner>) -> Result<Json<api::Reloaded>, Refusal> {
-    owner.reload().await.map(|warnings| Json(api::Reloaded { warnings }))
+async fn reload(
+    State(owner): State<Owner>,
+    Extension(author): Extension<Author>,
+) -> Result<Json<api::Reloaded>, Refusal> {
+    let author = eams::blocking(|| author.named()).await?;
+    owner.reload(author).await.map(|warnings| Json(api::Reloaded { warnings }))
 }
 
 #[utoipa::path(get, path = "/v1/stats", tag = "relay", responses((status = 200, body = api::Stats), Refused))]

@@ -198,6 +198,7 @@ impl Difference {
             kind,
             ipv4: entry.pair.ipv4(),
             ipv6: entry.pair.ipv6(),
+            origin: entry.origin,
             comment: entry.comment.clone(),
             comment_before: before.cloned(),
         };

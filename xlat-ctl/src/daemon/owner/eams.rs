@@ -93,6 +93,10 @@ impl Relay {
             let text = format!("the history goes from revision {oldest} to {latest}");
             return Err(refusal(Code::NotFound, named(text)));
         }
+        if revision != oldest && !self.store.has(revision).map_err(failed)? {
+            let text = "a restore has put an older revision in the place of this one, which is lost".to_owned();
+            return Err(refusal(Code::NotFound, named(text)));
+        }
         let steps = self.store.since(revision).map_err(failed)?;
         let difference = undo(&self.table, steps).map_err(|text| refusal(Code::Conflict, named(text)))?;
         if let Some(text) = difference.added.iter().find_map(|entry| self.forbidden(&entry.pair)) {
@@ -142,7 +146,7 @@ impl Relay {
     fn change(&mut self, verb: &'static str, ask: &Ask, difference: &Difference) -> Result<u64, String> {
         crash::point("begun");
         let begun = Instant::now();
-        let change = Change { verb, author: &ask.author, message: &ask.message, difference };
+        let change = Change { verb, origin: Origin::Dynamic, author: &ask.author, message: &ask.message, difference };
         let revision = self.store.prepare(&change).map_err(|error| format!("the change cannot be kept: {error}"))?;
         crash::point("written");
         let written = begun.elapsed();

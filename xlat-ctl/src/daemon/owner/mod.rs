@@ -8,6 +8,7 @@ mod eams;
 mod explain;
 mod ready;
 mod relay;
+mod reload;
 mod share;
 mod status;
 mod usage;
@@ -102,7 +103,7 @@ enum Request {
     /// Try again what could not be attached.
     Retry,
     /// Make the configuration file the one in force.
-    Reload(Reply<Result<Vec<String>, Refusal>>),
+    Reload(Author, Reply<Result<Vec<String>, Refusal>>),
     Stop(Ending, Reply<OnEnd>),
 }
 
@@ -324,9 +325,9 @@ impl Owner {
     }
 
     /// Has the owner take the configuration file as it is at this moment. Gives what is doubtful in it.
-    pub(super) async fn reload(&self) -> Result<Vec<String>, Refusal> {
+    pub(super) async fn reload(&self, author: Author) -> Result<Vec<String>, Refusal> {
         notify::reloading();
-        let outcome = self.ask(Request::Reload).await;
+        let outcome = self.ask(|reply| Request::Reload(author, reply)).await;
         notify::ready();
         outcome?
     }

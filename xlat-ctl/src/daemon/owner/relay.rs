@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use xlat_common::settings::Settings;
 
 use super::{
-    Ending, Refusal, Request, canary,
+    Ending, Request, canary,
     captures::Captures,
     eams,
     ready::Readiness,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::Code,
-    config::{self, Checked, Config, OnEnd, Pattern},
+    config::{Config, OnEnd, Pattern},
     daemon::{
         lookup::Rules,
         store::{Claim, Difference, Reader, Store},
@@ -214,29 +214,8 @@ impl Relay {
         relay.follow(&snapshot, true);
         relay.finish_take_over(&snapshot);
         relay.follow_usage();
+        relay.judge_start();
         Ok(relay)
-    }
-
-    /// Makes the configuration file, as it is at this moment, the one in force: by a new program instance that takes the place of
-    /// the old one. Gives what is doubtful in the file.
-    fn reload(&mut self) -> Result<Vec<String>, Refusal> {
-        let refused = |text: String| refusal(Code::Invalid, format!("reload: {text}; nothing is changed"));
-        let Checked { config, warnings, .. } =
-            config::load(&self.config_path).map_err(|error| refused(error.to_string()))?;
-        if let Some(key) = self.config.needs_restart(&config) {
-            return Err(refused(format!("{key} cannot be changed without a restart")));
-        }
-        let config = Config { control: self.config.control.clone(), ..config };
-        let dynamic = self.store.entries().map_err(|error| refused(error.to_string()))?;
-        let table = eams::registry(&config, &self.store, dynamic).map_err(|error| refused(error.to_string()))?;
-        let before = (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.table, table));
-        if let Err(error) = self.swap(None) {
-            (self.config, self.table) = before;
-            return Err(refusal(Code::Failed, format!("reload: {error:#}; nothing is changed")));
-        }
-        info!("{} is reloaded", self.config_path.display());
-        let place = |warning: &config::Problem| config::place(&self.config_path, warning);
-        Ok(warnings.iter().map(place).collect())
     }
 
     /// Puts a new program instance, made of the configuration and the table as they are, in the place of the one in force: no
@@ -354,7 +333,7 @@ impl Relay {
                     self.follow(&snapshot, false);
                     self.follow_captures();
                 }
-                Request::Reload(reply) => drop(reply.send(self.reload())),
+                Request::Reload(author, reply) => drop(reply.send(self.reload(&author))),
                 Request::Stop(ending, reply) => {
                     let _ = reply.send(self.end(ending));
                     return;

@@ -114,7 +114,14 @@ impl Store {
             .map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))
     }
 
-    /// What was changed after a revision, the latest first. Every checksum is right.
+    /// Whether the history tells of this revision. A restore leaves a gap in the numbers.
+    pub(in crate::daemon) fn has(&self, revision: u64) -> Result<bool, StoreError> {
+        self.connection
+            .query_row("SELECT count(*) FROM revision WHERE revision = ?1", [revision], |row| row.get(0))
+            .map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))
+    }
+
+    /// What was changed in dynamic entries after a revision, the latest first. Every checksum is right.
     pub(in crate::daemon) fn since(&self, revision: u64) -> Result<Vec<Step>, StoreError> {
         let failed = |error: rusqlite::Error| StoreError::sqlite(Doing::Read, &self.path, &error);
         let mut all = Vec::new();
@@ -132,7 +139,8 @@ impl Store {
                 let what = format!("the checksum of revision {number} in its history is wrong");
                 return Err(StoreError::damaged(&self.path, what));
             }
-            all.extend(steps.into_iter().rev().map(|(step, _)| step));
+            let dynamic = steps.into_iter().map(|(step, _)| step).filter(|step| step.entry.origin == Origin::Dynamic);
+            all.extend(dynamic.rev());
         }
         Ok(all)
     }
@@ -174,14 +182,19 @@ fn steps(connection: &Connection, revision: u64, wanted: &str, limit: usize) -> 
     let mut statement = connection.prepare_cached(&query)?;
     let rows = statement.query_map(params![revision, limit as u64], |row| {
         let text = |index: usize| row.get::<_, String>(index);
-        let kind = match text(1)?.as_str() {
+        let kind = text(1)?;
+        let (kind, origin) = match kind.strip_prefix("static ") {
+            Some(kind) => (kind, Origin::Static),
+            None => (kind.as_str(), Origin::Dynamic),
+        };
+        let kind = match kind {
             "+" => api::ChangeKind::Added,
             "-" => api::ChangeKind::Removed,
             _ => api::ChangeKind::Changed,
         };
         let entry = entry_of(&text(2)?, &text(3)?, &text(4)?)
             .map_err(|text| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, text.into()))?;
-        Ok((Step { kind, entry, before: row.get(5)? }, sum_of(row)?))
+        Ok((Step { kind, entry: Entry { origin, ..entry }, before: row.get(5)? }, sum_of(row)?))
     })?;
     rows.collect()
 }
@@ -203,8 +216,8 @@ fn public(revision: &Revision) -> api::Revision {
 
 impl From<Step> for api::Change {
     fn from(step: Step) -> Self {
-        let Entry { pair, comment, .. } = step.entry;
-        Self { kind: step.kind, ipv4: pair.ipv4(), ipv6: pair.ipv6(), comment, comment_before: step.before }
+        let Entry { pair, comment, origin } = step.entry;
+        Self { kind: step.kind, ipv4: pair.ipv4(), ipv6: pair.ipv6(), origin, comment, comment_before: step.before }
     }
 }
 

@@ -14,6 +14,7 @@ mod open;
 pub(crate) mod restore;
 mod schema;
 pub(in crate::daemon) mod share;
+mod statics;
 mod usage;
 mod witness;
 
@@ -34,7 +35,7 @@ pub(super) use self::{
     usage::{Batch, Use, Uses},
 };
 use super::author::Author;
-use crate::eam::{Entry, Pair};
+use crate::eam::{Entry, Origin, Pair};
 
 /// Name of the database in the state directory.
 pub(crate) const DATABASE: &str = "eam.db";
@@ -62,8 +63,10 @@ impl Difference {
 
 /// One change of the table, to become a revision.
 pub(super) struct Change<'relay> {
-    /// `add`, `del`, `apply` or `rollback`.
+    /// `add`, `del`, `apply` or `rollback`; of static entries `reload` or `start`.
     pub(super) verb: &'static str,
+    /// Which entries change.
+    pub(super) origin: Origin,
     pub(super) author: &'relay Author,
     /// The operator's words about the change.
     pub(super) message: &'relay str,
@@ -182,37 +185,46 @@ impl Store {
         let revision = self.version.revision + 1;
         let mut version = Version { revision, ..self.version };
         let mut changes = Checksum::default();
+        let mut sum = match change.origin {
+            Origin::Dynamic => version.sum,
+            Origin::Static => statics::sum(database)?.unwrap_or_default(),
+        };
         {
-            let mut remove = database.prepare_cached("DELETE FROM eam WHERE ipv4 = ?1")?;
-            let mut put = database.prepare_cached("INSERT OR REPLACE INTO eam VALUES (?1, ?2, ?3)")?;
+            let (table, [minus, plus, tilde]) = kept_as(change.origin);
+            let mut remove = database.prepare_cached(&format!("DELETE FROM {table} WHERE ipv4 = ?1"))?;
+            let mut put = database.prepare_cached(&format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3)"))?;
             let mut log = database.prepare_cached("INSERT INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
             let Difference { removed, added, changed } = change.difference;
-            let removed = removed.iter().map(|entry| ("-", entry, None));
-            let added = added.iter().map(|entry| ("+", entry, None));
-            let changed = changed.iter().map(|(entry, before)| ("~", entry, Some(before.as_str())));
+            let removed = removed.iter().map(|entry| (minus, entry, None));
+            let added = added.iter().map(|entry| (plus, entry, None));
+            let changed = changed.iter().map(|(entry, before)| (tilde, entry, Some(before.as_str())));
             for (number, (kind, entry, before)) in removed.chain(changed).chain(added).enumerate() {
                 let (ipv4, ipv6, comment) =
                     (entry.pair.ipv4().to_string(), entry.pair.ipv6().to_string(), &entry.comment);
-                if kind == "-" {
+                if kind == minus {
                     remove.execute([&ipv4])?;
                 } else {
                     put.execute([&ipv4, &ipv6, comment])?;
                 }
                 let of = |comment: &str| checksum::entry(&ipv4, &ipv6, comment);
-                match kind {
-                    "-" => version.sum.remove(of(comment)),
-                    "+" => version.sum.add(of(comment)),
-                    _ => {
-                        version.sum.remove(of(before.unwrap_or_default()));
-                        version.sum.add(of(comment));
-                    }
+                if kind == minus {
+                    sum.remove(of(comment));
+                } else {
+                    before.into_iter().for_each(|before| sum.remove(of(before)));
+                    sum.add(of(comment));
                 }
                 changes.add(checksum::change(number, kind, &ipv4, &ipv6, comment, before));
                 log.execute(params![revision, number as u64, kind, ipv4, ipv6, comment, before])?;
             }
         }
         let Difference { removed, added, changed } = change.difference;
-        version.entries = version.entries + added.len() as u64 - removed.len() as u64;
+        match change.origin {
+            Origin::Dynamic => {
+                version.entries = version.entries + added.len() as u64 - removed.len() as u64;
+                version.sum = sum;
+            }
+            Origin::Static => statics::set_sum(database, sum)?,
+        }
         let row = schema::Revision {
             revision,
             time: now(),
@@ -255,6 +267,14 @@ impl Store {
     }
 }
 
+/// The table of such entries, and the kinds of their changes in the history: gone, come, with another comment.
+fn kept_as(origin: Origin) -> (&'static str, [&'static str; 3]) {
+    match origin {
+        Origin::Dynamic => ("eam", ["-", "+", "~"]),
+        Origin::Static => ("static_eam", ["static -", "static +", "static ~"]),
+    }
+}
+
 /// Seconds since 1970. Only for people: what is newer is told by revisions.
 pub(super) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
@@ -272,7 +292,7 @@ fn entry_of(ipv4: &str, ipv6: &str, comment: &str) -> Result<Entry, String> {
     let ipv4 = crate::eam::parse_ipv4(ipv4).map_err(|error| error.to_string())?;
     let ipv6 = crate::eam::parse_ipv6(ipv6).map_err(|error| error.to_string())?;
     let pair = Pair::new(ipv4, ipv6)?;
-    Ok(Entry { pair, comment: comment.to_owned(), origin: crate::eam::Origin::Dynamic })
+    Ok(Entry { pair, comment: comment.to_owned(), origin: Origin::Dynamic })
 }
 
 #[cfg(test)]

@@ -123,6 +123,12 @@ pub(super) fn connect(path: &Path, write: bool) -> Result<Connection, StoreError
     });
     match opened.map_err(|error| StoreError::sqlite(Doing::Open, path, &error))? {
         (schema::APPLICATION_ID, schema::VERSION, connection) => Ok(connection),
+        // What is only read is in both versions the same.
+        (schema::APPLICATION_ID, 1, connection) if !write => Ok(connection),
+        (schema::APPLICATION_ID, 1, connection) => {
+            schema::upgrade(&connection).map_err(|error| StoreError::sqlite(Doing::Write, path, &error))?;
+            Ok(connection)
+        }
         (schema::APPLICATION_ID, version, _) if version > schema::VERSION => Err(StoreError::new(
             path,
             &format!(

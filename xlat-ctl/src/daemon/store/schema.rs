@@ -7,7 +7,7 @@ use super::checksum::{Checksum, Hasher};
 /// What `file` and other programs know the database by: `xlat`.
 pub(super) const APPLICATION_ID: i64 = 0x786c_6174;
 /// Version of the tables.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// The tables. Prefixes are texts, so that `sqlite3 eam.db 'SELECT * FROM eam'` tells an operator what is there.
 const TABLES: &str = "
@@ -24,6 +24,13 @@ const TABLES: &str = "
     INSERT INTO meta VALUES (0);
 ";
 
+/// What version 2 added: the configuration's entries as they were at the latest revision, and the sum of their checksums; none
+/// before they are noted for the first time.
+const STATIC: &str = "
+    CREATE TABLE static_eam (ipv4 TEXT PRIMARY KEY, ipv6 TEXT NOT NULL, comment TEXT NOT NULL) WITHOUT ROWID;
+    ALTER TABLE meta ADD COLUMN static_sum INTEGER;
+";
+
 /// How every connection is used.
 pub(super) const MANNERS: &str = "
     PRAGMA synchronous = FULL;
@@ -38,11 +45,16 @@ pub(super) const MANNERS: &str = "
 /// Makes the tables in an empty database, with revision 0.
 pub(super) fn create(database: &Connection, time: i64) -> rusqlite::Result<()> {
     database.execute_batch(&format!(
-        "PRAGMA journal_mode = WAL; BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}"
+        "PRAGMA journal_mode = WAL; BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES} {STATIC}"
     ))?;
     let first = Revision { time, verb: "create".to_owned(), ..Revision::default() };
     first.insert(database)?;
     database.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)")
+}
+
+/// Makes the tables of version 1 those of this version.
+pub(super) fn upgrade(database: &Connection) -> rusqlite::Result<()> {
+    database.execute_batch(&format!("BEGIN IMMEDIATE; {STATIC} PRAGMA user_version = {VERSION}; COMMIT"))
 }
 
 /// One row of `revision`.

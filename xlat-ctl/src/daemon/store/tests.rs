@@ -17,7 +17,7 @@ fn entry(number: u32, comment: &str) -> Entry {
 
 fn change(store: &mut Store, difference: &Difference) -> u64 {
     let author = Author { uid: Some(0), user: "root".to_owned(), pid: Some(1) };
-    let change = Change { verb: "apply", author: &author, message: "a test", difference };
+    let change = Change { verb: "apply", origin: Origin::Dynamic, author: &author, message: "a test", difference };
     let revision = store.prepare(&change).unwrap();
     store.commit().unwrap();
     revision
@@ -56,7 +56,8 @@ fn keeps_what_was_committed_and_forgets_what_was_abandoned() {
     let comment = Difference { changed: vec![(entry(1, "uno"), "one".to_owned())], ..Difference::default() };
     assert_eq!(change(&mut store, &comment), 3);
     let more = Difference { added: vec![entry(9, "")], ..Difference::default() };
-    let change = Change { verb: "add", author: &Author::default(), message: "", difference: &more };
+    let change =
+        Change { verb: "add", origin: Origin::Dynamic, author: &Author::default(), message: "", difference: &more };
     assert_eq!(store.prepare(&change).unwrap(), 4);
     store.abandon();
     drop(store);
@@ -108,10 +109,10 @@ fn the_history_forgets_the_oldest_changes_first() {
 fn a_newer_schema_is_refused() {
     let directory = filled();
     let database = Connection::open(directory.path().join(DATABASE)).unwrap();
-    database.execute_batch("PRAGMA user_version = 2").unwrap();
+    database.execute_batch("PRAGMA user_version = 3").unwrap();
     drop(database);
     let said = refused(directory.path());
-    assert!(said.contains("a newer xlat has written it (version 2 of its tables, this one knows 1)"), "{said}");
+    assert!(said.contains("a newer xlat has written it (version 3 of its tables, this one knows 2)"), "{said}");
 }
 
 #[test]
@@ -219,6 +220,7 @@ fn a_restored_copy_becomes_a_new_revision() {
     assert_eq!(fs::read_to_string(&restored.aside[0]).unwrap(), "spoilt");
     let (mut store, entries) = open(directory.path(), HISTORY).unwrap();
     assert_eq!((store.revision(), entries.len()), (5, 300));
+    assert!(store.has(3).unwrap() && !store.has(4).unwrap() && store.has(5).unwrap());
     assert_eq!(add(&mut store, [entry(901, "")]), 6);
     assert_eq!(store.since(2).unwrap().len(), 101);
 }
@@ -229,7 +231,13 @@ fn a_store_that_somebody_removed_takes_no_change() {
     let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     fs::remove_file(directory.path().join(DATABASE)).unwrap();
     let difference = Difference { added: vec![entry(901, "")], ..Difference::default() };
-    let change = Change { verb: "add", author: &Author::default(), message: "", difference: &difference };
+    let change = Change {
+        verb: "add",
+        origin: Origin::Dynamic,
+        author: &Author::default(),
+        message: "",
+        difference: &difference,
+    };
     let said = store.prepare(&change).unwrap_err().to_string();
     assert!(said.contains("cannot find ") && said.contains("eam.db: No such file"), "{said}");
 }

@@ -1,0 +1,97 @@
+//! Taking the configuration file as it is, while the relay runs.
+
+use tracing::{info, warn};
+
+use super::{Refusal, eams, refusal, relay::Relay};
+use crate::{
+    api::Code,
+    config::{self, Checked, Config},
+    daemon::author::Author,
+    eam::{self, Entry, Origin},
+};
+
+/// Entries that are named at most where more of them are meant.
+const MOST_NAMED: usize = 10;
+
+impl Relay {
+    /// Makes the configuration file, as it is at this moment, the one in force: by a new program instance that takes the place of
+    /// the old one. Gives what is doubtful in the file.
+    pub(super) fn reload(&mut self, author: &Author) -> Result<Vec<String>, Refusal> {
+        let refused = |text: String| refusal(Code::Invalid, format!("reload: {text}; nothing is changed"));
+        let Checked { config, warnings, .. } =
+            config::load(&self.config_path).map_err(|error| refused(error.to_string()))?;
+        if let Some(key) = self.config.needs_restart(&config) {
+            return Err(refused(format!("{key} cannot be changed without a restart")));
+        }
+        let config = Config { control: self.config.control.clone(), ..config };
+        let dynamic = self.store.entries().map_err(|error| refused(error.to_string()))?;
+        let table = eams::registry(&config, &self.store, dynamic).map_err(|error| refused(error.to_string()))?;
+        expect_room(&config, &table).map_err(refused)?;
+        // What was forbidden before is no reason to refuse another change.
+        let newly = |entry: &Entry| config.forbids(&entry.pair).filter(|_| self.config.forbids(&entry.pair).is_none());
+        if let Some(text) = forbidden(&table, newly) {
+            return Err(refused(text));
+        }
+        let before = (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.table, table));
+        if let Err(error) = self.swap(None) {
+            (self.config, self.table) = before;
+            return Err(refusal(Code::Failed, format!("reload: {error:#}; nothing is changed")));
+        }
+        info!("{} is reloaded by {author}", self.config_path.display());
+        let noted = self.note_static("reload", author);
+        let place = |warning: &config::Problem| config::place(&self.config_path, warning);
+        Ok(warnings.iter().map(place).chain(noted).collect())
+    }
+
+    /// Says what a change of the configuration would be refused for, where the relay was stopped meanwhile: without a relay
+    /// nobody is better off.
+    pub(super) fn judge_start(&mut self) {
+        if let Err(text) = expect_room(&self.config, &self.table) {
+            warn!("{text}");
+        }
+        if let Some(text) = forbidden(&self.table, |entry| self.config.forbids(&entry.pair)) {
+            warn!("{text}");
+        }
+        if let Some(text) = self.note_static("start", &Author::own().named()) {
+            warn!("{text}");
+        }
+    }
+
+    /// Has the history tell of what the configuration changes in static entries. They are kept in the file: a history that does
+    /// not know of them is a warning, which is given back.
+    fn note_static(&mut self, verb: &'static str, author: &Author) -> Option<String> {
+        match self.store.note_static(verb, author, &self.config.eams) {
+            Ok(revision) => {
+                let revision = revision?;
+                info!("static entries have changed (revision {revision})");
+                None
+            }
+            Err(error) => Some(format!("the history does not tell of the changes of static entries: {error}")),
+        }
+    }
+}
+
+fn expect_room(config: &Config, table: &eam::Table) -> Result<(), String> {
+    let most = config.dataplane.max_eams;
+    if table.len() <= usize::try_from(most).unwrap_or(usize::MAX) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} entries are too many for dataplane.max_eams = {most}: raise it, or delete entries first",
+        table.len()
+    ))
+}
+
+/// The entries made by command that something is said against, in one text.
+fn forbidden(table: &eam::Table, against: impl Fn(&Entry) -> Option<String>) -> Option<String> {
+    let mut texts = table.iter().filter(|entry| entry.origin == Origin::Dynamic).filter_map(|entry| {
+        let ipv4 = eam::short4(entry.pair.ipv4());
+        against(entry).map(|text| format!("{text} (delete it with `xlat-ctl eam del {ipv4}`)"))
+    });
+    let mut text = texts.by_ref().take(MOST_NAMED).collect::<Vec<_>>().join("; ");
+    match texts.count() {
+        0 => {}
+        more => text.push_str(&format!("; and {more} more entries are like that")),
+    }
+    (!text.is_empty()).then_some(text)
+}
