@@ -100,6 +100,13 @@ pub static VERDICTS: &[Verdict] = &[
         holds: |of| of.reason == "fragment_extension" && of.did("drops", "answers 1/1"),
     },
     Verdict {
+        packets: "a Fragment Header before another",
+        right: Right::Xlat,
+        section: "RFC 7915 5.4",
+        why: "both drop, and an ICMPv6 error 1/1 SHOULD be sent, which Jool does for the other extension headers",
+        holds: |of| of.reason == "fragment_extension" && of.did("answers 1/1", "drops"),
+    },
+    Verdict {
         packets: "UDP over IPv4 without checksum",
         right: Right::Both,
         section: "RFC 7915 4.5",
