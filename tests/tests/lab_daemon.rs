@@ -227,6 +227,23 @@ fn a_second_daemon_says_so_and_ends() {
 }
 
 #[test]
+fn a_reload_changes_the_mode_at_once() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let path = daemon.configuration();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    for mode in ["generic", "native"] {
+        let changed = text.replace("[dataplane]", &format!("[dataplane]\nxdp_mode = \"{mode}\""));
+        std::fs::write(&path, changed).expect("another mode");
+        assert_eq!(daemon.ctl(&lab.relay, "reload").ok(), "the configuration is reloaded\n");
+        let status = json(&daemon.ctl(&lab.relay, "status --json").ok());
+        let modes = status["interfaces"].as_array().expect("a list").iter().map(|one| &one["mode"]);
+        assert!(modes.eq([mode, mode]), "{status}");
+        lab.client.run(&format!("ping -n -c 1 -W 2 {SERVER_SEEN}")).ok();
+    }
+    assert!(!daemon.log().contains("carries another XDP program"), "{}", daemon.log());
+}
+
+#[test]
 fn mtus_are_followed_without_a_restart() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
     let ping = |size: u32| lab.client.run(&format!("ping -n -M do -s {size} -c 1 -W 2 {SERVER_SEEN}"));

@@ -14,7 +14,7 @@ pub(super) const CLIENT_SEEN: &str = "2001:db8:6464::203.0.113.7";
 
 const CONFIGURATION: &str = r#"
 [dataplane]
-interfaces = ["nic0", "nic1"]
+interfaces = INTERFACES
 [translation]
 prefixes = ["2001:db8:6464::/96"]
 lowest_ipv6_mtu = 9000
@@ -98,8 +98,17 @@ impl Bench {
     /// # Errors
     /// It does not come to translate.
     pub fn start(&mut self) -> Result<()> {
+        self.start_on(&["nic0", "nic1"])
+    }
+
+    /// Starts the daemon on these interfaces.
+    ///
+    /// # Errors
+    /// It does not come to translate.
+    pub fn start_on(&mut self, interfaces: &[&str]) -> Result<()> {
         self.daemon = None;
-        self.daemon = Some(Daemon::start(&self.relay, CONFIGURATION)?);
+        let configuration = CONFIGURATION.replace("INTERFACES", &format!("{interfaces:?}"));
+        self.daemon = Some(Daemon::start(&self.relay, &configuration)?);
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //! `cargo xtask vm --nic DRIVER` makes the four NICs; without it they are veth pairs.
 
 mod bench;
+mod bond;
 mod steps;
 mod vlan;
 

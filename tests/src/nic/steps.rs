@@ -12,6 +12,7 @@ use aya::programs::loaded_programs;
 use super::{
     Found,
     bench::{Bench, SERVER_SEEN},
+    bond::bond,
     vlan::vlan,
 };
 use crate::lab::{TcpServer, random_bytes};
@@ -32,12 +33,13 @@ pub const STEPS: &[Step] = &[
     ("jumbo while attached", jumbo_while_attached),
     ("jumbo from the start", jumbo_from_the_start),
     ("channels", channels),
+    ("bond", bond),
     ("daemon killed", daemon_killed),
     ("detach", detach),
 ];
 
 /// How long an emulated link takes to come up at most.
-const LINK: Duration = Duration::from_secs(4);
+pub(super) const LINK: Duration = Duration::from_secs(4);
 
 fn attach(bench: &mut Bench) -> Result<Found> {
     let begin = Instant::now();
@@ -68,6 +70,15 @@ fn modes(bench: &Bench) -> Result<String> {
     let modes: Vec<&str> = interfaces.iter().map(|interface| interface["mode"].as_str().unwrap_or("none")).collect();
     ensure!(modes.iter().all(|mode| *mode == modes[0]), "the modes differ: {modes:?}");
     Ok(modes[0].to_owned())
+}
+
+/// How the program is attached to one interface.
+pub(super) fn mode_of(bench: &Bench, name: &str) -> Result<String> {
+    let status = bench.ctl("status")?;
+    let interfaces = status["interfaces"].as_array().context("`status` names no interfaces")?;
+    let there = interfaces.iter().find(|interface| interface["name"] == name).context("`status` does not name it")?;
+    let mode = there["mode"].as_str().with_context(|| format!("{name} is not attached: {there}"))?;
+    Ok(mode.to_owned())
 }
 
 fn echo(bench: &mut Bench) -> Result<Found> {

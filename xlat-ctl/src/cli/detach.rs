@@ -24,9 +24,9 @@ pub(super) fn detach(path: &Path, json: bool) -> Result<(), Failed> {
     output::print(&if json {
         output::json(&Detached { detached, pin_directory })
     } else if detached {
-        format!("the program of {pin_directory} is detached, nothing is left of it")
+        format!("the program of {pin_directory} is detached, nothing is left of it\n")
     } else {
-        format!("nothing is attached: there is no {pin_directory}")
+        format!("nothing is attached: there is no {pin_directory}\n")
     });
     Ok(())
 }
@@ -37,6 +37,6 @@ pub(super) fn reload(common: &Common) -> Result<(), Failed> {
     for warning in &answer.value.warnings {
         output::complain(&format!("warning: {warning}"));
     }
-    answer.print(common, |_| "the configuration is reloaded".to_owned());
+    answer.print(common, |_| "the configuration is reloaded\n".to_owned());
     Ok(())
 }

@@ -227,7 +227,8 @@ impl Relay {
         let before = difference.map(|difference| (&self.dataplane, difference));
         let dataplane = load_program(&self.config, &self.kernel, before.map(|(old, _)| old.seed()))?;
         let dataplane = filled(dataplane, &self.config, &self.table, &machine, before)?;
-        let old = std::mem::replace(&mut self.dataplane, dataplane);
+        let mut old = std::mem::replace(&mut self.dataplane, dataplane);
+        self.release_other_modes(&mut old);
         self.links.clear();
         self.carry_captures(&old);
         self.follow(&machine, true);
@@ -235,6 +236,19 @@ impl Relay {
         self.follow_usage();
         drop(old);
         Ok(())
+    }
+
+    /// Takes the program off where the configuration wants another mode: the kernel lets no two modes follow one another.
+    fn release_other_modes(&self, old: &mut DataPlane) {
+        let wanted = self.config.dataplane.xdp_mode;
+        for (ifindex, link) in &self.links {
+            if link.outcome.as_ref().is_ok_and(|mode| wanted != XdpMode::Auto && *mode != wanted) {
+                warn!("{}: the mode of the program changes, packets go untranslated for a moment", link.name);
+                if let Err(error) = old.detach(*ifindex) {
+                    error!("{error}");
+                }
+            }
+        }
     }
 
     /// Lets go of what was in force before, once everything is attached.
