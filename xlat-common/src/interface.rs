@@ -13,7 +13,7 @@ pub struct Interface {
     pub flags: u32,
     /// MTU in bytes, of the IP packet.
     pub mtu: u32,
-    /// For a VLAN sub-interface: the device that carries the tagged frames; else 0.
+    /// For a VLAN sub-interface: the device that carries the tagged frames; for a port of a bond: the bond; else 0.
     pub parent: u32,
     /// For a VLAN sub-interface: the VLAN ID (host order).
     pub vlan_id: u16,
@@ -52,6 +52,8 @@ impl Interface {
     pub const CAN_REDIRECT: u32 = 8;
     /// A VLAN sub-interface of `parent`.
     pub const VLAN: u32 = 16;
+    /// A port of the bond `parent`: it runs the bond's program, and what arrives by it has arrived by the bond.
+    pub const PORT: u32 = 32;
 
     /// The record as words, in their order in memory.
     #[cfg(feature = "user")]

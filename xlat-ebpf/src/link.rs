@@ -170,6 +170,16 @@ pub fn interface_in(state: &State, ifindex: u32) -> Option<&Interface> {
     if interface.flags & Interface::PRESENT != 0 { Some(interface) } else { None }
 }
 
+/// The interface that a frame has arrived by: of a bond's ports the bond.
+#[inline(always)]
+pub fn ingress(ctx: &XdpContext) -> u32 {
+    let ifindex = ctx.ingress_ifindex() as u32;
+    match interface(ifindex) {
+        Some(port) if port.flags & Interface::PORT != 0 => port.parent,
+        _ => ifindex,
+    }
+}
+
 /// Reads the link layer into the scratch record. `None`: not for this program, the kernel gets the frame as it is (docs/translation.md 1).
 #[inline(always)]
 pub fn arrival(ctx: &Context) -> Option<&'static Arrival> {
@@ -181,7 +191,7 @@ pub fn arrival(ctx: &Context) -> Option<&'static Arrival> {
 
 #[inline(always)]
 fn read(ctx: &XdpContext, arrival: &mut Arrival) -> Option<()> {
-    let ifindex = ctx.ingress_ifindex() as u32;
+    let ifindex = ingress(ctx);
     let place = packet::at::<[u16; 7]>(ctx, 0)?.cast::<u8>();
     // SAFETY: `at` has checked fourteen bytes.
     let (macs, first) = unsafe {

@@ -10,7 +10,8 @@
 //!
 //! Each interface is one end of a veth pair whose other end is silent, has one address of its family, and one gateway
 //! with a permanent neighbour entry. The VLANs are such interfaces too, of which only the program is told that they are
-//! VLANs ([`as_told`]): not every kernel has them, and the program does not care. `203.0.113.192/27` and `2001:db8:5e1:77::/64` lie behind gateways whose link-layer
+//! VLANs ([`as_told`]): not every kernel has them, and the program does not care. So is `port`, a port of `v4` as if that
+//! were a bond. `203.0.113.192/27` and `2001:db8:5e1:77::/64` lie behind gateways whose link-layer
 //! addresses are not known; `203.0.113.224/27` and `2001:db8:5e1:dead::/64` are unreachable.
 
 use std::{
@@ -123,7 +124,13 @@ pub const INTERFACES: &[Interface] = &[
         "2001:db8:fe:10::2",
         "2001:db8:5e1:10::/64",
     ),
+    Interface { device: BOND, ..device(20, PORT, 1500, "198.18.20.254/24", "198.18.20.1", "198.18.21.0/24") },
 ];
+
+/// The bond that [`PORT`] is a port of.
+const BOND: &str = "v4";
+/// Runs its bond's program; frames leave by the bond.
+pub const PORT: &str = "port";
 
 /// Routes by gateways whose link-layer address is unknown, and to nowhere.
 const OTHER_ROUTES: &[&str] = &[
@@ -221,7 +228,8 @@ pub fn as_told(mut machine: Machine) -> Machine {
     let indices: HashMap<String, u32> =
         machine.interfaces.iter().map(|interface| (interface.name.clone(), interface.ifindex)).collect();
     for there in &mut machine.interfaces {
-        there.kind = None;
+        there.kind = (there.name == BOND).then(|| "bond".to_owned());
+        there.controller = (there.name == PORT).then(|| indices[BOND]);
         let known = INTERFACES.iter().find(|interface| interface.name == there.name);
         if let Some(Interface { parent: Some(parent), tags: [.., (protocol, id)], .. }) = known {
             there.vlan = Some(Vlan { parent: indices[*parent], id: *id, protocol: *protocol });

@@ -1,6 +1,10 @@
 //! Ethernet frames: tags, padding, link-layer addresses (docs/translation.md 1).
 
-use xlat_tests::{harness::row::*, notation::*, rows};
+use xlat_tests::{
+    harness::{row::*, world::PORT},
+    notation::*,
+    rows,
+};
 
 fn question4() -> Packet {
     ip4(CLIENT, SERVER).udp(4711, 53, b"question")
@@ -39,6 +43,17 @@ rows! {
         ip6(SERVER, CLIENT_VLAN).udp(1, 2, b"vlan") => becomes(ip4(SERVER, CLIENT_VLAN).udp(1, 2, b"vlan"));
     from_a_vlan_to_a_vlan "docs/translation.md 11":
         ip4(CLIENT_VLAN, SERVER_VLAN).udp(1, 2, b"vlan").vlan(7) => becomes(ip6(CLIENT_VLAN, SERVER_VLAN).udp(1, 2, b"vlan"));
+
+    from_a_port_of_a_bond "docs/translation.md 1": question4().arrives_by(PORT) => becomes(question6());
+    a_vlan_from_a_port_of_a_bond "docs/translation.md 1": question4().vlan(7).arrives_by(PORT) => becomes(question6());
+    back_to_a_port_of_a_bond "docs/translation.md 11":
+        ip4(CLIENT, SERVER).ttl(1).udp(1, 2, b"x").arrives_by(PORT)
+        => answered("hop_limit_exceeded", ip4("198.18.4.254", CLIENT).tos(0xc0).icmp(11, 0)
+            .about(ip4(CLIENT, SERVER).ttl(1).udp(1, 2, b"x")));
+    back_to_a_vlan_on_a_bond "docs/translation.md 11":
+        ip4(CLIENT_VLAN, SERVER).ttl(1).udp(1, 2, b"x").vlan(7).arrives_by(PORT)
+        => answered("hop_limit_exceeded", ip4("198.18.7.254", CLIENT_VLAN).tos(0xc0).icmp(11, 0)
+            .about(ip4(CLIENT_VLAN, SERVER).ttl(1).udp(1, 2, b"x")));
 
     padding_is_removed "docs/translation.md 1.3": question4().padded_with(&[0; 10]) => becomes(question6());
     padding_that_is_not_zero_is_removed "docs/translation.md 1.3":

@@ -115,6 +115,9 @@ fn record(interface: &Interface, sources: &Sources<'_>) -> Record {
     if let Some(vlan) = interface.vlan {
         record.flags |= Record::VLAN;
         (record.parent, record.vlan_id, record.vlan_protocol) = (vlan.parent, vlan.id, vlan.protocol);
+    } else if let Some(bond) = sources.machine.bond_of(interface) {
+        record.flags |= Record::PORT;
+        record.parent = bond.ifindex;
     }
     record
 }
@@ -273,6 +276,19 @@ mod tests {
         assert_eq!(records.vlans, HashMap::from([(key, 5)]));
         let record = &records.interfaces[&5];
         assert_eq!((record.flags & Record::VLAN, record.parent), (Record::VLAN, 3));
+    }
+
+    #[test]
+    fn leads_a_port_to_its_bond_and_not_to_a_bridge() {
+        let port = |ifindex, controller| Interface { controller: Some(controller), ..interface(ifindex, "port") };
+        let kind = |ifindex, kind: &str| Interface { kind: Some(kind.to_owned()), ..interface(ifindex, kind) };
+        let all = vec![port(3, 5), port(4, 6), kind(5, "bond"), kind(6, "bridge")];
+        let records = records(all, &[], None);
+        let found = [3, 4, 5].map(|ifindex| {
+            let record = &records.interfaces[&ifindex];
+            (record.flags & Record::PORT != 0, record.parent)
+        });
+        assert_eq!(found, [(true, 5), (false, 0), (false, 0)]);
     }
 
     #[test]

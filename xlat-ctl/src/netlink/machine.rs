@@ -59,6 +59,8 @@ pub struct Interface {
     pub kind: Option<String>,
     /// For a VLAN sub-interface.
     pub vlan: Option<Vlan>,
+    /// The device that it is a port of: a bond, a bridge.
+    pub controller: Option<u32>,
     /// IPv4 addresses with the length of their prefix, in the kernel's order.
     pub ipv4: Vec<Ipv4Net>,
     /// IPv6 addresses with the length of their prefix, in the kernel's order.
@@ -83,6 +85,7 @@ impl Interface {
             up: true,
             kind: None,
             vlan: None,
+            controller: None,
             ipv4: Vec::new(),
             ipv6: Vec::new(),
             takes_ipv6: true,
@@ -129,6 +132,12 @@ impl Machine {
     pub fn interface(&self, ifindex: u32) -> Option<&Interface> {
         let place = self.interfaces.binary_search_by_key(&ifindex, |interface| interface.ifindex).ok()?;
         Some(&self.interfaces[place])
+    }
+
+    /// The bond that an interface is a port of.
+    #[must_use]
+    pub fn bond_of(&self, interface: &Interface) -> Option<&Interface> {
+        self.interface(interface.controller?).filter(|controller| controller.kind.as_deref() == Some("bond"))
     }
 }
 
@@ -199,6 +208,7 @@ fn interface(link: &LinkMessage) -> Interface {
         up: link.header.flags.contains(LinkFlags::Up),
         kind: None,
         vlan: None,
+        controller: None,
         ipv4: Vec::new(),
         ipv6: Vec::new(),
         takes_ipv6: false,
@@ -211,6 +221,7 @@ fn interface(link: &LinkMessage) -> Interface {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Address(bytes) => interface.mac = bytes.as_slice().try_into().unwrap_or_default(),
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+            LinkAttribute::Controller(ifindex) => interface.controller = Some(*ifindex).filter(|ifindex| *ifindex != 0),
             LinkAttribute::Link(ifindex) => parent = Some(*ifindex),
             LinkAttribute::LinkNetNsId(_) => foreign_parent = true,
             LinkAttribute::AfSpecUnspec(families) => interface.takes_ipv6 = takes_ipv6(families),

@@ -19,14 +19,18 @@ use crate::{link, lookup};
 /// Translates a packet or passes it; `None`: it is none for here.
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> Option<u32> {
-    let ifindex = ctx.ingress_ifindex() as u32;
+    let mut ifindex = ctx.ingress_ifindex() as u32;
     let state = lookup::state()?;
-    let arrival = link::interface_in(state, ifindex)?;
+    let mut arrival = link::interface_in(state, ifindex)?;
+    if arrival.flags & (Interface::SLOW_PATH | Interface::PORT) != 0 {
+        if arrival.flags & Interface::SLOW_PATH != 0 {
+            return None;
+        }
+        ifindex = arrival.parent;
+        arrival = link::interface_in(state, ifindex)?;
+    }
     let frame = four_to_six::Arrived::new(ctx)?;
     let mac = frame.destination();
-    if arrival.flags & Interface::SLOW_PATH != 0 {
-        return None;
-    }
     if mac != exit::mac(arrival) && !link::is_of_this_machine((mac as u32, (mac >> 32) as u16)) {
         return None;
     }

@@ -152,7 +152,7 @@ impl Answer {
         let mut next = event.or_else(|| Some(CaptureEvent::Ended("the daemon has ended it".to_owned())));
         while let Some(event) = next {
             match event {
-                CaptureEvent::Packet(captured) => text.push_str(&self.packet(&captured)),
+                CaptureEvent::Packet(captured) => text.extend(self.packet(&captured)),
                 CaptureEvent::Tally(tally) => {
                     self.count(tally);
                     text.push_str(&line(&Line::Progress(self.progress)));
@@ -187,7 +187,7 @@ impl Answer {
                 && let Ok(event) = self.capturing.events.try_recv()
             {
                 if let CaptureEvent::Packet(captured) = event {
-                    text.push_str(&self.packet(&captured));
+                    text.extend(self.packet(&captured));
                 }
             }
             self.count(tally);
@@ -200,18 +200,22 @@ impl Answer {
         text
     }
 
-    fn packet(&mut self, captured: &Captured) -> String {
-        self.progress.shown += 1;
+    /// The line of a packet; `None`: it has come by another interface than the wanted one.
+    fn packet(&mut self, captured: &Captured) -> Option<String> {
         let (head, most) = (&captured.head, self.query.snaplen as usize);
         let machine = Arc::clone(&self.capturing.machine.borrow());
+        let arrived_at = arrived_at(&machine, head.ifindex);
+        if self.query.interface.as_ref().is_some_and(|wanted| *wanted != arrived_at) {
+            return None;
+        }
+        self.progress.shown += 1;
         let cut = |bytes: &[u8]| bytes[..bytes.len().min(most)].to_vec();
-        let arrived_at = interface_name(&machine, head.ifindex);
         let left_by = left_by(&machine, captured);
         let after = Frame { interface: left_by, len: head.after_len, data: cut(&captured.after) };
         let before = Frame { interface: Some(arrived_at), len: head.before_len, data: cut(&captured.before) };
         let (verdict, reason) = outcome(head.outcome);
         let is_ip = verdict != OTHER_NAME;
-        line(&Line::Packet(Box::new(Packet {
+        Some(line(&Line::Packet(Box::new(Packet {
             number: self.progress.shown,
             time: wall_clock(head.arrived),
             took: head.left.saturating_sub(head.arrived),
@@ -221,7 +225,7 @@ impl Answer {
             answered: reason.is_some() && head.after_len != 0,
             before,
             after: (head.after_len != 0).then_some(after),
-        })))
+        }))))
     }
 }
 
@@ -260,6 +264,12 @@ fn direction(frame: &[u8]) -> Option<Direction> {
     }
 }
 
+/// The interface that a frame has come by: of a bond's ports, which run its program, the bond.
+fn arrived_at(machine: &Machine, ifindex: u32) -> String {
+    let bond = machine.interface(ifindex).and_then(|port| machine.bond_of(port));
+    bond.map_or_else(|| interface_name(machine, ifindex), |bond| bond.name.clone())
+}
+
 fn interface_name(machine: &Machine, ifindex: u32) -> String {
     machine.interface(ifindex).map_or_else(|| format!("if{ifindex}"), |interface| interface.name.clone())
 }
@@ -268,7 +278,7 @@ fn interface_name(machine: &Machine, ifindex: u32) -> String {
 /// interface.
 fn left_by(machine: &Machine, captured: &Captured) -> Option<String> {
     if captured.head.action == XDP_TX {
-        return Some(interface_name(machine, captured.head.ifindex));
+        return Some(arrived_at(machine, captured.head.ifindex));
     }
     let source = captured.after.get(6..12).filter(|_| captured.head.action != XDP_PASS)?;
     let found = machine.interfaces.iter().find(|interface| interface.vlan.is_none() && interface.mac == source);

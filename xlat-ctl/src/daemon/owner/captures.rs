@@ -274,7 +274,7 @@ impl Relay {
         Ok(filter)
     }
 
-    /// The index of an interface that the program is attached to; 0: any.
+    /// The index of an interface that the program is attached to; 0: any, as for a bond, of which the program sees the ports.
     fn ifindex(&self, name: Option<&str>) -> Result<u32, Refusal> {
         let attached = self.dataplane.attached();
         let names = || self.attached_names().join(", ");
@@ -286,7 +286,9 @@ impl Relay {
             None => Ok(0),
             Some(name) => {
                 let found = attached.iter().find(|attached| attached.name == name);
-                found.map(|attached| attached.ifindex).ok_or_else(|| {
+                let machine = self.machine.borrow();
+                let is_bond = |ifindex| machine.interfaces.iter().any(|port| port.controller == Some(ifindex));
+                found.map(|attached| if is_bond(attached.ifindex) { 0 } else { attached.ifindex }).ok_or_else(|| {
                     let text = format!(
                         "capture --in {name}: the program is not attached to {name}, but to {}; packets of a VLAN \
                         sub-interface are captured at the device that carries it",
