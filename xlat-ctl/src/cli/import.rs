@@ -59,7 +59,7 @@ pub(super) fn import(common: &Common, verb: Verb) -> Result<(), Failed> {
         let cannot = |error| format!("cannot read {}: {}", file.display(), crate::plain(&error));
         texts.push((file.display().to_string(), text.map_err(cannot)?));
     }
-    let sources: Vec<Source<'_>> = texts.iter().map(|(name, text)| Source { name, text }).collect();
+    let sources: Vec<Source<'_>> = texts.iter().map(|(name, text)| Source::new(name, text)).collect();
     let imported = match &verb {
         Verb::Jool(_) => import::jool(&sources)?,
         Verb::Tayga(_) => import::tayga(&sources)?,

@@ -24,6 +24,24 @@ fn reads_csv_with_and_without_heading() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    for text in [
+        "192.0.2.1,2001:db8::1",
+        "[{\"ipv4\": \"192.0.2.1\", \"ipv6\": \"2001:db8::1\"}]",
+        "[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"2001:db8::1\"",
+    ] {
+        assert_eq!(lines(&format!("\u{feff}{text}")), lines(text), "{text}");
+        for format in [Format::Csv, Format::Json, Format::Toml] {
+            assert_eq!(
+                parse(format!("\u{feff}{text}").as_bytes(), Some(format)),
+                parse(text.as_bytes(), Some(format)),
+                "{text} as {format}"
+            );
+        }
+    }
+}
+
+#[test]
 fn recognizes_the_format() {
     for (text, format) in [
         ("192.0.2.1,2001:db8::1", Format::Csv),

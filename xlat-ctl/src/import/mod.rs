@@ -18,10 +18,16 @@ use crate::{
 /// A file to be read: its name and what is in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'file> {
-    /// For people.
-    pub name: &'file str,
-    /// Its text.
-    pub text: &'file str,
+    name: &'file str,
+    text: &'file str,
+}
+
+impl<'file> Source<'file> {
+    /// `name` is for people. A byte order mark at the start is no part of the text.
+    #[must_use]
+    pub fn new(name: &'file str, text: &'file str) -> Self {
+        Self { name, text: text.strip_prefix('\u{feff}').unwrap_or(text) }
+    }
 }
 
 /// A setting that has no equivalent, or not quite, and why.

@@ -1,7 +1,16 @@
 //! TAYGA: `tayga.conf` and its map-file.
 
+use std::collections::BTreeSet;
+
 use super::{Imported, Source};
 use crate::eam;
+
+/// Directives that TAYGA takes once, and what becomes of others.
+const ONCE: [(&str, &str); 3] = [
+    ("prefix", "every prefix is kept, in [translation] prefixes"),
+    ("ipv4-addr", "the last address stands"),
+    ("ipv6-addr", "no address is kept"),
+];
 
 /// Reads files of TAYGA; a map-file has only lines `map`.
 ///
@@ -9,6 +18,7 @@ use crate::eam;
 /// One sentence with file and line: a value cannot be read.
 pub fn tayga(sources: &[Source<'_>]) -> Result<Imported, String> {
     let mut imported = Imported { from: "TAYGA", ..Imported::default() };
+    let mut seen = BTreeSet::new();
     for source in sources {
         for (index, line) in source.text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
@@ -16,6 +26,11 @@ pub fn tayga(sources: &[Source<'_>]) -> Result<Imported, String> {
             if let Some((directive, values)) = words.split_first() {
                 let place = format!("{}:{}", source.name, index + 1);
                 read(&mut imported, &place, directive, values, sources)?;
+                if let Some((_, kept)) = ONCE.iter().find(|(once, _)| once == directive)
+                    && !seen.insert(*directive)
+                {
+                    imported.note(place, format!("`{directive}` is given before, and TAYGA takes it once: {kept}"));
+                }
             }
         }
     }
@@ -37,25 +52,31 @@ fn read(
     values: &[&str],
     sources: &[Source<'_>],
 ) -> Result<(), String> {
-    let one = || values.first().copied().ok_or_else(|| format!("{place}: `{directive}` has no value"));
+    let one = || match values {
+        [value] => Ok(*value),
+        [] => Err(format!("{place}: `{directive}` has no value")),
+        [_, rest @ ..] => Err(format!("{place}: `{directive}` takes one value: take `{}` out", rest.join(" "))),
+    };
     match directive {
         "map" => match values {
             [ipv4, ipv6] => return imported.map(place, ipv4, ipv6, ""),
             _ => return Err(format!("{place}: `map` takes an IPv4 and an IPv6 address or prefix")),
         },
-        "prefix" => return imported.prefix(directive, one()?),
-        "wkpf-strict" => match one()? {
-            "no" => imported.set("well_known_prefix_strict", false),
-            _ => imported.set("well_known_prefix_strict", true),
+        "prefix" => return imported.prefix(&format!("{place}: {directive}"), one()?),
+        "wkpf-strict" => match one()?.to_ascii_lowercase().as_str() {
+            "no" | "off" | "false" | "0" => imported.set("well_known_prefix_strict", false),
+            "yes" | "on" | "true" | "1" => imported.set("well_known_prefix_strict", true),
+            other => imported.note(place, format!("wkpf-strict: `{other}` is neither yes nor no, and left out")),
         },
-        "udp-cksum-mode" => match one()? {
-            "calc" => imported.set("udp_zero_checksum", "\"compute\""),
-            "fwd" => imported.note(
+        "udp-cksum-mode" => match one()?.to_ascii_lowercase().as_str() {
+            calculate if calculate.starts_with("calc") => imported.set("udp_zero_checksum", "\"compute\""),
+            forward if forward.starts_with("fwd") || forward.starts_with("forw") => imported.note(
                 "udp-cksum-mode fwd",
                 "IPv6 does not allow UDP without a checksum: such packets are dropped; udp_zero_checksum = \"compute\" lets \
                  them pass with one",
             ),
-            _ => imported.set("udp_zero_checksum", "\"drop\""),
+            drop if drop.starts_with("dr") => imported.set("udp_zero_checksum", "\"drop\""),
+            other => imported.note(place, format!("udp-cksum-mode: `{other}` is not drop, calc or fwd, and left out")),
         },
         "offlink-mtu" => match one()?.parse::<u32>() {
             Ok(mtu @ 1280..=65535) => imported.set("lowest_ipv6_mtu", mtu),

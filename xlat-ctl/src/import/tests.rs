@@ -4,7 +4,7 @@ use super::*;
 use crate::config;
 
 fn source(text: &str) -> Source<'_> {
-    Source { name: "file", text }
+    Source::new("file", text)
 }
 
 /// What was written has to be taken by this program.
@@ -104,7 +104,7 @@ fn reads_taygas_configuration_and_map_file() {
         wkpf-strict no\ndynamic-pool 192.168.255.0/24\ndata-dir /var/db/tayga\nmap 192.51.0.1  2001:db8:beef::6b97\n\
         map 192.51.0.64/29 \t2001:db8:beef::420/125\nudp-cksum-mode calc\nofflink-mtu 1480\nmap-file /etc/tayga/map\nfrob 1\n";
     let more = "map 192.51.0.2 2001:db8:beef::29d2\n";
-    let imported = tayga(&[source(main), Source { name: "/tmp/map", text: more }]).unwrap();
+    let imported = tayga(&[source(main), Source::new("/tmp/map", more)]).unwrap();
     let config = judged(&imported).config;
     assert!(!config.translation.well_known_prefix_strict);
     assert_eq!(config.translation.lowest_ipv6_mtu, 1480);
@@ -127,6 +127,54 @@ fn a_directive_that_is_there_twice_gives_a_valid_configuration() {
         tayga(&[source("wkpf-strict yes\nwkpf-strict no\nprefix 2001:db8::/96\nprefix 2001:db8::/96\n")]).unwrap();
     assert!(!judged(&imported).config.translation.well_known_prefix_strict);
     assert!(settings(&imported).contains(&"well_known_prefix_strict"));
+}
+
+#[test]
+fn what_tayga_would_refuse_is_told_with_its_line() {
+    let text = "prefix 2001:db8::/96\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8:1::1\nwkpf-strict maybe\n\
+        udp-cksum-mode guess\nprefix 2001:db8:2::/96\nipv4-addr 192.0.2.2\nipv6-addr 2001:db8:1::2\n";
+    let imported = tayga(&[source(text)]).unwrap();
+    let config = judged(&imported).config;
+    assert_eq!(config.translation.prefixes.len(), 2);
+    assert_eq!(config.icmp.ipv4_pool[0].to_string(), "192.0.2.2/32");
+    let notes: Vec<String> = imported.notes.iter().map(Note::to_string).collect();
+    for note in [
+        "file:4: wkpf-strict: `maybe` is neither yes nor no",
+        "file:5: udp-cksum-mode: `guess` is not",
+        "file:6: `prefix` is given before",
+        "file:7: `ipv4-addr` is given before, and TAYGA takes it once: the last address stands",
+        "file:8: `ipv6-addr` is given before",
+    ] {
+        assert!(notes.iter().any(|there| there.starts_with(note)), "{note} is not in {notes:#?}");
+    }
+    for (text, sentence) in [
+        ("\nprefix 2001:db8::/96 junk here", "file:2: `prefix` takes one value: take `junk here` out"),
+        ("wkpf-strict no no", "file:1: `wkpf-strict` takes one value: take `no` out"),
+        ("\nprefix www", "file:2: prefix: `www` is not an IPv6 address or prefix"),
+    ] {
+        let said = tayga(&[source(text)]).unwrap_err();
+        assert!(said.starts_with(sentence), "{text}: {said}");
+    }
+}
+
+#[test]
+fn reads_taygas_words_for_yes_and_no() {
+    for (word, strict) in [("Off", false), ("0", false), ("false", false), ("ON", true), ("1", true)] {
+        let imported = tayga(&[source(&format!("prefix 64:ff9b::/96\nwkpf-strict {word}\n"))]).unwrap();
+        assert_eq!(judged(&imported).config.translation.well_known_prefix_strict, strict, "{word}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    let json = "\u{feff}{\"global\": {\"pool6\": \"2001:db8::/96\"}}";
+    let csv = "\u{feff}IPv4 Prefix,IPv6 Prefix\n192.0.2.1/32,2001:db8:1::1/128\n";
+    let bare = "\u{feff}192.0.2.2,2001:db8:1::2\n";
+    let imported = jool(&[source(json), source(csv), source(bare)]).unwrap();
+    assert_eq!((judged(&imported).config.translation.prefixes.len(), imported.count()), (1, 2));
+    let imported = tayga(&[source("\u{feff}prefix 2001:db8::/96\n")]).unwrap();
+    assert_eq!(judged(&imported).config.translation.prefixes.len(), 1);
+    assert!(!settings(&imported).iter().any(|setting| setting.contains('\u{feff}')));
 }
 
 proptest! {
