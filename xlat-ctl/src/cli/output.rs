@@ -7,8 +7,15 @@ use std::{
 
 use serde::Serialize;
 
-/// Prints text to standard output. A reader that has enough (`| head`) ends the command quietly.
+use crate::eam;
+
+/// Prints text to standard output, in which no character is hidden. A reader that has enough (`| head`) ends the command quietly.
 pub(super) fn print(text: &str) {
+    print_file(&eam::visible(text));
+}
+
+/// The same for what is a file's content: as it is.
+pub(super) fn print_file(text: &str) {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     if let Err(error) = written {
@@ -22,7 +29,7 @@ pub(super) fn print(text: &str) {
 /// Prints a sentence to standard error.
 pub(super) fn complain(message: &str) {
     // There is nowhere to report that standard error cannot be written to.
-    let _ = writeln!(io::stderr(), "xlat-ctl: {message}");
+    let _ = writeln!(io::stderr(), "xlat-ctl: {}", eam::visible(message));
 }
 
 /// The answer as JSON, readable.

@@ -3,6 +3,7 @@
 mod table;
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{Ipv4Addr, Ipv6Addr},
 };
@@ -235,18 +236,51 @@ impl Pair {
     }
 }
 
-/// Checks a comment: one line of at most [`MAX_COMMENT`] bytes.
+/// Checks a comment: one line of at most [`MAX_COMMENT`] bytes, all of it to be seen.
 ///
 /// # Errors
 /// One sentence that says what is wrong.
 pub fn check_comment(comment: &str) -> Result<(), String> {
-    if comment.len() > MAX_COMMENT {
-        return Err(format!("the comment has {} bytes; {MAX_COMMENT} are allowed", comment.len()));
+    check_words("comment", comment)
+}
+
+/// Checks an operator's words as a comment is checked. `what`: what they are.
+///
+/// # Errors
+/// One sentence that says what is wrong.
+pub fn check_words(what: &str, words: &str) -> Result<(), String> {
+    if words.len() > MAX_COMMENT {
+        return Err(format!("the {what} has {} bytes; {MAX_COMMENT} are allowed", words.len()));
     }
-    if comment.chars().any(char::is_control) {
-        return Err("the comment contains a line break or another control character".to_owned());
+    let Some(bad) = words.chars().find(|char| char.is_control() || is_invisible(*char)) else { return Ok(()) };
+    let kind = if bad.is_control() { "a line break or another control character" } else { "which cannot be seen" };
+    Err(format!("the {what} contains U+{:04X}, {kind}: take it out", u32::from(bad)))
+}
+
+/// Whether a character shows nothing, or changes the order in which others are shown: Unicode's format characters, and its
+/// separators of lines and paragraphs.
+fn is_invisible(char: char) -> bool {
+    matches!(char,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A text with its invisible characters written as `\u202e`, which in JSON means the same. Words that were taken before they were
+/// checked for such characters may have them.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_invisible) {
+        return Cow::Borrowed(text);
     }
-    Ok(())
+    let mut shown = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if is_invisible(char) {
+            char.encode_utf16(&mut [0; 2]).iter().for_each(|unit| shown.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            shown.push(char);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Where an entry comes from.
@@ -274,7 +308,7 @@ impl fmt::Display for Entry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pair.fmt(formatter)?;
         if !self.comment.is_empty() {
-            write!(formatter, " (“{}”)", self.comment)?;
+            write!(formatter, " (“{}”)", visible(&self.comment))?;
         }
         Ok(())
     }
@@ -320,6 +354,35 @@ mod tests {
             "IPv4 prefix 192.0.2.0/24 has 8 suffix bits, but IPv6 prefix 2001:db8::/124 leaves room for 4: \
              give an IPv6 prefix of /120 or shorter, or an IPv4 prefix of /28 or longer"
         );
+    }
+
+    #[test]
+    fn refuses_comments_that_do_not_show_what_they_are() {
+        for (comment, sentence) in [
+            ("a\nb", "the comment contains U+000A, a line break or another control character: take it out"),
+            ("a\u{9b}31m", "the comment contains U+009B, a line break or another control character: take it out"),
+            ("web\u{202e}", "the comment contains U+202E, which cannot be seen: take it out"),
+            ("\u{200b}", "the comment contains U+200B, which cannot be seen: take it out"),
+            ("\u{2066}x\u{2069}", "the comment contains U+2066, which cannot be seen: take it out"),
+            ("\u{e0041}", "the comment contains U+E0041, which cannot be seen: take it out"),
+        ] {
+            assert_eq!(check_comment(comment).unwrap_err(), sentence);
+        }
+        let said = check_comment(&"x".repeat(257)).unwrap_err();
+        assert_eq!(said, "the comment has 257 bytes; 256 are allowed");
+        for comment in ["", "Büro, 東京 (old) – שרת", "🖥 e\u{301}\u{a0}x"] {
+            assert_eq!(check_comment(comment), Ok(()), "{comment}");
+        }
+    }
+
+    #[test]
+    fn shows_the_invisible_characters_of_older_comments() {
+        let pair = Pair::new(parse_ipv4("192.0.2.1").unwrap(), parse_ipv6("2001:db8::1").unwrap()).unwrap();
+        let entry = Entry { pair, comment: "a\u{202e}b\u{e0041}".to_owned(), origin: Origin::Dynamic };
+        assert_eq!(entry.to_string(), "192.0.2.1 ↔ 2001:db8::1 (“a\\u202eb\\udb40\\udc41”)");
+        let json = serde_json::to_string(&entry.comment).unwrap();
+        assert_eq!(serde_json::from_str::<String>(&visible(&json)).unwrap(), entry.comment);
+        assert_eq!(visible("東京 שרת\n"), "東京 שרת\n");
     }
 
     #[test]

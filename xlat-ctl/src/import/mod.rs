@@ -105,11 +105,12 @@ impl Imported {
                 return Ok(());
             }
         };
-        let comment = if eam::check_comment(comment).is_ok() {
-            comment.to_owned()
-        } else {
-            self.note(place, "its comment is left out: xlat keeps one line of at most 256 bytes");
-            String::new()
+        let comment = match eam::check_comment(comment) {
+            Ok(()) => comment.to_owned(),
+            Err(text) => {
+                self.note(place, format!("its comment is left out: {text}"));
+                String::new()
+            }
         };
         self.entries.push(Entry { pair, comment, origin: Origin::Dynamic });
         Ok(())
@@ -164,7 +165,7 @@ impl Imported {
             // A comment is one line, whatever the note quotes.
             let line: String =
                 note.to_string().chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
-            text.push_str(&format!("# {line}\n"));
+            text.push_str(&format!("# {}\n", eam::visible(&line)));
         }
         let names = list(interfaces.iter().map(|name| quoted(name)).collect());
         text.push_str(&format!("\n[dataplane]\ninterfaces = {names}\n"));

@@ -93,6 +93,15 @@ fn reads_jools_csv_in_either_order() {
 }
 
 #[test]
+fn says_why_a_comment_is_left_out() {
+    let text = r#"{"eamt": [{"ipv4 prefix": "192.0.2.1", "ipv6 prefix": "2001:db8::1", "comment": "a\u202eb"}]}"#;
+    let imported = jool(&[source(text)]).unwrap();
+    assert!(imported.table().ends_with("192.0.2.1/32,2001:db8::1/128,,dynamic\n"), "{}", imported.table());
+    let said = imported.notes[0].to_string();
+    assert!(said.starts_with("eamt entry 1: its comment is left out: the comment contains U+202E, "), "{said}");
+}
+
+#[test]
 fn refuses_the_stateful_kind() {
     let said = jool(&[source(r#"{"pool4": [], "instance": "x"}"#)]).unwrap_err();
     assert!(said.contains("stateful NAT64"), "{said}");

@@ -206,7 +206,7 @@ fn export(common: &Common, format: Format) -> Result<(), Failed> {
     };
     let entries: Option<Vec<Entry>> = list.entries.into_iter().map(entry).collect();
     let entries = entries.ok_or_else(|| "the daemon's table cannot be read (another version?)".to_owned())?;
-    output::print(&eam_file::write(entries.iter(), format));
+    output::print_file(&eam_file::write(entries.iter(), format));
     Ok(())
 }
 

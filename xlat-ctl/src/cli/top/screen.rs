@@ -163,8 +163,10 @@ fn services(view: &View) -> Vec<Marked> {
         let (there, back) = (&service.rates.four_to_six, &service.rates.six_to_four);
         let rates = [there.packets_per_second, there.bits_per_second, back.packets_per_second, back.bits_per_second];
         let cells: String = rates.iter().map(|rate| format!("{:>12}", output::rate(*rate))).collect();
-        let name: String =
-            format!("{} {}", eam::short4(service.entry.ipv4), service.entry.comment).chars().take(31).collect();
+        let name: String = format!("{} {}", eam::short4(service.entry.ipv4), eam::visible(&service.entry.comment))
+            .chars()
+            .take(31)
+            .collect();
         (format!("{name:<32}{cells}"), Mark::Plain)
     };
     [(heading, Mark::Heading)].into_iter().chain(view.services.iter().map(row)).collect()

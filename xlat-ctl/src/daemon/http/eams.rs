@@ -48,10 +48,7 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 
 /// Completes who asks: the name of a user may have to come from another machine.
 async fn ask(author: Author, message: String, if_revision: Option<u64>) -> Result<Ask, Refusal> {
-    if message.len() > eam::MAX_COMMENT || message.chars().any(char::is_control) {
-        let text = format!("the message is not one line of at most {} bytes", eam::MAX_COMMENT);
-        return Err(refusal(Code::Invalid, text));
-    }
+    eam::check_words("message", &message).map_err(|text| refusal(Code::Invalid, text))?;
     let if_revision = if_revision.map(revision).transpose()?;
     Ok(Ask { author: blocking(|| author.named()).await?, message, if_revision })
 }
