@@ -58,7 +58,7 @@ fn rows(revisions: &[Revision]) -> String {
         ("+", Align::Right),
         ("-", Align::Right),
         ("~", Align::Right),
-        ("ENTRIES", Align::Right),
+        ("DYNAMIC", Align::Right),
         ("MESSAGE", Align::Left),
     ];
     let row = |revision: &Revision| {
