@@ -118,7 +118,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let author = Author { uid: Some(0), user: "root".to_owned(), pid: Some(1) };
         let (mut store, _) = open(&directory);
-        let mut note = |store: &mut Store, entries: &[Entry]| store.note_static("reload", &author, entries).unwrap();
+        let note = |store: &mut Store, entries: &[Entry]| store.note_static("reload", &author, entries).unwrap();
         assert_eq!(note(&mut store, &[entry(1, "one"), entry(2, "two")]), None);
         assert_eq!(note(&mut store, &[entry(2, "two"), entry(1, "one")]), None);
         assert_eq!(note(&mut store, &[entry(2, "zwei"), entry(3, "")]), Some(1));
