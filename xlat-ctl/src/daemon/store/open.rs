@@ -203,22 +203,28 @@ pub(super) fn read_table(
 /// Compares the database with what was acknowledged.
 fn acknowledged(directory: &Path, path: &Path, revision: u64) -> Result<Witness, StoreError> {
     let file = directory.join(witness::NAME);
-    let (witness, known) = Witness::open(directory).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData | ErrorKind::UnexpectedEof => StoreError::damaged(&file, crate::plain(&error)),
+    let known = Witness::open(directory).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => StoreError::damaged(&file, error.to_string()),
         _ => StoreError::io(Doing::Open, &file, &error),
     })?;
-    match known {
-        Some(known) if known > revision => {
+    let written = match known {
+        Some((_, known)) if known > revision => {
             let lost = format!("its latest revision is {revision}, but revision {known} was acknowledged");
             return Err(StoreError::damaged(path, lost));
         }
-        Some(known) if known == revision => return Ok(witness),
-        Some(known) => info!("revision {revision} was kept, {known} acknowledged: the daemon was ended in between"),
-        None if revision > 0 => warn!("{} was missing and is made anew", file.display()),
-        None => {}
-    }
-    witness.acknowledge(revision).map_err(|error| StoreError::io(Doing::Write, &file, &error))?;
-    Ok(witness)
+        Some((witness, known)) if known == revision => return Ok(witness),
+        Some((witness, known)) => {
+            info!("revision {revision} was kept, {known} acknowledged: the daemon was ended in between");
+            witness.acknowledge(revision).map(|()| witness)
+        }
+        None => {
+            if revision > 0 {
+                warn!("{} was missing and is made anew", file.display());
+            }
+            Witness::make(directory, revision)
+        }
+    };
+    written.map_err(|error| StoreError::io(Doing::Write, &file, &error))
 }
 
 /// Adds to the news of a damage what can be done about it.

@@ -44,12 +44,9 @@ pub(crate) fn restore(directory: &Path, from: Option<&Path>) -> Result<Restored,
     backup::copy(&source, &new)?;
     drop(source);
     let known = match Witness::open(directory) {
-        Ok((_, known)) => known.unwrap_or(0),
-        Err(error) if error.kind() == ErrorKind::InvalidData || error.kind() == ErrorKind::UnexpectedEof => {
-            let file = directory.join(super::witness::NAME);
-            fs::remove_file(&file).map_err(|error| StoreError::io(Doing::Write, &file, &error))?;
-            0
-        }
+        Ok(known) => known.map_or(0, |(_, known)| known),
+        // It is made anew below.
+        Err(error) if error.kind() == ErrorKind::InvalidData => 0,
         Err(error) => return Err(StoreError::io(Doing::Open, &directory.join(super::witness::NAME), &error)),
     };
     let revision = known.max(version.revision) + 1;
@@ -71,7 +68,7 @@ pub(crate) fn restore(directory: &Path, from: Option<&Path>) -> Result<Restored,
     written.close().map_err(|(_, error)| StoreError::sqlite(Doing::Write, &new, &error))?;
     let aside = move_aside(&path, revision)?;
     put_in_place(&new, &path).map_err(|error| StoreError::io(Doing::Make, &path, &error))?;
-    let acknowledged = Witness::open(directory).and_then(|(witness, _)| witness.acknowledge(revision));
+    let acknowledged = Witness::make(directory, revision);
     acknowledged.map_err(|error| StoreError::io(Doing::Write, &directory.join(super::witness::NAME), &error))?;
     Ok(Restored { from: from.to_owned(), of: version.revision, revision, entries: version.entries, aside })
 }

@@ -134,6 +134,40 @@ fn a_missing_or_empty_store_is_not_taken_for_a_new_one() {
 }
 
 #[test]
+fn a_damaged_acknowledgement_is_not_taken_for_a_missing_one() {
+    for (text, sentence) in [
+        (String::new(), "acknowledged is damaged: it is empty; nothing has been changed; "),
+        ("0000".to_owned(), "acknowledged is damaged: its end is missing; "),
+        (format!("{:020} {:016x}\n", 1, 1), "acknowledged is damaged: its checksum is wrong; "),
+    ] {
+        let directory = filled();
+        let file = directory.path().join(witness::NAME);
+        fs::write(&file, &text).unwrap();
+        let said = refused(directory.path());
+        assert!(said.contains(sentence) && said.contains("xlat-ctl state restore"), "{said}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        let copy = directory.path().join("copy.db");
+        fs::copy(directory.path().join(DATABASE), &copy).unwrap();
+        assert_eq!(restore::restore(directory.path(), Some(&copy)).unwrap().revision, 4);
+        assert_eq!(open(directory.path(), HISTORY).unwrap().0.revision(), 4);
+    }
+}
+
+#[test]
+fn a_start_that_was_cut_off_is_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path(), HISTORY).unwrap();
+    // As if the machine had stopped while the file was made: it has its name only with what is in it.
+    fs::rename(directory.path().join(witness::NAME), directory.path().join("acknowledged.new")).unwrap();
+    fs::write(directory.path().join("acknowledged.new"), "").unwrap();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    assert_eq!(add(&mut store, [entry(1, "")]), 1);
+    drop(store);
+    assert_eq!(open(directory.path(), HISTORY).unwrap().0.revision(), 1);
+    assert!(!directory.path().join("acknowledged.new").exists());
+}
+
+#[test]
 fn a_copy_without_its_store_is_not_taken_for_nothing() {
     let directory = filled();
     let copy = directory.path().join("copy");
