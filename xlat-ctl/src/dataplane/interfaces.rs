@@ -100,7 +100,7 @@ impl Records {
 
 fn record(interface: &Interface, sources: &Sources<'_>) -> Record {
     let mut record = Record {
-        flags: Record::PRESENT | ways_out(interface, sources.attached),
+        flags: Record::PRESENT | ways_out(interface, sources),
         mtu: interface.mtu,
         mac: interface.mac,
         prefix: sources.prefixes.of(&interface.name),
@@ -123,9 +123,13 @@ fn record(interface: &Interface, sources: &Sources<'_>) -> Record {
 }
 
 /// How frames can leave by an interface from XDP.
-fn ways_out(interface: &Interface, attached: &BTreeMap<u32, XdpMode>) -> u32 {
+fn ways_out(interface: &Interface, sources: &Sources<'_>) -> u32 {
+    let attached = sources.attached;
     let mode = attached.get(&interface.ifindex);
-    let veth = interface.kind.as_deref() == Some("veth");
+    let is_veth = |interface: &Interface| interface.kind.as_deref() == Some("veth");
+    // What leaves by a bond leaves by one of its ports.
+    let is_port = |port: &&Interface| port.controller == Some(interface.ifindex);
+    let veth = is_veth(interface) || sources.machine.interfaces.iter().filter(is_port).any(is_veth);
     // Where the kernel does not say (before Linux 6.3): drivers that run programs nearly always also take frames once a
     // program is attached. A veth takes them only if its peer is prepared, which cannot be known from this end.
     let takes = interface.takes_xdp_frames().unwrap_or(mode == Some(&XdpMode::Native) && !veth);
@@ -289,6 +293,20 @@ mod tests {
             (record.flags & Record::PORT != 0, record.parent)
         });
         assert_eq!(found, [(true, 5), (false, 0), (false, 0)]);
+    }
+
+    #[test]
+    fn sends_by_a_bond_of_veths_as_by_a_veth() {
+        let port = |kind: Option<&str>| Interface {
+            controller: Some(5),
+            kind: kind.map(str::to_owned),
+            ..interface(3, "port")
+        };
+        let bond = || Interface { kind: Some("bond".to_owned()), xdp_features: None, ..interface(5, "bond0") };
+        for (kind, ways) in [(Some("veth"), (false, false)), (None, (true, true))] {
+            let known = records(vec![port(kind), bond()], &[(5, XdpMode::Native)], None);
+            assert_eq!(ways_out(&known, 5), ways, "{kind:?}");
+        }
     }
 
     #[test]
