@@ -1,5 +1,10 @@
 //! Attaching the program to interfaces, never in anybody's place but an older instance's of this relay.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use aya::programs::{ProgramError, Xdp, links::FdLink, loaded_programs, xdp};
 use tracing::{debug, info, warn};
 
@@ -59,7 +64,9 @@ fn take_over(program: &mut Xdp, place: Place<'_>, wanted: XdpMode) -> Result<Opt
         Some(mode) if wanted == XdpMode::Auto || mode == wanted => mode,
         Some(_) => {
             warn!("{name}: the mode of the program changes, packets go untranslated for a moment");
+            drop(link);
             pins.unpin_link(ifindex);
+            wait_until_gone(ifindex, there);
             return Ok(None);
         }
         None => {
@@ -75,6 +82,16 @@ fn take_over(program: &mut Xdp, place: Place<'_>, wanted: XdpMode) -> Result<Opt
         .and_then(|id| program.take_link(id))
         .map_err(|error: ProgramError| refused(cause(&error).1))?;
     Ok(Some(Link { name: name.to_owned(), mode, link }))
+}
+
+/// Waits until the kernel has taken a program off, which it does some time after the last holder of the link has let go.
+pub(super) fn wait_until_gone(ifindex: u32, program: u32) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begun = Instant::now();
+    let is_there = || netlink::snapshot().is_ok_and(|machine| mode_of(&machine, ifindex, program).is_some());
+    while is_there() && begun.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Puts another program on an interface that carries one of this instance, in one step of the kernel. Where it fails, all stays as it

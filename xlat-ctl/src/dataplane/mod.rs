@@ -407,6 +407,17 @@ impl DataPlane {
         self.follow_mtu()
     }
 
+    /// As [`Self::detach`], and waits until another instance's program can be attached in another mode.
+    ///
+    /// # Errors
+    /// As of [`Self::detach`].
+    pub fn leave(&mut self, ifindex: u32) -> Result<(), DataPlaneError> {
+        let program = self.attached_program();
+        self.detach(ifindex)?;
+        attach::wait_until_gone(ifindex, program);
+        Ok(())
+    }
+
     /// Ends the take-over from instances before this one, once it is attached: detaches them where `wanted` (by `ifindex`) says
     /// no, takes their counts over and removes them. `Ok(false)`: an interface that is wanted still has an older instance, which
     /// therefore stays.

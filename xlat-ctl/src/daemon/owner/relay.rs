@@ -244,7 +244,7 @@ impl Relay {
         for (ifindex, link) in &self.links {
             if link.outcome.as_ref().is_ok_and(|mode| wanted != XdpMode::Auto && *mode != wanted) {
                 warn!("{}: the mode of the program changes, packets go untranslated for a moment", link.name);
-                if let Err(error) = old.detach(*ifindex) {
+                if let Err(error) = old.leave(*ifindex) {
                     error!("{error}");
                 }
             }
