@@ -1,13 +1,14 @@
 //! A bond of one NIC of the relay, and a VLAN sub-interface on it.
 
-use std::{fs, path::Path, thread::sleep};
+use std::thread::sleep;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
     Found,
     bench::{Bench, SERVER_SEEN},
-    steps::{LINK, mode_of},
+    steps::{LINK, mode_of, statistics},
+    vlan::answers,
 };
 
 /// The relay attached to a bond: native where the driver takes a program, generic elsewhere.
@@ -44,10 +45,7 @@ fn with_bond(bench: &mut Bench) -> Result<String> {
     let mode = mode_of(bench, "bond0")?;
     bench.ping(56)?;
     bench.ping(1400)?;
-    let before = bench.echoes()?;
-    let said = bench.client.run(&format!("ping -n -q -c 10 -i 0.2 {SERVER_SEEN}"));
-    let counted = bench.echoes()? - before;
-    ensure!(said.success && (20..=22).contains(&counted), "10 echoes and their answers were counted as {counted}");
+    statistics(bench)?;
     error_names_the_bond(bench)?;
     vlan(bench).context("a VLAN on the bond")?;
     Ok(format!("{mode}, and a VLAN on it"))
@@ -87,8 +85,4 @@ fn vlan(bench: &Bench) -> Result<()> {
     let (answers, counted) = (answers(log.path())?, bench.echoes()? - before);
     ensure!(answers >= 9 && counted >= 18, "of 10 echoes {answers} were answered, and {counted} packets translated");
     Ok(())
-}
-
-fn answers(log: &Path) -> Result<usize> {
-    Ok(fs::read_to_string(log)?.matches("bytes from").count())
 }

@@ -105,7 +105,7 @@ fn tcp(bench: &mut Bench) -> Result<Found> {
     Ok(Found::Works(String::new()))
 }
 
-fn statistics(bench: &mut Bench) -> Result<Found> {
+pub(super) fn statistics(bench: &mut Bench) -> Result<Found> {
     let before = bench.echoes()?;
     let said = bench.client.run(&format!("ping -n -q -c 10 -i 0.2 {SERVER_SEEN}"));
     ensure!(said.success, "`{}` failed: {}", said.command, said.stdout);

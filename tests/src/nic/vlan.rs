@@ -78,6 +78,6 @@ fn answered(bench: &Bench, log: &Path) -> Result<Duration> {
 }
 
 /// The answers that `ping` has written down.
-fn answers(log: &Path) -> Result<usize> {
+pub(super) fn answers(log: &Path) -> Result<usize> {
     Ok(fs::read_to_string(log)?.matches("bytes from").count())
 }

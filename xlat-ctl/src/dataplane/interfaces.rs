@@ -128,8 +128,7 @@ fn ways_out(interface: &Interface, sources: &Sources<'_>) -> u32 {
     let mode = attached.get(&interface.ifindex);
     let is_veth = |interface: &Interface| interface.kind.as_deref() == Some("veth");
     // What leaves by a bond leaves by one of its ports.
-    let is_port = |port: &&Interface| port.controller == Some(interface.ifindex);
-    let veth = is_veth(interface) || sources.machine.interfaces.iter().filter(is_port).any(is_veth);
+    let veth = is_veth(interface) || sources.machine.ports_of_bond(interface.ifindex).any(is_veth);
     // Where the kernel does not say (before Linux 6.3): drivers that run programs nearly always also take frames once a
     // program is attached. A veth takes them only if its peer is prepared, which cannot be known from this end.
     let takes = interface.takes_xdp_frames().unwrap_or(mode == Some(&XdpMode::Native) && !veth);

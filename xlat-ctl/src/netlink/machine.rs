@@ -139,6 +139,12 @@ impl Machine {
     pub fn bond_of(&self, interface: &Interface) -> Option<&Interface> {
         self.interface(interface.controller?).filter(|controller| controller.kind.as_deref() == Some("bond"))
     }
+
+    /// The ports of a bond; of anything else there are none.
+    pub fn ports_of_bond(&self, bond: u32) -> impl Iterator<Item = &Interface> {
+        let is_port = move |port: &&Interface| self.bond_of(port).is_some_and(|there| there.ifindex == bond);
+        self.interfaces.iter().filter(is_port)
+    }
 }
 
 /// The sockets that snapshots are taken through.

@@ -287,8 +287,8 @@ impl Relay {
             Some(name) => {
                 let found = attached.iter().find(|attached| attached.name == name);
                 let machine = self.machine.borrow();
-                let is_bond = |ifindex| machine.interfaces.iter().any(|port| port.controller == Some(ifindex));
-                found.map(|attached| if is_bond(attached.ifindex) { 0 } else { attached.ifindex }).ok_or_else(|| {
+                let seen_as = |ifindex| if machine.ports_of_bond(ifindex).next().is_some() { 0 } else { ifindex };
+                found.map(|attached| seen_as(attached.ifindex)).ok_or_else(|| {
                     let text = format!(
                         "capture --in {name}: the program is not attached to {name}, but to {}; packets of a VLAN \
                         sub-interface are captured at the device that carries it",

@@ -52,7 +52,7 @@ impl Relay {
         if let Some(text) = forbidden(&self.table, |entry| self.config.forbids(&entry.pair)) {
             warn!("{text}");
         }
-        if let Some(text) = self.note_static("start", &Author::own().named()) {
+        if let Some(text) = self.note_static("start", &Author::own()) {
             warn!("{text}");
         }
     }
