@@ -46,8 +46,9 @@ pub fn restore(ctx: &XdpContext, state: &mut State) -> Option<()> {
         state.start = now;
     }
     let delta = state.start as i64 - now as i64;
+    // Also where nothing is to be moved, so that a subject that moves nothing is charged for the same.
     // SAFETY: the helper checks the room.
-    if delta != 0 && unsafe { bpf_xdp_adjust_head(ctx.as_ptr().cast(), delta as i32) } != 0 {
+    if unsafe { bpf_xdp_adjust_head(ctx.as_ptr().cast(), delta as i32) } != 0 {
         return None;
     }
     Some(())
