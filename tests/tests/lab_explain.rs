@@ -134,7 +134,7 @@ fn names_the_reason_of_each_drop() {
     let rows: Vec<Row> = vec![
         (up().udp(1, 2, b"x").bad_header_checksum(), "dropped", "ipv4_checksum"),
         (up().udp(1, 2, b"x").total_len(2000), "dropped", "malformed_header"),
-        (up().options(&[7, 0, 0, 0]).udp(1, 2, b"x"), "dropped", "malformed_options"),
+        (up().options(&[131, 0, 0, 0]).udp(1, 2, b"x"), "dropped", "malformed_options"),
         (up().options(&[131, 7, 4, 1, 2, 3, 4, 0]).udp(1, 2, b"x"), "dropped", "source_route"),
         (up().payload(6, &[0; 12]), "dropped", "malformed_transport"),
         (up().payload(2, &[0x16, 0, 0, 0, 0, 0, 0, 0]), "dropped", "igmp"),
@@ -190,7 +190,7 @@ fn names_the_reasons_that_are_rare() {
     let (lab, daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
     warm_up(&lab);
     let down = || ip6(SERVER, CLIENT_SEEN);
-    let many = (0..9).fold(down(), |packet, _| packet.destination_options(&[1, 4, 0, 0, 0, 0]));
+    let many = (0..193).fold(down(), |packet, _| packet.destination_options(&[1, 4, 0, 0, 0, 0]));
     let rows: Vec<Row> = vec![
         (ip4(CLIENT, "198.51.100.99").udp(1, 2, b"x"), "dropped", "out_of_scope"),
         (ip6(SERVER, "2001:db8:ffff::1").udp(1, 2, b"x"), "dropped", "out_of_scope"),

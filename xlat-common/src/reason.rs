@@ -34,9 +34,9 @@ reasons! {
     /// RFC 1812 5.2.2.
     Ipv4Checksum = "ipv4_checksum", "The IPv4 header checksum is wrong.";
     /// RFC 1812 5.2.4.
-    MalformedOptions = "malformed_options", "An IPv4 option has a length that cannot be true.";
+    MalformedOptions = "malformed_options", "An IPv4 source route has a length that cannot be true.";
     /// Limit of this program.
-    ExtensionChain = "extension_chain", "The IPv6 packet has more than 8 extension headers.";
+    ExtensionChain = "extension_chain", "The IPv6 packet has more than 192 extension headers.";
     /// RFC 7915 4.5, 5.5.
     MalformedTransport = "malformed_transport", "The packet ends within its TCP, UDP, UDP-Lite, DCCP or ICMP header.";
     /// Setting `strict`.

@@ -21,6 +21,9 @@
 //! | `GET /v1/share?days=N&service=PREFIX&limit=N` | | [`Share`] |
 //! | `GET /v1/openapi.json` | | the description of all this (OpenAPI), as in docs/openapi.json |
 //!
+//! With `difference_first` `PUT /v1/eam` and `POST /v1/eam/rollback` answer with two lines ([`LINES`]): what will change, and, when it has, the outcome or a
+//! [`Failure`].
+//!
 //! `DELETE` and `PUT` take `message` and `if_revision` in the query, as the bodies of the others do.
 //!
 //! Every refusal is a [`Failure`] with an HTTP status of 400 and above.
@@ -228,6 +231,8 @@ impl From<&eam::Entry> for Eam {
     }
 }
 
+/// The media type of an answer of several lines, each a JSON text.
+pub const LINES: &str = "application/x-ndjson";
 /// Longest body of `PUT /v1/eam`, in bytes.
 pub const MAX_FILE: usize = 256 << 20;
 /// Changes that an answer to `PUT /v1/eam` and `POST /v1/eam/rollback` shows.
@@ -292,6 +297,9 @@ pub struct Rollback {
     /// Only tell what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// Tell what will change before it does: the answer is two lines of JSON then, unless it is refused or nothing is to change.
+    #[serde(default)]
+    pub difference_first: bool,
     /// What the history shall say of the change.
     #[serde(default)]
     pub message: String,

@@ -201,7 +201,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// An option's length cannot be true.
+    /// A source route's length cannot be true.
     #[inline(always)]
     pub fn has_unexpired_source_route(self, ctx: &XdpContext) -> Result<bool, DropReason> {
         match source_route(ctx.ctx, self.offset as u32, self.len as u32) {
@@ -240,11 +240,14 @@ extern "C" fn source_route(ctx: *mut xdp_md, offset: u32, len: u32) -> u32 {
             at += 1;
             continue;
         }
-        let Some(length) = packet::load::<u8>(ctx, offset + at + 1).map(usize::from) else { return MALFORMED };
+        let is_source_route = kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE;
+        // No length: the packet ends here.
+        let length = packet::load::<u8>(ctx, offset + at + 1).map_or(0, usize::from);
         if length < 2 || at + length > len {
-            return MALFORMED;
+            // Where the next option would be, nobody knows: what is left is ignored as options are.
+            return if is_source_route { MALFORMED } else { NO_SOURCE_ROUTE };
         }
-        if kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE {
+        if is_source_route {
             // One without a pointer routes nothing, and may end where the packet ends.
             let pointer = packet::load::<u8>(ctx, offset + at + 2);
             if length > 2 {

@@ -39,16 +39,9 @@ pub static VERDICTS: &[Verdict] = &[
     Verdict {
         packets: "a kind of malformed IPv4 options",
         right: Right::Xlat,
-        section: "RFC 791 3.1",
-        why: "xlat drops (`malformed_options`); Jool 4.1.9 does not get on with them, and is not given such packets",
-        holds: |of| of.jool == "hangs",
-    },
-    Verdict {
-        packets: "IPv4 options whose length lies, no source route before them",
-        right: Right::Jool,
         section: "RFC 7915 4.1",
-        why: "options \"MUST be ignored\"; xlat drops (`malformed_options`) what it cannot search for a source route",
-        holds: |of| of.reason == "malformed_options" && of.did("drops", "translates"),
+        why: "options \"MUST be ignored\"; Jool 4.1.9 does not get on with them, and is not given such packets",
+        holds: |of| of.jool == "hangs",
     },
     Verdict {
         packets: "a source route whose length is beyond the header",
@@ -112,13 +105,6 @@ pub static VERDICTS: &[Verdict] = &[
         section: "RFC 7915 4.5",
         why: "both drop by default; xlat raises the event that the section asks for and is silent, Jool answers 3/13, which 4.4 asks for where nothing else is specified",
         holds: |of| of.reason.starts_with("udp_checksum_zero") && of.did("drops", "answers 3/13"),
-    },
-    Verdict {
-        packets: "more than 8 extension headers",
-        right: Right::Jool,
-        section: "RFC 7915 5.1",
-        why: "they \"MUST be ignored\", however many; xlat follows 8 (`extension_chain`)",
-        holds: |of| of.reason == "extension_chain" && of.xlat == "drops",
     },
     Verdict {
         packets: "an ICMP error about an ICMP error",

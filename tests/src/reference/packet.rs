@@ -254,6 +254,9 @@ impl Ipv6Header {
     }
 }
 
+/// Most extension headers that are followed (docs/translation.md 2).
+const MOST_HEADERS: u32 = 192;
+
 /// Where the extension headers of an IPv6 packet end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain {
@@ -270,7 +273,7 @@ pub struct Chain {
 pub enum ChainProblem {
     /// A header does not fit.
     Malformed,
-    /// More than 8 headers.
+    /// More than [`MOST_HEADERS`].
     TooLong,
     /// Segments Left is not 0. The pointer counts bytes from the start of the packet.
     SegmentsLeft {
@@ -295,7 +298,7 @@ pub fn walk(next_header: u8, rest: &[u8]) -> Result<Chain, ChainProblem> {
         if !(is_options || is_routing || is_fragment) {
             break;
         }
-        if count == 8 {
+        if count == MOST_HEADERS {
             return Err(ChainProblem::TooLong);
         }
         let header = rest.get(chain.length..chain.length + 8).ok_or(ChainProblem::Malformed)?;
@@ -335,7 +338,7 @@ pub fn upper_layer(bytes: &[u8]) -> Option<(u8, Option<&[u8]>)> {
     let rest = &bytes[40..end];
     let mut next_header = bytes[6];
     let mut at = 0;
-    for _ in 0..=8 {
+    for _ in 0..=MOST_HEADERS {
         let length = match next_header {
             protocol::HOP_BY_HOP | protocol::DESTINATION_OPTIONS | protocol::ROUTING => {
                 (usize::from(*rest.get(at + 1)?) + 1) * 8

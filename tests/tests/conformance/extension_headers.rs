@@ -40,10 +40,14 @@ rows! {
         answer(|p| p.hop_by_hop(PAD).routing(0, 0, &[0; 4]).fragment_header(0, false, 7)) => becomes(plain().id(7));
     hop_by_hop_not_at_the_front_is_skipped_all_the_same "RFC 7915 5.1":
         answer(|p| p.destination_options(PAD).hop_by_hop(PAD)) => becomes(plain());
-    eight_extension_headers "docs/translation.md 2":
-        answer(|p| (0..8).fold(p, |p, _| p.destination_options(PAD))) => becomes(plain());
-    nine_extension_headers "docs/translation.md 2":
-        answer(|p| (0..9).fold(p, |p, _| p.destination_options(PAD))) => dropped("extension_chain");
+    nine_extension_headers "RFC 7915 5.1":
+        answer(|p| (0..9).fold(p, |p, _| p.destination_options(PAD))) => becomes(plain());
+    a_full_packet_of_extension_headers "RFC 7915 5.1":
+        answer(|p| (0..180).fold(p, |p, _| p.destination_options(PAD))) => becomes(plain());
+    as_many_extension_headers_as_are_followed "docs/translation.md 2":
+        answer(|p| (0..192).fold(p, |p, _| p.destination_options(PAD))) => becomes(plain());
+    one_extension_header_more "docs/translation.md 2":
+        answer(|p| (0..193).fold(p, |p, _| p.destination_options(PAD))) => dropped("extension_chain");
     tcp_behind_an_extension_header "RFC 7915 5.1":
         ip6(SERVER, CLIENT).destination_options(PAD).tcp(80, 4711, b"page")
         => becomes(ip4(SERVER, CLIENT).tcp(80, 4711, b"page"));

@@ -53,13 +53,22 @@ rows! {
         ip4(ROUTER, SERVER).options(&LOOSE).icmp(3, 1).about(ip4(SERVER, CLIENT).udp(53, 4711, b""))
         => dropped("source_route");
 
-    an_option_of_length_0 "RFC 791 3.1": question(&[7, 0, 4, 0]) => dropped("malformed_options");
-    an_option_of_length_1 "RFC 791 3.1": question(&[7, 1, 4, 0]) => dropped("malformed_options");
-    an_option_beyond_the_header "RFC 791 3.1": question(&[7, 5, 4, 0]) => dropped("malformed_options");
-    an_option_far_beyond_the_header "RFC 791 3.1": question(&[222, 255, 0, 0]) => dropped("malformed_options");
-    an_option_without_its_length "RFC 791 3.1": question(&[1, 1, 1, 7]) => dropped("malformed_options");
-    a_later_option_that_lies "RFC 791 3.1": question(&[148, 4, 0, 0, 7, 9, 4, 0]) => dropped("malformed_options");
+    an_option_of_length_0 "RFC 7915 4.1": question(&[7, 0, 4, 0]) => becomes(plain());
+    an_option_of_length_1 "RFC 7915 4.1": question(&[7, 1, 4, 0]) => becomes(plain());
+    an_option_beyond_the_header "RFC 7915 4.1": question(&[7, 5, 4, 0]) => becomes(plain());
+    an_option_far_beyond_the_header "RFC 7915 4.1": question(&[222, 255, 0, 0]) => becomes(plain());
+    an_option_without_its_length "RFC 7915 4.1": question(&[1, 1, 1, 7]) => becomes(plain());
+    a_later_option_that_lies "RFC 7915 4.1": question(&[148, 4, 0, 0, 7, 9, 4, 0]) => becomes(plain());
+    a_source_route_behind_an_option_that_lies "RFC 7915 4.1":
+        question(&[7, 1, 131, 7, 4, 192, 0, 2, 1, 0, 0, 0]) => becomes(plain());
+    an_option_that_lies_behind_a_source_route "RFC 7915 4.1":
+        question(&[131, 7, 4, 192, 0, 2, 1, 7, 0, 0, 0, 0])
+        => answered("source_route", failed(question(&[131, 7, 4, 192, 0, 2, 1, 7, 0, 0, 0, 0])));
+
+    a_source_route_of_length_0 "RFC 791 3.1": question(&[131, 0, 4, 0]) => dropped("malformed_options");
+    a_source_route_of_length_1 "RFC 791 3.1": question(&[137, 1, 4, 0]) => dropped("malformed_options");
     a_source_route_beyond_the_header "RFC 791 3.1": question(&[131, 9, 4, 0]) => dropped("malformed_options");
+    a_source_route_without_its_length "RFC 791 3.1": question(&[1, 1, 1, 137]) => dropped("malformed_options");
 }
 
 /// The question without options, in IPv6.

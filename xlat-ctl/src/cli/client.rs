@@ -11,7 +11,7 @@ use std::{
 use futures::stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
-    Method, Request, StatusCode,
+    Method, Request,
     body::{Bytes, Frame},
     client::conn::http1,
     header,
@@ -54,12 +54,12 @@ pub(super) fn socket(common: &Common) -> PathBuf {
 
 /// `GET`s `path`.
 pub(super) fn get<T: DeserializeOwned>(common: &Common, path: &str) -> Result<Answer<T>, Failed> {
-    call(&socket(common), Method::GET, path, whole(Bytes::new()), PATIENCE)
+    call(&socket(common), Method::GET, path, whole(Bytes::new()), PATIENCE, None)
 }
 
 /// `DELETE`s `path`.
 pub(super) fn delete<T: DeserializeOwned>(common: &Common, path: &str) -> Result<Answer<T>, Failed> {
-    call(&socket(common), Method::DELETE, path, whole(Bytes::new()), PATIENCE)
+    call(&socket(common), Method::DELETE, path, whole(Bytes::new()), PATIENCE, None)
 }
 
 /// `POST`s `body` to `path`.
@@ -68,26 +68,46 @@ pub(super) fn post<T: DeserializeOwned>(
     path: &str,
     body: &impl Serialize,
 ) -> Result<Answer<T>, Failed> {
+    post_told(common, path, body, None)
+}
+
+/// As [`post`], to a call that may tell something before its answer.
+pub(super) fn post_told<T: DeserializeOwned>(
+    common: &Common,
+    path: &str,
+    body: &impl Serialize,
+    told: Told<'_, T>,
+) -> Result<Answer<T>, Failed> {
     let body = serde_json::to_vec(body).expect("a request has only string keys");
-    call(&socket(common), Method::POST, path, whole(body.into()), PATIENCE)
+    call(&socket(common), Method::POST, path, whole(body.into()), PATIENCE, told)
 }
 
 /// `PUT`s a file to `path`; on a terminal it shows how far it is.
-pub(super) fn put_file<T: DeserializeOwned>(common: &Common, path: &str, bytes: Bytes) -> Result<Answer<T>, Failed> {
+pub(super) fn put_file<T: DeserializeOwned>(
+    common: &Common,
+    path: &str,
+    bytes: Bytes,
+    mut told: Told<'_, T>,
+) -> Result<Answer<T>, Failed> {
     let bar = progress(bytes.len());
-    let told = bar.clone();
+    let sending = bar.clone();
     let mut rest = bytes;
     let pieces = std::iter::from_fn(move || {
         if rest.is_empty() {
-            told.set_message("checking and applying");
+            sending.set_message("checking and applying");
             return None;
         }
         let piece = rest.split_to(rest.len().min(PIECE));
-        told.inc(piece.len() as u64);
+        sending.inc(piece.len() as u64);
         Some(Ok::<_, Infallible>(Frame::data(piece)))
     });
     let body = BodyExt::boxed(StreamBody::new(stream::iter(pieces)));
-    let answer = call(&socket(common), Method::PUT, path, body, FILE_PATIENCE);
+    let mut beside = |value| {
+        if let Some(told) = &mut told {
+            bar.suspend(|| told(value));
+        }
+    };
+    let answer = call(&socket(common), Method::PUT, path, body, FILE_PATIENCE, Some(&mut beside));
     bar.finish_and_clear();
     answer
 }
@@ -117,6 +137,9 @@ pub(super) fn escaped(value: &str) -> String {
     })
 }
 
+/// What takes that which a call tells before its answer; `None`: it tells nothing.
+pub(super) type Told<'call, T> = Option<&'call mut dyn FnMut(T)>;
+
 type Body = BoxBody<Bytes, Infallible>;
 
 fn whole(bytes: Bytes) -> Body {
@@ -129,19 +152,27 @@ fn call<T: DeserializeOwned>(
     path: &str,
     body: Body,
     patience: Duration,
+    mut told: Told<'_, T>,
 ) -> Result<Answer<T>, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {}", crate::plain(&error)))?;
-    let exchanged = runtime.block_on(async { timeout(patience, exchange(socket, method, path, body)).await });
-    let (status, body) = exchanged.unwrap_or_else(|_| {
-        Err(format!("the daemon at {} has not answered for {} seconds", socket.display(), patience.as_secs()))
-    })?;
     let unreadable = |error: serde_json::Error| {
         format!("the answer of the daemon at {} cannot be read (another version?): {error}", socket.display())
     };
-    if status.is_success() {
+    let mut take = |line: &[u8]| -> Result<(), String> {
+        let value = serde_json::from_slice(line).map_err(unreadable)?;
+        if let Some(told) = &mut told {
+            told(value);
+        }
+        Ok(())
+    };
+    let exchanged = runtime.block_on(async { timeout(patience, exchange(socket, method, path, body, &mut take)).await });
+    let (granted, body) = exchanged.unwrap_or_else(|_| {
+        Err(format!("the daemon at {} has not answered for {} seconds", socket.display(), patience.as_secs()))
+    })?;
+    if granted {
         let value = serde_json::from_slice(&body).map_err(unreadable)?;
         return Ok(Answer { value });
     }
@@ -168,7 +199,14 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
     }
 }
 
-async fn exchange(socket: &Path, method: Method, path: &str, body: Body) -> Result<(StatusCode, Bytes), String> {
+/// Gives whether the request is granted, and the answer. What is told before the answer goes to `told` as soon as it is there.
+async fn exchange(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Body,
+    told: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+) -> Result<(bool, Bytes), String> {
     let stream = connect(socket).await.map_err(|error| no_connection(socket, &error))?;
     let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}", socket.display());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
@@ -182,9 +220,24 @@ async fn exchange(socket: &Path, method: Method, path: &str, body: Body) -> Resu
         .body(body)
         .map_err(|error| format!("the request cannot be made: {error}"))?;
     let answer = sender.send_request(request).await.map_err(broken)?;
-    let status = answer.status();
-    let body = answer.into_body().collect().await.map_err(broken)?;
-    Ok((status, body.to_bytes()))
+    let granted = answer.status().is_success();
+    let of_lines = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == api::LINES);
+    let mut body = answer.into_body();
+    if !of_lines {
+        return Ok((granted, body.collect().await.map_err(broken)?.to_bytes()));
+    }
+    // The first line comes before, the last one is the answer. What comes so late cannot have a status of its own.
+    let mut text = Vec::new();
+    let mut is_told = false;
+    while let Some(frame) = body.frame().await {
+        text.extend_from_slice(&frame.map_err(broken)?.into_data().unwrap_or_default());
+        if let Some(end) = text.iter().position(|byte| *byte == b'\n').filter(|_| !is_told) {
+            told(&text[..end])?;
+            text.drain(..=end);
+            is_told = true;
+        }
+    }
+    Ok((granted && serde_json::from_slice::<api::Failure>(&text).is_err(), text.into()))
 }
 
 pub(super) fn no_connection(socket: &Path, error: &io::Error) -> String {

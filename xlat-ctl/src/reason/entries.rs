@@ -60,16 +60,17 @@ const fn unreadable(reason: DropReason) -> Entry {
             section: "2",
         },
         DropReason::MalformedOptions => Entry {
-            meaning: "An IPv4 option says a length of 0 or 1, or one beyond the header: what follows it cannot be found.",
+            meaning: "A source route among the IPv4 options says a length of 0 or 1, or one beyond the header: whether it is \
+                expired cannot be told. Any other option whose length lies is ignored, as all options are.",
             cause: "A scanner or a fuzzer; hardly any real sender uses IPv4 options at all.",
             remedy: "Nothing, at a low rate. A flood from few sources belongs in `[deny]`.",
             answer: Silent,
-            source: "RFC 1812 5.2.4",
+            source: "RFC 7915 4.1; RFC 791 3.1",
             section: "2",
         },
         DropReason::ExtensionChain => Entry {
-            meaning: "More than 8 IPv6 extension headers stand before the transport header. That is this program's limit, as \
-                its work for one packet has to be bounded.",
+            meaning: "More than 192 IPv6 extension headers stand before the transport header. That is this program's limit, as \
+                its work for one packet has to be bounded; a packet of 1500 bytes has no room for so many.",
             cause: "A scanner or a fuzzer: no application sends such packets.",
             remedy: "Nothing. If it is an experiment of yours: use fewer extension headers.",
             answer: Silent,

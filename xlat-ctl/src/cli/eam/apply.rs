@@ -68,33 +68,44 @@ pub(super) fn apply(common: &Common, apply: &Apply) -> Result<(), Failed> {
     let from_input = apply.file == Path::new("-");
     let bytes = read(&apply.file, from_input)?;
     let format = apply.format.map_or_else(String::new, |format| format!("&format={format}"));
-    let call = |dry_run: bool, change: &Change| {
-        let path = format!("/v1/eam?dry_run={dry_run}{format}{}", change.query());
-        client::put_file::<Applied>(common, &path, bytes.clone())
+    let call = |dry_run: bool, change: &Change, told: Told<'_>| {
+        let first = told.is_some();
+        let path = format!("/v1/eam?dry_run={dry_run}&difference_first={first}{format}{}", change.query());
+        client::put_file(common, &path, bytes.clone(), told)
     };
     run(common, &apply.manner, &apply.change, !from_input, &call)
 }
 
 pub(super) fn roll_back(common: &Common, rollback: &Rollback) -> Result<(), Failed> {
-    let call = |dry_run: bool, change: &Change| {
-        let Change { message, if_revision } = change;
-        let body =
-            api::Rollback { revision: rollback.revision, dry_run, message: message.clone(), if_revision: *if_revision };
-        client::post::<Applied>(common, "/v1/eam/rollback", &body)
+    let call = |dry_run: bool, change: &Change, told: Told<'_>| {
+        let Change { message, if_revision } = change.clone();
+        let (revision, difference_first) = (rollback.revision, told.is_some());
+        let body = api::Rollback { revision, dry_run, difference_first, message, if_revision };
+        client::post_told(common, "/v1/eam/rollback", &body, told)
     };
     run(common, &rollback.manner, &rollback.change, true, &call)
 }
 
-type Call<'run> = dyn Fn(bool, &Change) -> Result<client::Answer<Applied>, Failed> + 'run;
+type Told<'call> = client::Told<'call, Applied>;
+type Call<'run> = dyn Fn(bool, &Change, Told<'_>) -> Result<client::Answer<Applied>, Failed> + 'run;
 
 fn run(common: &Common, manner: &Manner, change: &Change, input_is_free: bool, call: &Call<'_>) -> Result<(), Failed> {
     if !manner.asks(common, input_is_free) {
-        let answer = call(manner.dry_run, change)?;
-        answer.print(common, |applied| format!("{}{}", difference(applied), outcome(applied)));
+        let mut shown = false;
+        let mut show = |applied: Applied| {
+            output::print(&difference(&applied));
+            shown = true;
+        };
+        let told: Told<'_> = if common.json { None } else { Some(&mut show) };
+        let answer = call(manner.dry_run, change, told)?;
+        answer.print(common, |applied| {
+            let before = if shown { String::new() } else { difference(applied) };
+            before + &outcome(applied)
+        });
         warn(common, &answer.value);
         return Ok(());
     }
-    let shown = call(true, change)?.value;
+    let shown = call(true, change, None)?.value;
     output::print(&difference(&shown));
     warn(common, &shown);
     if shown.added + shown.removed + shown.changed == 0 {
@@ -106,7 +117,7 @@ fn run(common: &Common, manner: &Manner, change: &Change, input_is_free: bool, c
     }
     // What was shown is what is done.
     let change = Change { message: change.message.clone(), if_revision: Some(shown.revision) };
-    output::print(&outcome(&call(false, &change)?.value));
+    output::print(&outcome(&call(false, &change, None)?.value));
     Ok(())
 }
 

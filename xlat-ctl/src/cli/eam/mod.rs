@@ -72,7 +72,7 @@ pub(super) enum Verb {
 }
 
 /// What every change takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Change {
     /// What the history shall say about the change
     #[arg(long, short, value_name = "TEXT", default_value = "", hide_default_value = true)]

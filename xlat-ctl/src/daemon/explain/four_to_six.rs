@@ -135,7 +135,7 @@ impl Book<'_> {
     pub(super) fn check_options(&mut self, packet: &[u8], header: &Header4) -> Decided<()> {
         let options = &packet[20..header.header_len];
         match unexpired_source_route(options) {
-            Err(reason) => self.drop(reason, "RFC 1812 5.2.4", "", "an option's length cannot be true"),
+            Err(reason) => self.drop(reason, "RFC 7915 4.1", "", "a source route's length cannot be true"),
             Ok(true) => {
                 let answer =
                     Answer { kind: icmp::v4::DESTINATION_UNREACHABLE, code: icmp::v4::SOURCE_ROUTE_FAILED, rest: 0 };

@@ -97,7 +97,7 @@ impl Header4 {
 /// Whether there is an unexpired source route among IPv4 options (RFC 791: the pointer is not past the length).
 ///
 /// # Errors
-/// An option's length cannot be true.
+/// A source route's length cannot be true.
 pub(super) fn unexpired_source_route(options: &[u8]) -> Result<bool, DropReason> {
     let mut at = 0;
     while let Some(kind) = u8_at(options, at).filter(|kind| *kind != 0) {
@@ -105,11 +105,13 @@ pub(super) fn unexpired_source_route(options: &[u8]) -> Result<bool, DropReason>
             at += 1;
             continue;
         }
-        let length = usize::from(u8_at(options, at + 1).ok_or(DropReason::MalformedOptions)?);
+        let is_source_route = matches!(kind, 131 | 137);
+        let length = usize::from(u8_at(options, at + 1).unwrap_or(0));
         if length < 2 || at + length > options.len() {
-            return Err(DropReason::MalformedOptions);
+            // Where the next option would be, nobody knows: what is left is ignored as options are.
+            return if is_source_route { Err(DropReason::MalformedOptions) } else { Ok(false) };
         }
-        if matches!(kind, 131 | 137) && length > 2 {
+        if is_source_route && length > 2 {
             let pointer = u8_at(options, at + 2).ok_or(DropReason::MalformedOptions)?;
             if usize::from(pointer) <= length {
                 return Ok(true);

@@ -19,9 +19,9 @@ use tokio::{
 use utoipa::IntoParams;
 
 use super::{
-    openapi::{self, Address, EamFile, Refused},
+    openapi::{self, Address, Refused},
     read,
-    upload::{self, GiveBack},
+    upload::GiveBack,
 };
 use crate::{
     api::{self, Code},
@@ -30,7 +30,6 @@ use crate::{
         owner::{Ask, Owner, Prefix, Refusal, refusal},
     },
     eam::{self, Entry, Origin, Pair},
-    eam_file::{self, Format},
 };
 
 /// Whole tables that are sent at a time: each is a copy as long as its client reads.
@@ -47,14 +46,14 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 /// Completes who asks: the name of a user may have to come from another machine.
-async fn ask(author: Author, message: String, if_revision: Option<u64>) -> Result<Ask, Refusal> {
+pub(super) async fn ask(author: Author, message: String, if_revision: Option<u64>) -> Result<Ask, Refusal> {
     eam::check_words("message", &message).map_err(|text| refusal(Code::Invalid, text))?;
     let if_revision = if_revision.map(revision).transpose()?;
     Ok(Ask { author: blocking(|| author.named()).await?, message, if_revision })
 }
 
 /// Checks the number of a revision: the store counts them in 63 bits.
-fn revision(number: u64) -> Result<u64, Refusal> {
+pub(super) fn revision(number: u64) -> Result<u64, Refusal> {
     if i64::try_from(number).is_err() {
         return Err(refusal(
             Code::Invalid,
@@ -201,74 +200,6 @@ pub(super) async fn eam_del(
     let Query(query) = query?;
     let prefix = parse_prefix(&query.prefix).map_err(|text| refusal(Code::Invalid, format!("eam del: {text}")))?;
     owner.remove(prefix, ask(author, query.message, query.if_revision).await?).await.map(Json)
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ApplyQuery {
-    /// Format of the file; recognized when it is not given.
-    #[param(value_type = Option<Format>)]
-    format: Option<String>,
-    /// Only tell what would change.
-    #[serde(default)]
-    dry_run: bool,
-    /// What the history shall say of the change: one line of at most 256 bytes.
-    #[serde(default)]
-    message: String,
-    /// Only if the table is at this revision.
-    if_revision: Option<u64>,
-}
-
-#[utoipa::path(
-    put,
-    path = "/v1/eam",
-    tag = "table",
-    params(ApplyQuery),
-    request_body(
-        content((String = "text/csv"), (EamFile = "application/json"), (String = "application/toml")),
-        description = "A table; at most 256 MiB."
-    ),
-    responses((status = 200, body = api::Applied), Refused),
-)]
-/// Makes the entries that were added by command those of a file, in one step.
-pub(super) async fn eam_apply(
-    State(owner): State<Owner>,
-    Extension(author): Extension<Author>,
-    query: Result<Query<ApplyQuery>, QueryRejection>,
-    request: Request<Body>,
-) -> Result<Json<api::Applied>, Refusal> {
-    let Query(query) = query?;
-    let invalid = |text: String| refusal(Code::Invalid, format!("eam apply: {text}"));
-    let format: Option<Format> = query.format.map(|text| text.parse().map_err(invalid)).transpose()?;
-    let ask = ask(author, query.message, query.if_revision).await?;
-    let _memory = GiveBack;
-    let (file, room) = upload::read_file(request).await?;
-    let lines = blocking(move || eam_file::parse(&file, format)).await?;
-    let lines = lines.map_err(|error| invalid(error.to_string()))?;
-    let applied = owner.apply(lines, query.dry_run, ask).await;
-    drop(room);
-    applied.map(Json)
-}
-
-#[utoipa::path(
-    post,
-    path = "/v1/eam/rollback",
-    tag = "table",
-    request_body = api::Rollback,
-    responses((status = 200, body = api::Applied), Refused),
-)]
-/// Makes the table what it was after an earlier change.
-pub(super) async fn eam_rollback(
-    State(owner): State<Owner>,
-    Extension(author): Extension<Author>,
-    request: Request<Body>,
-) -> Result<Json<api::Applied>, Refusal> {
-    let body = read(request).await?;
-    let asked: api::Rollback = serde_json::from_slice(&body)
-        .map_err(|error| refusal(Code::Invalid, format!("the request's body cannot be read: {error}")))?;
-    let ask = ask(author, asked.message, asked.if_revision).await?;
-    owner.roll_back(revision(asked.revision)?, asked.dry_run, ask).await.map(Json)
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -10,6 +10,7 @@ mod patience;
 mod share;
 mod upload;
 mod usage;
+mod whole;
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
@@ -42,9 +43,10 @@ use xlat_common::{
 };
 
 use self::{
-    eams::{eam_add, eam_apply, eam_del, eam_find, eam_history, eam_list, eam_rollback, eam_show},
+    eams::{eam_add, eam_del, eam_find, eam_history, eam_list, eam_show},
     openapi::{Address, Refused},
     patience::Patience,
+    whole::{eam_apply, eam_rollback},
 };
 use super::{
     author::Author,

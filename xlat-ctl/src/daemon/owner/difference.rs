@@ -5,6 +5,7 @@ use std::{
     iter::Peekable,
 };
 
+use super::doubles::Doubles;
 use crate::{
     api,
     daemon::store::{Difference, Step},
@@ -42,8 +43,8 @@ fn key6(pair: &Pair) -> (u128, u8) {
 }
 
 impl Plan {
-    /// What has to change so that the dynamic entries of the table are the lines.
-    pub(super) fn new(table: &Table, mut lines: Vec<Line>) -> Result<Self, BadLine> {
+    /// What has to change so that the dynamic entries are the lines: those of the table, and `doubles` of its static ones.
+    pub(super) fn new(table: &Table, doubles: &Doubles, mut lines: Vec<Line>) -> Result<Self, BadLine> {
         // Stable: of two lines with the same prefix the later is the wrong one.
         lines.sort_by_key(|line| key4(&line.pair));
         if let Some([first, second]) = lines.array_windows().find(|[one, two]| key4(&one.pair) == key4(&two.pair)) {
@@ -51,13 +52,17 @@ impl Plan {
             return Err(bad(second, text));
         }
         let mut plan = Self::default();
+        let mut unnamed = doubles.clone();
         let mut added = Vec::new();
         let mut entries = table.iter().peekable();
         for line in lines {
             plan.remove_before(&mut entries, Some(key4(&line.pair)));
             match entries.next_if(|entry| key4(&entry.pair) == key4(&line.pair)) {
                 None => added.push(line),
-                Some(entry) if entry.pair == line.pair => plan.keep(entry, line),
+                Some(entry) if entry.pair == line.pair => {
+                    unnamed.remove(&entry.pair);
+                    plan.keep(entry, line);
+                }
                 Some(entry) if entry.origin == Origin::Static => {
                     let text = format!("the static entry {entry} has the IPv4 prefix {}", short4(entry.pair.ipv4()));
                     return Err(bad(&line, text));
@@ -70,6 +75,8 @@ impl Plan {
         }
         plan.remove_before(&mut entries, None);
         plan.check_ipv6(table, &added)?;
+        // Not before: the static entries that they double stay.
+        plan.difference.removed.extend(unnamed.into_iter().map(|(pair, comment)| dynamic(pair, comment)));
         plan.lines = added.iter().map(|line| line.number).collect();
         plan.difference.added = added.into_iter().map(entry).collect();
         Ok(plan)
@@ -116,14 +123,19 @@ impl Plan {
 }
 
 fn entry(line: Line) -> Entry {
-    Entry { pair: line.pair, comment: line.comment.into(), origin: Origin::Dynamic }
+    dynamic(line.pair, line.comment.into())
 }
 
-/// What has to change so that the latest changes are undone; `steps`: the latest first.
+const fn dynamic(pair: Pair, comment: String) -> Entry {
+    Entry { pair, comment, origin: Origin::Dynamic }
+}
+
+/// What has to change so that the latest changes are undone; `steps`: the latest first; `doubles`: the entries made by command
+/// that the table has as static ones.
 ///
 /// # Errors
 /// An entry that would come back has a prefix that another one has.
-pub(super) fn undo(table: &Table, steps: Vec<Step>) -> Result<Difference, String> {
+pub(super) fn undo(table: &Table, doubles: &Doubles, steps: Vec<Step>) -> Result<Difference, String> {
     let mut before: HashMap<Pair, Option<String>> = HashMap::new();
     for step in steps {
         let (pair, comment) = step.undone();
@@ -131,15 +143,14 @@ pub(super) fn undo(table: &Table, steps: Vec<Step>) -> Result<Difference, String
     }
     let mut difference = Difference::default();
     for (pair, comment) in before {
-        let present = table.get_ipv4(pair.ipv4()).filter(|entry| entry.pair == pair);
-        match (present, comment) {
-            (Some(entry), _) if entry.origin == Origin::Static => {}
-            (Some(entry), None) => difference.removed.push(entry.clone()),
-            (Some(entry), Some(comment)) if entry.comment != comment => {
-                difference.changed.push((Entry { comment, ..entry.clone() }, entry.comment.clone()));
+        let in_table = table.get_ipv4(pair.ipv4()).filter(|entry| entry.pair == pair && entry.origin == Origin::Dynamic);
+        match (in_table.map(|entry| &entry.comment).or_else(|| doubles.get(&pair)), comment) {
+            (Some(present), None) => difference.removed.push(dynamic(pair, present.clone())),
+            (Some(present), Some(comment)) if *present != comment => {
+                difference.changed.push((dynamic(pair, comment), present.clone()));
             }
             (Some(_), Some(_)) | (None, None) => {}
-            (None, Some(comment)) => difference.added.push(Entry { pair, comment, origin: Origin::Dynamic }),
+            (None, Some(comment)) => difference.added.push(dynamic(pair, comment)),
         }
     }
     difference.removed.sort_by_key(|entry| key4(&entry.pair));
@@ -148,7 +159,11 @@ pub(super) fn undo(table: &Table, steps: Vec<Step>) -> Result<Difference, String
     let removed: HashSet<Pair> = difference.removed.iter().map(|entry| entry.pair).collect();
     for entry in &difference.added {
         let in_the_way = [table.get_ipv4(entry.pair.ipv4()), table.get_ipv6(entry.pair.ipv6())];
-        if let Some(other) = in_the_way.into_iter().flatten().find(|other| !removed.contains(&other.pair)) {
+        let stays = |other: &&Entry| match other.origin {
+            Origin::Dynamic => !removed.contains(&other.pair),
+            Origin::Static => other.pair != entry.pair,
+        };
+        if let Some(other) = in_the_way.into_iter().flatten().find(stays) {
             return Err(format!("{entry} would come back, but the entry {other} has one of its prefixes"));
         }
     }
@@ -226,6 +241,20 @@ mod tests {
 
     fn entries(table: &Table) -> Vec<Entry> {
         table.iter().cloned().collect()
+    }
+
+    #[test]
+    fn an_entry_that_a_static_one_covers_is_still_one_made_by_command() {
+        let table = Table::from_entries(vec![Entry { origin: Origin::Static, ..entry(1) }]).unwrap();
+        let doubles = Doubles::from([(entry(1).pair, "1".to_owned())]);
+        let line = Line { number: 1, pair: entry(1).pair, comment: "other".into() };
+        assert_eq!(Plan::new(&table, &doubles, vec![line]).unwrap().difference, Difference::default());
+        let gone = Plan::new(&table, &doubles, Vec::new()).unwrap().difference;
+        assert_eq!(gone, Difference { removed: vec![entry(1)], ..Difference::default() });
+        // The static one stays, and with it what it is in the way of.
+        let pair = Pair::new(parse_ipv4("192.0.2.2").unwrap(), entry(1).pair.ipv6()).unwrap();
+        let refused = Plan::new(&table, &doubles, vec![Line { number: 1, pair, comment: "".into() }]);
+        assert!(refused.unwrap_err().text.contains("the static entry 192.0.2.1"));
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::{net::IpAddr, time::Instant};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Ask, Prefix, Refusal,
+    Ask, Manner, Prefix, Refusal,
     difference::{Plan, undo},
+    doubles::Doubles,
     refusal,
     relay::Relay,
 };
@@ -57,7 +58,10 @@ impl Relay {
         };
         if entry.origin == Origin::Static {
             let file = self.config_path.display();
-            let sentence = format!("{entry} is a static entry: remove it from {file} and reload");
+            let mut sentence = format!("{entry} is a static entry: remove it from {file} and reload");
+            if self.doubles.contains_key(&entry.pair) {
+                sentence.push_str("; it was made by command, too: after that, delete it again");
+            }
             return Err(refusal(Code::Conflict, named(sentence)));
         }
         let difference = Difference { removed: vec![entry.clone()], ..Difference::default() };
@@ -67,22 +71,23 @@ impl Relay {
     }
 
     /// Makes the dynamic entries those of a file, as one change.
-    pub(super) fn apply(&mut self, lines: Vec<Line>, dry_run: bool, ask: &Ask) -> Result<Applied, Refusal> {
+    pub(super) fn apply(&mut self, lines: Vec<Line>, manner: Manner, ask: &Ask) -> Result<Applied, Refusal> {
         let named = |text: String| format!("eam apply: {text}");
         self.expect_revision(ask, &named)?;
-        let plan = Plan::new(&self.table, lines)
+        let plan = Plan::new(&self.table, &self.doubles, lines)
             .map_err(|bad| refusal(Code::Conflict, named(format!("line {}: {}", bad.line, bad.text))))?;
         for (entry, line) in plan.difference.added.iter().zip(&plan.lines) {
             if let Some(text) = self.forbidden(&entry.pair) {
                 return Err(refusal(Code::Conflict, named(format!("line {line}: {text}"))));
             }
         }
-        let applied = self.change_all("apply", &plan.difference, dry_run, ask, &named)?;
-        Ok(Applied { unchanged: plan.unchanged, static_lines: plan.static_lines, ..applied })
+        let Plan { difference, unchanged, static_lines, .. } = plan;
+        let begun = Applied { unchanged, static_lines, ..Applied::default() };
+        self.change_all("apply", &difference, begun, manner, ask, &named)
     }
 
     /// Makes the dynamic entries what they were after a revision, as one change.
-    pub(super) fn roll_back(&mut self, revision: u64, dry_run: bool, ask: &Ask) -> Result<Applied, Refusal> {
+    pub(super) fn roll_back(&mut self, revision: u64, manner: Manner, ask: &Ask) -> Result<Applied, Refusal> {
         let named = |text: String| format!("eam rollback {revision}: {text}");
         self.expect_revision(ask, &named)?;
         let failed = |error: crate::daemon::store::StoreError| refusal(Code::Failed, named(error.to_string()));
@@ -98,42 +103,48 @@ impl Relay {
             return Err(refusal(Code::NotFound, named(text)));
         }
         let steps = self.store.since(revision).map_err(failed)?;
-        let difference = undo(&self.table, steps).map_err(|text| refusal(Code::Conflict, named(text)))?;
+        let difference = undo(&self.table, &self.doubles, steps).map_err(|text| refusal(Code::Conflict, named(text)))?;
         if let Some(text) = difference.added.iter().find_map(|entry| self.forbidden(&entry.pair)) {
             return Err(refusal(Code::Conflict, named(text)));
         }
-        self.change_all("rollback", &difference, dry_run, ask, &named)
+        self.change_all("rollback", &difference, Applied::default(), manner, ask, &named)
     }
 
     fn change_all(
         &mut self,
         verb: &'static str,
         difference: &Difference,
-        dry_run: bool,
+        begun: Applied,
+        manner: Manner,
         ask: &Ask,
         named: &dyn Fn(String) -> String,
     ) -> Result<Applied, Refusal> {
-        self.expect_room(difference.added.len(), difference.removed.len())
+        let in_table = self.in_table(difference);
+        self.expect_room(in_table.added.len(), in_table.removed.len())
             .map_err(|text| refusal(Code::Full, named(text)))?;
         let (changes, omitted) = difference.shown();
         let mut applied = Applied {
             revision: self.store.revision(),
-            dry_run,
+            dry_run: manner.dry_run,
             added: difference.added.len() as u64,
             removed: difference.removed.len() as u64,
             changed: difference.changed.len() as u64,
             changes,
             omitted,
-            ..Applied::default()
+            ..begun
         };
         if difference.is_empty() {
             return Ok(applied);
         }
-        if dry_run {
-            difference.reshape(&mut self.table);
+        if manner.dry_run {
+            in_table.reshape(&mut self.table);
             applied.warnings = self.doubts(difference);
-            difference.inverse().reshape(&mut self.table);
+            in_table.inverse().reshape(&mut self.table);
             return Ok(applied);
+        }
+        if let Some(tell) = manner.tell {
+            // Who does not listen any more has asked for the change all the same.
+            let _ = tell.send(Applied { dry_run: true, ..applied.clone() });
         }
         applied.revision = self.change(verb, ask, difference).map_err(|text| refusal(Code::Failed, named(text)))?;
         applied.warnings = self.doubts(difference);
@@ -163,6 +174,7 @@ impl Relay {
             return Err(format!("the change cannot be kept: {error}"));
         }
         crash::point("acknowledged");
+        self.follow_doubles(difference);
         let durable = begun.elapsed() - written - in_force;
         debug!("revision {revision}: written in {written:.1?}, in force in {in_force:.1?}, durable in {durable:.1?}");
         Ok(revision)
@@ -171,8 +183,9 @@ impl Relay {
     /// Changes the table in memory and the data plane's, both or none. A single entry comes or goes in the table that is in
     /// force; more of them come with a whole new program instance, so that no packet meets a mixture.
     fn put_in_force(&mut self, difference: &Difference) -> Result<(), String> {
+        let difference = self.in_table(difference);
         difference.reshape(&mut self.table);
-        let Difference { removed, added, .. } = difference;
+        let Difference { removed, added, .. } = &*difference;
         let words = |error: DataPlaneError| error.to_string();
         let outcome = match (&removed[..], &added[..]) {
             ([], []) => Ok(()),
@@ -185,7 +198,7 @@ impl Relay {
                 let removed = self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words);
                 removed.map(|(account, rest)| self.usage_of_removed(account, &rest))
             }
-            _ => self.swap(Some(difference)).map_err(|error| format!("{error:#}")),
+            _ => self.swap(Some(&difference)).map_err(|error| format!("{error:#}")),
         };
         outcome.inspect_err(|_| difference.inverse().reshape(&mut self.table))
     }
@@ -244,18 +257,22 @@ impl Relay {
     }
 }
 
-/// The static entries of the configuration and the dynamic ones of the store, as one table. A dynamic entry that has become a
-/// static one stays in the store, and is there again when the configuration does not have it any more.
-pub(super) fn registry(config: &Config, store: &Store, dynamic: Vec<Entry>) -> anyhow::Result<eam::Table> {
+/// The static entries of the configuration and the dynamic ones of the store, as one table; and the dynamic ones that are
+/// static, too.
+pub(super) fn registry(config: &Config, store: &Store, dynamic: Vec<Entry>) -> anyhow::Result<(eam::Table, Doubles)> {
     let mut fixed = eam::Table::default();
     for entry in &config.eams {
         fixed.insert(entry.clone()).map_err(anyhow::Error::msg)?;
     }
     let mut all = Vec::with_capacity(config.eams.len() + dynamic.len());
+    let mut doubles = Doubles::new();
     for entry in dynamic {
         let in_the_way = [fixed.get_ipv4(entry.pair.ipv4()), fixed.get_ipv6(entry.pair.ipv6())];
         match in_the_way.into_iter().flatten().next() {
-            Some(other) if other.pair == entry.pair => info!("{entry} is static now"),
+            Some(other) if other.pair == entry.pair => {
+                info!("{entry} is static, and was made by command, too");
+                doubles.insert(entry.pair, entry.comment);
+            }
             Some(other) => anyhow::bail!(
                 "the static entry {other} has a prefix of the dynamic entry {entry} (revision {} of the store): take the \
                  static entry out of the configuration, or start without it and delete the dynamic one with `xlat-ctl eam \
@@ -267,7 +284,7 @@ pub(super) fn registry(config: &Config, store: &Store, dynamic: Vec<Entry>) -> a
         }
     }
     all.extend(config.eams.iter().cloned());
-    eam::Table::from_entries(all).map_err(anyhow::Error::msg)
+    Ok((eam::Table::from_entries(all).map_err(anyhow::Error::msg)?, doubles))
 }
 
 pub(super) fn dataplane_eam(config: &Config, pair: &Pair) -> dataplane::Eam {

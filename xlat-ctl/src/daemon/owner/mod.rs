@@ -4,6 +4,7 @@
 mod canary;
 mod captures;
 mod difference;
+mod doubles;
 mod eams;
 mod explain;
 mod ready;
@@ -77,13 +78,13 @@ enum Request {
     },
     Apply {
         lines: Vec<Line>,
-        dry_run: bool,
+        manner: Manner,
         ask: Ask,
         reply: Reply<Result<api::Applied, Refusal>>,
     },
     RollBack {
         revision: u64,
-        dry_run: bool,
+        manner: Manner,
         ask: Ask,
         reply: Reply<Result<api::Applied, Refusal>>,
     },
@@ -126,6 +127,14 @@ pub(super) struct Ask {
     pub(super) message: String,
     /// Only if the table is at this revision.
     pub(super) if_revision: Option<u64>,
+}
+
+/// How a change of the whole table is made.
+pub(super) struct Manner {
+    /// Only to tell what would change.
+    pub(super) dry_run: bool,
+    /// To be told what will change before it does.
+    pub(super) tell: Option<oneshot::Sender<api::Applied>>,
 }
 
 /// A prefix of either family that names an entry.
@@ -265,12 +274,12 @@ impl Owner {
         self.ask(|reply| Request::Remove { prefix, ask, reply }).await?
     }
 
-    pub(super) async fn apply(&self, lines: Vec<Line>, dry_run: bool, ask: Ask) -> Result<api::Applied, Refusal> {
-        self.ask(|reply| Request::Apply { lines, dry_run, ask, reply }).await?
+    pub(super) async fn apply(&self, lines: Vec<Line>, manner: Manner, ask: Ask) -> Result<api::Applied, Refusal> {
+        self.ask(|reply| Request::Apply { lines, manner, ask, reply }).await?
     }
 
-    pub(super) async fn roll_back(&self, revision: u64, dry_run: bool, ask: Ask) -> Result<api::Applied, Refusal> {
-        self.ask(|reply| Request::RollBack { revision, dry_run, ask, reply }).await?
+    pub(super) async fn roll_back(&self, revision: u64, manner: Manner, ask: Ask) -> Result<api::Applied, Refusal> {
+        self.ask(|reply| Request::RollBack { revision, manner, ask, reply }).await?
     }
 
     /// The history, to be read on a thread that may wait.

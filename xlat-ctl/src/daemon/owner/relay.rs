@@ -16,6 +16,7 @@ use xlat_common::settings::Settings;
 use super::{
     Ending, Request, canary,
     captures::Captures,
+    doubles::Doubles,
     eams,
     ready::Readiness,
     refusal,
@@ -46,6 +47,8 @@ pub(super) struct Relay {
     pub(super) config_path: PathBuf,
     pub(super) dataplane: DataPlane,
     pub(super) table: eam::Table,
+    /// What of the store is not in the table, as the configuration has it, too.
+    pub(super) doubles: Doubles,
     pub(super) store: Store,
     pub(super) machine: watch::Receiver<Arc<Machine>>,
     /// By ifindex.
@@ -176,7 +179,7 @@ impl Relay {
             (opening.join().unwrap_or_else(|_| ended()), loaded)
         });
         let snapshot = Arc::clone(&machine.borrow_and_update());
-        let ((store, table), dataplane) = match (opened, loaded) {
+        let ((store, table, doubles), dataplane) = match (opened, loaded) {
             (Ok(opened), Ok(dataplane)) => (opened, dataplane),
             (Err(error), Ok(dataplane)) => {
                 dataplane.discard();
@@ -199,6 +202,7 @@ impl Relay {
             config_path,
             dataplane,
             table,
+            doubles,
             store,
             machine,
             links: BTreeMap::new(),
@@ -328,9 +332,9 @@ impl Relay {
                 Request::Find(address, reply) => drop(reply.send(self.find(address))),
                 Request::Add { entry, ask, reply } => drop(reply.send(self.add(entry, &ask))),
                 Request::Remove { prefix, ask, reply } => drop(reply.send(self.remove(prefix, &ask))),
-                Request::Apply { lines, dry_run, ask, reply } => drop(reply.send(self.apply(lines, dry_run, &ask))),
-                Request::RollBack { revision, dry_run, ask, reply } => {
-                    drop(reply.send(self.roll_back(revision, dry_run, &ask)));
+                Request::Apply { lines, manner, ask, reply } => drop(reply.send(self.apply(lines, manner, &ask))),
+                Request::RollBack { revision, manner, ask, reply } => {
+                    drop(reply.send(self.roll_back(revision, manner, &ask)));
                 }
                 Request::Capture(ask, reply) => drop(reply.send(self.begin_capture(ask))),
                 Request::EndCapture(id, reply) => drop(reply.send(self.end_capture(id))),
@@ -469,11 +473,11 @@ impl Relay {
 }
 
 /// Opens the store, and makes the table of it and the configuration.
-fn open_table(claim: Claim, config: &Config) -> anyhow::Result<(Store, eam::Table)> {
+fn open_table(claim: Claim, config: &Config) -> anyhow::Result<(Store, eam::Table, Doubles)> {
     let begun = Instant::now();
     let (store, dynamic) = Store::open(claim, config.state.history)?;
     let read = begun.elapsed();
-    let table = eams::registry(config, &store, dynamic)?;
+    let (table, doubles) = eams::registry(config, &store, dynamic)?;
     debug!("store read in {read:.1?}, table made in {:.1?}", begun.elapsed() - read);
-    Ok((store, table))
+    Ok((store, table, doubles))
 }

@@ -25,7 +25,7 @@ impl Relay {
         }
         let config = Config { control: self.config.control.clone(), ..config };
         let dynamic = self.store.entries().map_err(|error| refused(error.to_string()))?;
-        let table = eams::registry(&config, &self.store, dynamic).map_err(|error| refused(error.to_string()))?;
+        let (table, doubles) = eams::registry(&config, &self.store, dynamic).map_err(|error| refused(error.to_string()))?;
         expect_room(&config, &table).map_err(refused)?;
         // What was forbidden before is no reason to refuse another change.
         let newly = |entry: &Entry| config.forbids(&entry.pair).filter(|_| self.config.forbids(&entry.pair).is_none());
@@ -37,6 +37,7 @@ impl Relay {
             (self.config, self.table) = before;
             return Err(refusal(Code::Failed, format!("reload: {error:#}; nothing is changed")));
         }
+        self.doubles = doubles;
         info!("{} is reloaded by {author}", self.config_path.display());
         let noted = self.note_static("reload", author);
         let place = |warning: &config::Problem| config::place(&self.config_path, warning);
