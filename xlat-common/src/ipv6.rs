@@ -23,8 +23,8 @@ pub const HEADER_LEN: u32 = 40;
 pub const FRAGMENT_HEADER_LEN: u32 = 8;
 /// The smallest MTU an IPv6 link has, and the largest ICMPv6 error (RFC 8200 5, RFC 4443 2.4).
 pub const MINIMUM_MTU: u32 = 1280;
-/// Most extension headers that are skipped: more than a packet of 1500 bytes has room for.
-pub const MAX_EXTENSION_HEADERS: u32 = 192;
+/// Most extension headers that are skipped.
+pub const MAX_EXTENSION_HEADERS: u32 = 32;
 /// M flag, in the 16-bit word of offset and flags (host order).
 pub const M: u16 = 1;
 /// The fragment offset in units of 8 bytes, in its place in the same word.

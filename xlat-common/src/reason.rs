@@ -36,7 +36,7 @@ reasons! {
     /// RFC 1812 5.2.4.
     MalformedOptions = "malformed_options", "An IPv4 source route has a length that cannot be true.";
     /// Limit of this program.
-    ExtensionChain = "extension_chain", "The IPv6 packet has more than 192 extension headers.";
+    ExtensionChain = "extension_chain", "The IPv6 packet has more than 32 extension headers.";
     /// RFC 7915 4.5, 5.5.
     MalformedTransport = "malformed_transport", "The packet ends within its TCP, UDP, UDP-Lite, DCCP or ICMP header.";
     /// Setting `strict`.

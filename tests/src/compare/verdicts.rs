@@ -292,6 +292,13 @@ pub static VERDICTS: &[Verdict] = &[
         holds: |of| of.jool == "forwards as it is" && of.view().is_some_and(|view| view.is_ipv6 && view.protocol == 1),
     },
     Verdict {
+        packets: "more than 32 extension headers",
+        right: Right::Jool,
+        section: "RFC 7915 5.1",
+        why: "they \"MUST be ignored\", however many; xlat follows 32 (`extension_chain`)",
+        holds: |of| of.reason == "extension_chain" && of.xlat == "drops",
+    },
+    Verdict {
         packets: "Protocol 0 in IPv4",
         right: Right::Jool,
         section: "RFC 7915 4.5",

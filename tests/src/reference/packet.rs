@@ -255,7 +255,7 @@ impl Ipv6Header {
 }
 
 /// Most extension headers that are followed (docs/translation.md 2).
-const MOST_HEADERS: u32 = 192;
+const MOST_HEADERS: u32 = 32;
 
 /// Where the extension headers of an IPv6 packet end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

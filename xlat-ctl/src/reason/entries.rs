@@ -69,8 +69,8 @@ const fn unreadable(reason: DropReason) -> Entry {
             section: "2",
         },
         DropReason::ExtensionChain => Entry {
-            meaning: "More than 192 IPv6 extension headers stand before the transport header. That is this program's limit, as \
-                its work for one packet has to be bounded; a packet of 1500 bytes has no room for so many.",
+            meaning: "More than 32 IPv6 extension headers stand before the transport header. That is this program's limit, as \
+                its work for one packet has to be bounded.",
             cause: "A scanner or a fuzzer: no application sends such packets.",
             remedy: "Nothing. If it is an experiment of yours: use fewer extension headers.",
             answer: Silent,
