@@ -338,7 +338,9 @@ fn a_daemon_killed_at_any_step_leaves_the_table_of_the_store() {
             let said = relay.ctl(&change);
             assert!(!said.success, "{change} at {point}: acknowledged by a dead daemon");
             // A new program instance takes its time: the difference has been printed before.
-            let is_told = !change.contains("apply") || matches!(point, "begun" | "written") || said.stdout.contains("+ 198.51.100.20");
+            let is_told = !change.contains("apply")
+                || matches!(point, "begun" | "written")
+                || said.stdout.contains("+ 198.51.100.20");
             assert!(is_told, "{change} at {point}: {}{}", said.stdout, said.stderr);
             relay.daemon.wait_for_end().expect("it was killed");
             relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts after the kill");

@@ -221,7 +221,11 @@ fn check_options(options: &[u8]) -> Result<(), Stop> {
                 let length = options.get(at + 1).copied().map(usize::from);
                 let Some(length) = length.filter(|length| (2..=options.len() - at).contains(length)) else {
                     // It says not where the next one begins. Ignored, unless it might be a source route.
-                    return if matches!(option_type, 131 | 137) { Err(Stop::Drop("malformed_options")) } else { Ok(()) };
+                    return if matches!(option_type, 131 | 137) {
+                        Err(Stop::Drop("malformed_options"))
+                    } else {
+                        Ok(())
+                    };
                 };
                 let is_source_route = matches!(option_type, 131 | 137) && length >= 3;
                 if is_source_route && usize::from(options[at + 2]) <= length {

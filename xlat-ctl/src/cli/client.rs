@@ -168,7 +168,8 @@ fn call<T: DeserializeOwned>(
         }
         Ok(())
     };
-    let exchanged = runtime.block_on(async { timeout(patience, exchange(socket, method, path, body, &mut take)).await });
+    let exchanged =
+        runtime.block_on(async { timeout(patience, exchange(socket, method, path, body, &mut take)).await });
     let (granted, body) = exchanged.unwrap_or_else(|_| {
         Err(format!("the daemon at {} has not answered for {} seconds", socket.display(), patience.as_secs()))
     })?;

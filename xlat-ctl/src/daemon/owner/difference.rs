@@ -143,7 +143,8 @@ pub(super) fn undo(table: &Table, doubles: &Doubles, steps: Vec<Step>) -> Result
     }
     let mut difference = Difference::default();
     for (pair, comment) in before {
-        let in_table = table.get_ipv4(pair.ipv4()).filter(|entry| entry.pair == pair && entry.origin == Origin::Dynamic);
+        let in_table =
+            table.get_ipv4(pair.ipv4()).filter(|entry| entry.pair == pair && entry.origin == Origin::Dynamic);
         match (in_table.map(|entry| &entry.comment).or_else(|| doubles.get(&pair)), comment) {
             (Some(present), None) => difference.removed.push(dynamic(pair, present.clone())),
             (Some(present), Some(comment)) if *present != comment => {

@@ -103,7 +103,8 @@ impl Relay {
             return Err(refusal(Code::NotFound, named(text)));
         }
         let steps = self.store.since(revision).map_err(failed)?;
-        let difference = undo(&self.table, &self.doubles, steps).map_err(|text| refusal(Code::Conflict, named(text)))?;
+        let difference =
+            undo(&self.table, &self.doubles, steps).map_err(|text| refusal(Code::Conflict, named(text)))?;
         if let Some(text) = difference.added.iter().find_map(|entry| self.forbidden(&entry.pair)) {
             return Err(refusal(Code::Conflict, named(text)));
         }

@@ -25,7 +25,8 @@ impl Relay {
         }
         let config = Config { control: self.config.control.clone(), ..config };
         let dynamic = self.store.entries().map_err(|error| refused(error.to_string()))?;
-        let (table, doubles) = eams::registry(&config, &self.store, dynamic).map_err(|error| refused(error.to_string()))?;
+        let (table, doubles) =
+            eams::registry(&config, &self.store, dynamic).map_err(|error| refused(error.to_string()))?;
         expect_room(&config, &table).map_err(refused)?;
         // What was forbidden before is no reason to refuse another change.
         let newly = |entry: &Entry| config.forbids(&entry.pair).filter(|_| self.config.forbids(&entry.pair).is_none());
