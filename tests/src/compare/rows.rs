@@ -1,8 +1,8 @@
 //! The packets of the conformance table as lines of a file, for another program to send.
 //!
 //! A line has a row's name, the section it is about, the interface that the packet arrives by, and the packet in hexadecimal
-//! digits from the IP header on; tabs between them. Rows with settings of their own, VLAN tags and foreign frames are not
-//! among them.
+//! digits from the IP header on; tabs between them. Rows with settings of their own, VLAN tags, a bond's port and foreign frames
+//! are not among them.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};

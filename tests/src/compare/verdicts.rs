@@ -51,6 +51,20 @@ pub static VERDICTS: &[Verdict] = &[
         holds: |of| of.reason == "malformed_options" && of.did("drops", "answers 3/5"),
     },
     Verdict {
+        packets: "a source route whose length is 0, 1 or missing",
+        right: Right::Both,
+        section: "RFC 7915 4.1",
+        why: "whether it is expired cannot be told. xlat drops it, Jool takes it for none",
+        holds: |of| of.reason == "malformed_options" && of.did("drops", "translates"),
+    },
+    Verdict {
+        packets: "a source route behind an option whose length lies",
+        right: Right::Both,
+        section: "RFC 7915 4.1",
+        why: "where the next option begins cannot be told. xlat ignores all that is left, Jool goes on searching",
+        holds: |of| of.reason == "translated" && of.did("translates", "answers 3/5"),
+    },
+    Verdict {
         packets: "an expired source route followed by an unexpired one",
         right: Right::Xlat,
         section: "RFC 7915 4.1",
