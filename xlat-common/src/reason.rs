@@ -33,7 +33,7 @@ reasons! {
     MalformedHeader = "malformed_header", "An IP header cannot be read: too short, or a length that contradicts the frame.";
     /// RFC 1812 5.2.2.
     Ipv4Checksum = "ipv4_checksum", "The IPv4 header checksum is wrong.";
-    /// RFC 1812 5.2.4.
+    /// RFC 7915 4.1, RFC 791 3.1.
     MalformedOptions = "malformed_options", "An IPv4 source route has a length that cannot be true.";
     /// Limit of this program.
     ExtensionChain = "extension_chain", "The IPv6 packet has more than 32 extension headers.";

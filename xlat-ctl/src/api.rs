@@ -21,12 +21,12 @@
 //! | `GET /v1/share?days=N&service=PREFIX&limit=N` | | [`Share`] |
 //! | `GET /v1/openapi.json` | | the description of all this (OpenAPI), as in docs/openapi.json |
 //!
-//! With `difference_first` `PUT /v1/eam` and `POST /v1/eam/rollback` answer with two lines ([`LINES`]): what will change, and, when it has, the outcome or a
-//! [`Failure`].
+//! With `difference_first` `PUT /v1/eam` and `POST /v1/eam/rollback` answer with two lines ([`LINES`]): what will change, and, when it
+//! has, the outcome without the changes.
 //!
 //! `DELETE` and `PUT` take `message` and `if_revision` in the query, as the bodies of the others do.
 //!
-//! Every refusal is a [`Failure`] with an HTTP status of 400 and above.
+//! Every refusal is a [`Failure`] with an HTTP status of 400 and above; only where a line was sent before, it is the second line.
 
 mod explain;
 mod usage;
@@ -297,8 +297,9 @@ pub struct Rollback {
     /// Only tell what would change.
     #[serde(default)]
     pub dry_run: bool,
-    /// Tell what will change before it does: the answer is two lines of JSON then, unless it is refused or nothing is to change.
-    #[serde(default)]
+    /// Tell what will change before it does: the answer is two lines of JSON then, unless it is refused at once or nothing is to
+    /// change. The first is what a dry run would answer, the second the outcome without the changes, or an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub difference_first: bool,
     /// What the history shall say of the change.
     #[serde(default)]

@@ -241,7 +241,7 @@ extern "C" fn source_route(ctx: *mut xdp_md, offset: u32, len: u32) -> u32 {
             continue;
         }
         let is_source_route = kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE;
-        // No length: the packet ends here.
+        // 0 where the packet ends here.
         let length = packet::load::<u8>(ctx, offset + at + 1).map_or(0, usize::from);
         if length < 2 || at + length > len {
             // Where the next option would be, nobody knows: what is left is ignored as options are.

@@ -559,7 +559,7 @@ fn extension_headers(random: &mut Random, protocol: u8) -> (u8, Vec<u8>) {
     }
     let mut kinds = Vec::new();
     let count = match random.below(20) {
-        0 => random.between(6, 10),
+        0 => random.pick(&[6, 9, 31, 32, 33]),
         1..7 => random.between(2, 3),
         _ => 1,
     };
@@ -591,8 +591,8 @@ fn extension_headers(random: &mut Random, protocol: u8) -> (u8, Vec<u8>) {
             continue;
         }
         let units = match random.below(20) {
-            0 => random.between(3, 20),
-            1..5 => random.between(1, 2),
+            0 if count < 31 => random.between(3, 20),
+            1..5 if count < 31 => random.between(1, 2),
             _ => 0,
         };
         let mut header = random.bytes(8 + units * 8);

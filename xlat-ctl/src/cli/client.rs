@@ -11,8 +11,8 @@ use std::{
 use futures::stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
-    Method, Request,
-    body::{Bytes, Frame},
+    Method, Request, Response,
+    body::{Bytes, Frame, Incoming},
     client::conn::http1,
     header,
 };
@@ -168,11 +168,7 @@ fn call<T: DeserializeOwned>(
         }
         Ok(())
     };
-    let exchanged =
-        runtime.block_on(async { timeout(patience, exchange(socket, method, path, body, &mut take)).await });
-    let (granted, body) = exchanged.unwrap_or_else(|_| {
-        Err(format!("the daemon at {} has not answered for {} seconds", socket.display(), patience.as_secs()))
-    })?;
+    let (granted, body) = runtime.block_on(exchange(socket, method, path, body, patience, &mut take))?;
     if granted {
         let value = serde_json::from_slice(&body).map_err(unreadable)?;
         return Ok(Answer { value });
@@ -200,14 +196,42 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
     }
 }
 
-/// Gives whether the request is granted, and the answer. What is told before the answer goes to `told` as soon as it is there.
+/// Gives whether the request is granted, and the answer. What is told before the answer goes to `told` as soon as it is there, and
+/// may take its time there: `patience` is with the daemon, not with who reads.
 async fn exchange(
     socket: &Path,
     method: Method,
     path: &str,
     body: Body,
+    patience: Duration,
     told: &mut dyn FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(bool, Bytes), String> {
+    let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}", socket.display());
+    let late = |_| format!("the daemon at {} has not answered for {} seconds", socket.display(), patience.as_secs());
+    let answer = timeout(patience, ask(socket, method, path, body)).await.map_err(late)??;
+    let granted = answer.status().is_success();
+    let of_lines = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == api::LINES);
+    let mut body = answer.into_body();
+    if !of_lines {
+        let whole = timeout(patience, body.collect()).await.map_err(late)?;
+        return Ok((granted, whole.map_err(broken)?.to_bytes()));
+    }
+    // The first line comes before, the last one is the answer. What comes so late cannot have a status of its own.
+    let mut text = Vec::new();
+    let mut is_told = false;
+    while let Some(frame) = timeout(patience, body.frame()).await.map_err(late)? {
+        text.extend_from_slice(&frame.map_err(broken)?.into_data().unwrap_or_default());
+        if let Some(end) = text.iter().position(|byte| *byte == b'\n').filter(|_| !is_told) {
+            told(&text[..end])?;
+            text.drain(..=end);
+            is_told = true;
+        }
+    }
+    Ok((granted && serde_json::from_slice::<api::Failure>(&text).is_err(), text.into()))
+}
+
+/// Sends a request; gives the answer as soon as its head is there.
+async fn ask(socket: &Path, method: Method, path: &str, body: Body) -> Result<Response<Incoming>, String> {
     let stream = connect(socket).await.map_err(|error| no_connection(socket, &error))?;
     let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}", socket.display());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
@@ -220,25 +244,7 @@ async fn exchange(
         .header(header::CONTENT_TYPE, "application/json")
         .body(body)
         .map_err(|error| format!("the request cannot be made: {error}"))?;
-    let answer = sender.send_request(request).await.map_err(broken)?;
-    let granted = answer.status().is_success();
-    let of_lines = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == api::LINES);
-    let mut body = answer.into_body();
-    if !of_lines {
-        return Ok((granted, body.collect().await.map_err(broken)?.to_bytes()));
-    }
-    // The first line comes before, the last one is the answer. What comes so late cannot have a status of its own.
-    let mut text = Vec::new();
-    let mut is_told = false;
-    while let Some(frame) = body.frame().await {
-        text.extend_from_slice(&frame.map_err(broken)?.into_data().unwrap_or_default());
-        if let Some(end) = text.iter().position(|byte| *byte == b'\n').filter(|_| !is_told) {
-            told(&text[..end])?;
-            text.drain(..=end);
-            is_told = true;
-        }
-    }
-    Ok((granted && serde_json::from_slice::<api::Failure>(&text).is_err(), text.into()))
+    sender.send_request(request).await.map_err(broken)
 }
 
 pub(super) fn no_connection(socket: &Path, error: &io::Error) -> String {

@@ -14,7 +14,13 @@ pub(super) fn print(text: &str) {
     print_file(&eam::visible(text));
 }
 
-/// The same for what is a file's content: as it is.
+/// As [`print`], of something that goes on whether anybody reads it or not.
+pub(super) fn print_before(text: &str) {
+    // What is printed at the end tells that it cannot be.
+    let _ = io::stdout().lock().write_all(eam::visible(text).as_bytes());
+}
+
+/// As [`print`], of what is a file's content: as it is.
 pub(super) fn print_file(text: &str) {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -61,7 +61,7 @@ const fn unreadable(reason: DropReason) -> Entry {
         },
         DropReason::MalformedOptions => Entry {
             meaning: "A source route among the IPv4 options says a length of 0 or 1, or one beyond the header: whether it is \
-                expired cannot be told. Any other option whose length lies is ignored, as all options are.",
+                expired cannot be told. Any other option whose length lies is ignored, as all options are, and with it what follows.",
             cause: "A scanner or a fuzzer; hardly any real sender uses IPv4 options at all.",
             remedy: "Nothing, at a low rate. A flood from few sources belongs in `[deny]`.",
             answer: Silent,

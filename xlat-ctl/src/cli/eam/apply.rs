@@ -69,8 +69,8 @@ pub(super) fn apply(common: &Common, apply: &Apply) -> Result<(), Failed> {
     let bytes = read(&apply.file, from_input)?;
     let format = apply.format.map_or_else(String::new, |format| format!("&format={format}"));
     let call = |dry_run: bool, change: &Change, told: Told<'_>| {
-        let first = told.is_some();
-        let path = format!("/v1/eam?dry_run={dry_run}&difference_first={first}{format}{}", change.query());
+        let first = if told.is_some() { "&difference_first=true" } else { "" };
+        let path = format!("/v1/eam?dry_run={dry_run}{first}{format}{}", change.query());
         client::put_file(common, &path, bytes.clone(), told)
     };
     run(common, &apply.manner, &apply.change, !from_input, &call)
@@ -93,7 +93,7 @@ fn run(common: &Common, manner: &Manner, change: &Change, input_is_free: bool, c
     if !manner.asks(common, input_is_free) {
         let mut shown = false;
         let mut show = |applied: Applied| {
-            output::print(&difference(&applied));
+            output::print_before(&difference(&applied));
             shown = true;
         };
         let told: Told<'_> = if common.json { None } else { Some(&mut show) };

@@ -1,6 +1,6 @@
 //! The calls that change the table as a whole.
 
-use std::{convert::Infallible, future::Future};
+use std::{convert::Infallible, future::Future, sync::mpsc};
 
 use axum::{
     Extension, Json,
@@ -24,7 +24,7 @@ use crate::{
     api::{self, Applied, Code, LINES},
     daemon::{
         author::Author,
-        owner::{Manner, Owner, Refusal, refusal},
+        owner::{Manner, Owner, Refusal, Tell, refusal},
     },
     eam_file::{self, Format},
 };
@@ -39,7 +39,8 @@ pub(super) struct ApplyQuery {
     /// Only tell what would change.
     #[serde(default)]
     dry_run: bool,
-    /// Tell what will change before it does: the answer is two lines of JSON then, unless it is refused or nothing is to change.
+    /// Tell what will change before it does: the answer is two lines of JSON then, unless it is refused at once or nothing is to
+    /// change. The first is what a dry run would answer, the second the outcome without the changes, or an error.
     #[serde(default)]
     difference_first: bool,
     /// What the history shall say of the change: one line of at most 256 bytes.
@@ -124,13 +125,16 @@ where
         return change(Manner { dry_run, tell: None }).await.map(|applied| Json(applied).into_response());
     }
     let (tell, told) = oneshot::channel();
-    let outcome = tokio::spawn(change(Manner { dry_run, tell: Some(tell) }));
+    let (on_its_way, sent) = mpsc::sync_channel(1);
+    let outcome = tokio::spawn(change(Manner { dry_run, tell: Some(Tell { difference: tell, sent }) }));
     let Ok(difference) = told.await else {
         return joined(outcome).await.map(|applied| Json(applied).into_response());
     };
     let last = async move {
+        // The server asks for this when it has taken the first line.
+        let _ = on_its_way.try_send(());
         match joined(outcome).await {
-            Ok(applied) => line(&applied),
+            Ok(applied) => line(&Applied { changes: Vec::new(), ..applied }),
             Err(error) => line(&api::Failure { error }),
         }
     };

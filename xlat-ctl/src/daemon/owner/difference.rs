@@ -77,6 +77,7 @@ impl Plan {
         plan.check_ipv6(table, &added)?;
         // Not before: the static entries that they double stay.
         plan.difference.removed.extend(unnamed.into_iter().map(|(pair, comment)| dynamic(pair, comment)));
+        plan.difference.removed.sort_by_key(|entry| key4(&entry.pair));
         plan.lines = added.iter().map(|line| line.number).collect();
         plan.difference.added = added.into_iter().map(entry).collect();
         Ok(plan)

@@ -1,7 +1,8 @@
 //! Entries made by command that the configuration has too.
 //!
 //! The configuration's is the one in force. The other stays in the store, and is in force again when the configuration does not
-//! have it any more. So whole-table changes speak of it like of any entry made by command, but change nothing in the table.
+//! have it any more. A file that does not name it takes it out of the store, one that does leaves it as it is; a rollback makes it
+//! what it was. The table stays the same.
 
 use std::{borrow::Cow, collections::HashMap};
 

@@ -144,8 +144,7 @@ impl Relay {
             return Ok(applied);
         }
         if let Some(tell) = manner.tell {
-            // Who does not listen any more has asked for the change all the same.
-            let _ = tell.send(Applied { dry_run: true, ..applied.clone() });
+            tell.tell(Applied { dry_run: true, ..applied.clone() });
         }
         applied.revision = self.change(verb, ask, difference).map_err(|text| refusal(Code::Failed, named(text)))?;
         applied.warnings = self.doubts(difference);

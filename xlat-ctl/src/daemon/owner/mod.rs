@@ -133,8 +133,28 @@ pub(super) struct Ask {
 pub(super) struct Manner {
     /// Only to tell what would change.
     pub(super) dry_run: bool,
-    /// To be told what will change before it does.
-    pub(super) tell: Option<oneshot::Sender<api::Applied>>,
+    /// Who is to be told what will change before it does.
+    pub(super) tell: Option<Tell>,
+}
+
+/// The way to who is told what will change.
+pub(super) struct Tell {
+    pub(super) difference: oneshot::Sender<api::Applied>,
+    /// Says that it is on its way to the client.
+    pub(super) sent: std::sync::mpsc::Receiver<()>,
+}
+
+impl Tell {
+    /// The change waits for this time at most: a client that does not read delays nobody.
+    const PATIENCE: Duration = Duration::from_millis(100);
+
+    /// Tells it, and waits until it is on its way.
+    fn tell(self, difference: api::Applied) {
+        // Who does not listen any more has asked for the change all the same.
+        if self.difference.send(difference).is_ok() {
+            let _ = self.sent.recv_timeout(Self::PATIENCE);
+        }
+    }
 }
 
 /// A prefix of either family that names an entry.
