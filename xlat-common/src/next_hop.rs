@@ -1,12 +1,17 @@
 //! The next-hop cache: what the routing table said last about a destination, so that it need not be asked for each packet.
 //!
 //! ```text
-//!  a service's entry in the table      an IPv4 client: one of two words of a set
-//!  | account, 24 | epoch, 28 | place, 12 |     | address, 32 bits | epoch, 20 | place, 12 |
-//!                                  │                                               │
-//!                                  └────────────► next hops: one word each ◄───────┘
-//!                                                 | link-layer address, 48 bits | ifindex, 16 |
+//!  the table's entry of one IPv4 address      any other destination: one of two words of a set
+//!  | account, 24 | epoch, 28 | place, 12 |     | destination, 33 bits | epoch, 19 | place, 12 |
+//!                                  │                                                   │
+//!                                  └──────────► next hops: one word each ◄─────────────┘
+//!                                               | link-layer address, 48 bits | ifindex, 16 |
 //! ```
+//!
+//! The destination of a packet that leaves as IPv4 is its address ([`ipv4`]). One that leaves as IPv6 goes to what an IPv4 address
+//! maps to ([`mapped`]): with that address, the word depends on the table. Where a single address has an entry of its own, the
+//! word lies there and goes with it. Otherwise nothing may be remembered while what covers more addresses than one is changed,
+//! and nothing from before may count afterwards: the daemon sees to that.
 //!
 //! Every word is loaded and stored whole, so that no reader sees half of one. A word counts only in the *epoch* in which it was
 //! stored. The epoch moves with every change of a route, rule, neighbour, link or address that the daemon hears of. A daemon
@@ -23,15 +28,15 @@ use crate::{account, interface::MAX_IFINDEX};
 
 /// Next hops that are told apart; those beyond are asked for each packet. Place 0 means none.
 pub const PLACES: u32 = 1 << PLACE_BITS;
-/// Words for IPv4 clients.
-pub const CLIENT_WORDS: u32 = 1 << 18;
-/// Words in which a client may be, in one cache line. Four cost as much as they saved (docs/performance.md).
-pub const CLIENT_WAYS: u32 = 2;
+/// Words for destinations without an entry of their own.
+pub const WORDS: u32 = 1 << 18;
+/// Words in which a destination may be, in one cache line. Four cost as much as they saved (docs/performance.md).
+pub const WAYS: u32 = 2;
 /// Places that a next hop is looked for in.
 pub const PROBES: u32 = 4;
 
 const PLACE_BITS: u32 = 12;
-const EPOCH_BITS: u32 = 20;
+const EPOCH_BITS: u32 = 19;
 const PLACE_MASK: u64 = PLACES as u64 - 1;
 
 const _: () = assert!(MAX_IFINDEX <= 1 << 16);
@@ -40,8 +45,8 @@ const _: () = assert!(MAX_IFINDEX <= 1 << 16);
 pub const CHANGE: u64 = 1 << 32;
 /// For how many ticks, beside the one that runs, the clock does not count after a daemon has said that it listens.
 pub const LEASE: u32 = 2;
-/// Changes after which the clients' words must have been emptied once: they hold an epoch's lower bits only.
-pub const CLIENTS_WRAP: u64 = CHANGE << (EPOCH_BITS - 1);
+/// Changes after which the destinations' words must have been emptied once: they hold an epoch's lower bits only.
+pub const WORDS_WRAP: u64 = CHANGE << (EPOCH_BITS - 1);
 
 /// How many bits of the kernel's clock, which counts `hertz` times a second, a tick leaves out: it has 0.25 to 0.55 seconds.
 #[must_use]
@@ -77,60 +82,83 @@ pub const fn renewed(way: u64, jiffies: u64, shift: u32) -> u64 {
     changes << 32 | tick.wrapping_add(LEASE) as u64
 }
 
-/// What a service's entry remembers; `word`: what is there, of which the account stays.
+/// What the entry of a single address remembers; `word`: what is there, of which the account stays.
 #[inline(always)]
 #[must_use]
-pub const fn service_word(word: u64, epoch: u64, place: u32) -> u64 {
+pub const fn entry_word(word: u64, epoch: u64, place: u32) -> u64 {
     word & account::MASK | (epoch << PLACE_BITS | place as u64 & PLACE_MASK) & !account::MASK
 }
 
-/// The place that a service's entry remembers; 0: nothing that counts.
+/// The place that the entry of a single address remembers; 0: nothing that counts.
 #[inline(always)]
 #[must_use]
-pub const fn service_place(word: u64, epoch: u64) -> u32 {
+pub const fn entry_place(word: u64, epoch: u64) -> u32 {
     // Only the epoch's bits, brought to the top.
     if (word >> PLACE_BITS ^ epoch) << (PLACE_BITS + account::BITS) == 0 { (word & PLACE_MASK) as u32 } else { 0 }
 }
 
-/// What is remembered of an IPv4 client (host order).
+/// The destination of a packet that leaves as IPv4, to this address (host order).
 #[inline(always)]
 #[must_use]
-pub const fn client_word(address: u32, epoch: u64, place: u32) -> u64 {
-    (address as u64) << 32 | (epoch & ((1 << EPOCH_BITS) - 1)) << PLACE_BITS | place as u64 & PLACE_MASK
+pub const fn ipv4(address: u32) -> u64 {
+    (address as u64) << 1
 }
 
-/// The place that is remembered of an IPv4 client; 0: nothing that counts.
+/// The destination of a packet that leaves as IPv6, to what this IPv4 address (host order) maps to.
 #[inline(always)]
 #[must_use]
-pub const fn client_place(word: u64, address: u32, epoch: u64) -> u32 {
-    let place = (word & PLACE_MASK) as u32;
-    if word == client_word(address, epoch, place) { place } else { 0 }
+pub const fn mapped(address: u32) -> u64 {
+    (address as u64) << 1 | 1
 }
 
-/// Whether a client's word is of another epoch, and so may be overwritten without loss.
+/// What is remembered of a destination.
+#[inline(always)]
+#[must_use]
+pub const fn word(destination: u64, epoch: u64, place: u32) -> u64 {
+    destination << (EPOCH_BITS + PLACE_BITS)
+        | (epoch & ((1 << EPOCH_BITS) - 1)) << PLACE_BITS
+        | place as u64 & PLACE_MASK
+}
+
+/// The destination that a word is about.
+#[inline(always)]
+#[must_use]
+pub const fn destination(word: u64) -> u64 {
+    word >> (EPOCH_BITS + PLACE_BITS)
+}
+
+/// The place that a word remembers of a destination; 0: nothing that counts.
+#[inline(always)]
+#[must_use]
+pub const fn place(there: u64, destination: u64, epoch: u64) -> u32 {
+    let place = (there & PLACE_MASK) as u32;
+    if there == word(destination, epoch, place) { place } else { 0 }
+}
+
+/// Whether a destination's word is of another epoch, and so may be overwritten without loss.
 #[inline(always)]
 #[must_use]
 pub const fn is_outdated(word: u64, epoch: u64) -> bool {
     (word >> PLACE_BITS ^ epoch) & ((1 << EPOCH_BITS) - 1) != 0
 }
 
-/// The first of the words in which a client (host order) may be.
+/// The first of the words in which a destination may be.
 #[inline(always)]
 #[must_use]
-pub const fn client_set(address: u32) -> u32 {
-    (client_hash(address) >> 40) as u32 & (CLIENT_WORDS - 1) & !(CLIENT_WAYS - 1)
+pub const fn set(destination: u64) -> u32 {
+    (hash(destination) >> 40) as u32 & (WORDS - 1) & !(WAYS - 1)
 }
 
-/// The word of its set that a client (host order) takes where all are in use.
+/// The word of its set that a destination takes where all are in use.
 #[inline(always)]
 #[must_use]
-pub const fn client_way(address: u32) -> u32 {
-    (client_hash(address) >> 32) as u32 & (CLIENT_WAYS - 1)
+pub const fn way(destination: u64) -> u32 {
+    (hash(destination) >> 32) as u32 & (WAYS - 1)
 }
 
 #[inline(always)]
-const fn client_hash(address: u32) -> u64 {
-    (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+const fn hash(destination: u64) -> u64 {
+    destination.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A next hop as one word: never 0, as no interface has the index 0. The bytes of the address are those on the wire.
@@ -163,25 +191,33 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_give_back_what_was_put_in(address in any::<u32>(), word in any::<u64>(), epoch in any::<u64>(), place in 1..PLACES) {
-            prop_assert_eq!(client_place(client_word(address, epoch, place), address, epoch), place);
-            prop_assert_eq!(account::of_word(service_word(word, epoch, place)), account::of_word(word));
-            prop_assert_eq!(service_place(service_word(word, epoch, place), epoch), place);
+        fn words_give_back_what_was_put_in(address in any::<u32>(), there in any::<u64>(), epoch in any::<u64>(), at in 1..PLACES) {
+            for to in [ipv4(address), mapped(address)] {
+                prop_assert_eq!(place(word(to, epoch, at), to, epoch), at);
+                prop_assert_eq!(destination(word(to, epoch, at)), to);
+            }
+            prop_assert_eq!(account::of_word(entry_word(there, epoch, at)), account::of_word(there));
+            prop_assert_eq!(entry_place(entry_word(there, epoch, at), epoch), at);
         }
 
         #[test]
-        fn nothing_counts_in_another_epoch(address in any::<u32>(), word in any::<u64>(), epoch in any::<u64>(), later in 1..1u64 << 19, place in 1..PLACES) {
+        fn nothing_counts_in_another_epoch(address in any::<u32>(), there in any::<u64>(), epoch in any::<u64>(), later in 1..1u64 << 18, at in 1..PLACES) {
             let now = epoch.wrapping_add(later);
-            prop_assert_eq!(client_place(client_word(address, epoch, place), address, now), 0);
-            prop_assert_eq!(service_place(service_word(word, epoch, place), now), 0);
-            prop_assert!(is_outdated(client_word(address, epoch, place), now));
-            prop_assert!(!is_outdated(client_word(address, epoch, place), epoch));
+            for to in [ipv4(address), mapped(address)] {
+                prop_assert_eq!(place(word(to, epoch, at), to, now), 0);
+                prop_assert!(is_outdated(word(to, epoch, at), now));
+                prop_assert!(!is_outdated(word(to, epoch, at), epoch));
+            }
+            prop_assert_eq!(entry_place(entry_word(there, epoch, at), now), 0);
         }
 
         #[test]
-        fn nobody_takes_another_clients_word(one in any::<u32>(), other in any::<u32>(), epoch in any::<u64>()) {
+        fn nobody_takes_anothers_word(one in any::<u32>(), other in any::<u32>(), epoch in any::<u64>()) {
             prop_assume!(one != other);
-            prop_assert_eq!(client_place(client_word(one, epoch, 1), other, epoch), 0);
+            prop_assert_eq!(place(word(ipv4(one), epoch, 1), ipv4(other), epoch), 0);
+            prop_assert_eq!(place(word(mapped(one), epoch, 1), mapped(other), epoch), 0);
+            prop_assert_eq!(place(word(ipv4(one), epoch, 1), mapped(one), epoch), 0);
+            prop_assert_eq!(place(word(mapped(one), epoch, 1), ipv4(one), epoch), 0);
         }
 
         #[test]
@@ -221,7 +257,9 @@ mod tests {
 
         #[test]
         fn sets_lie_within_the_words(address in any::<u32>()) {
-            prop_assert!(client_set(address) + CLIENT_WAYS <= CLIENT_WORDS && client_set(address).is_multiple_of(CLIENT_WAYS));
+            for set in [set(ipv4(address)), set(mapped(address))] {
+                prop_assert!(set + WAYS <= WORDS && set.is_multiple_of(WAYS));
+            }
         }
     }
 
@@ -235,7 +273,7 @@ mod tests {
 
     #[test]
     fn an_empty_word_is_nothing() {
-        assert_eq!(client_place(0, 0, 0), 0);
-        assert_eq!(service_place(0, 0), 0);
+        assert_eq!(place(0, 0, 0), 0);
+        assert_eq!(entry_place(0, 0), 0);
     }
 }

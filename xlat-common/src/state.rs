@@ -3,7 +3,7 @@
 
 use crate::{
     interface::{Interface, MAX_IFINDEX},
-    next_hop::{CLIENT_WORDS, PLACES},
+    next_hop::{PLACES, WORDS},
     table::TableHeader,
 };
 
@@ -18,8 +18,8 @@ pub struct State {
     pub interfaces: [Interface; MAX_IFINDEX as usize],
     /// Real next hops, each once stored never changed (`crate::next_hop`).
     pub next_hops: [u64; PLACES as usize],
-    /// Which next hop the way to an IPv4 client leads by.
-    pub clients: [u64; CLIENT_WORDS as usize],
+    /// Which next hop the way to a destination without an entry of its own leads by.
+    pub destinations: [u64; WORDS as usize],
 }
 
 const _: () = assert!(size_of::<State>() <= 4 << 20);

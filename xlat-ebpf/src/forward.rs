@@ -142,7 +142,7 @@ pub fn six(ctx: &Context, arrival: &Arrival, header: &Flow6, total_len: u32, cac
     fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv6_dst: words(header.destination) };
     fib.ifindex = arrival.ipv6_ifindex;
     find(ctx, true);
-    cache.remember(scratch.hop, epoch);
+    cache.remember(header.destination, scratch.hop, epoch);
     &scratch.way
 }
 
@@ -163,7 +163,7 @@ pub fn four(ctx: &Context, arrival: &Arrival, header: &Flow4, total_len: u32, ca
     fib.__bindgen_anon_3 = bpf_fib_lookup__bindgen_ty_3 { ipv4_src: source.to_be() };
     fib.__bindgen_anon_4 = bpf_fib_lookup__bindgen_ty_4 { ipv4_dst: header.destination.to_be() };
     find(ctx, false);
-    cache.remember(scratch.hop, epoch);
+    cache.remember(Ipv6::UNSPECIFIED, scratch.hop, epoch);
     &scratch.way
 }
 

@@ -8,6 +8,7 @@ use xlat_common::{
     icmp,
     ipv4::protocol,
     ipv6::{self, FRAGMENT_HEADER_LEN, HEADER_LEN, MINIMUM_MTU, fragment_header, next_header_of},
+    next_hop,
     programs::index,
     reason::DropReason,
     settings::{dscp, hairpin},
@@ -69,9 +70,7 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -
     let transport = transport.forgotten(arrival.ifindex);
     let fill = forget(u32::from(fill), arrival.ifindex) & 1 != 0;
     let packet = Packet6::new(header, &addresses, ports(ctx, &transport, header));
-    let by_eam = addresses.destination6.flags & EAM != 0;
-    let cache = if by_eam { Cache::Service(header.destination()) } else { Cache::None };
-    let way = forward::six(ctx, arrival, &packet.flow(), packet.total_len(), cache);
+    let way = forward::six(ctx, arrival, &packet.flow(), packet.total_len(), cache(ctx, &addresses));
     let fits = fit(header, &packet, way, arrival.slow_path, second)?;
     if fill {
         fill_udp_checksum(ctx, header, &transport)?;
@@ -125,6 +124,19 @@ fn map_addresses(ctx: &Context, header: &Header4, arrival: &Arrival, second: boo
         return Err(Stop::PASS);
     }
     Ok(Addresses { source4: header.source(), destination4: header.destination(), source6, destination6 })
+}
+
+/// Where it is remembered which way the destination leads. With several translation prefixes it is the source, too, that says
+/// which one the destination is mapped by.
+#[inline(always)]
+fn cache(ctx: &Context, addresses: &Addresses) -> Cache {
+    if addresses.destination6.flags & EAM == 0 && setting!(prefix_count) != 1 {
+        Cache::None
+    } else if ctx.scratch().both.destination_len == 32 {
+        Cache::Entry(addresses.destination4)
+    } else {
+        Cache::Destination(next_hop::mapped(addresses.destination4))
+    }
 }
 
 /// What becomes of a packet that is in no scope.

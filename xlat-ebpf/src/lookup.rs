@@ -204,8 +204,10 @@ struct Known4 {
     prefix: u8,
     /// The IPv6 address by EAM; valid if `flags` has [`Entry::EAM`].
     eam: Ipv6,
-    /// What its entry remembers of its next hop; 0 in entries of more than one address.
+    /// What its entry remembers of its next hop; nothing that counts in entries of more than one address.
     next_hop: u64,
+    /// The length of its entry's prefix; 0, too: it has none, or it is of no matter.
+    len: u32,
 }
 
 impl Known4 {
@@ -217,6 +219,7 @@ impl Known4 {
             prefix: Entry::PREFIX_DEFAULT,
             eam: Ipv6::UNSPECIFIED,
             next_hop: 0,
+            len: 0,
         }
     }
 }
@@ -230,17 +233,16 @@ fn known4(address: u32) -> Known4 {
             prefix: entry.flags >> Entry::PREFIX_SHIFT,
             eam: eam_to_ipv6(entry, address),
             next_hop: entry.next_hop,
+            len: u32::from(entry.len),
         },
-        None => Known4 { flags: 0, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED, next_hop: 0 },
+        None => Known4 { flags: 0, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED, next_hop: 0, len: 0 },
     }
 }
 
-/// The word in which the entry of one IPv4 address remembers its next hop. `None`: the address has no entry of its own.
+/// The entry of one IPv4 address. `None`: it has none of its own.
 #[inline(always)]
-pub fn service_word_of(address: u32) -> Option<*mut u64> {
-    let entry = at_length4(address, 32)?;
-    // Memory of a map, which is not Rust's: the daemon writes in it too.
-    Some((&raw const entry.next_hop).cast_mut())
+pub fn own_entry4(address: u32) -> Option<&'static Entry> {
+    at_length4(address, 32)
 }
 
 /// Whether an EAM covers an IPv4 address.
@@ -296,6 +298,10 @@ pub struct Both6 {
     pub known_destination: u32,
     /// What the destination's entry remembers of its next hop; 0 where it is mapped in another way than by an EAM.
     pub next_hop: u64,
+    /// 32: the destination has an entry of its own.
+    pub destination_len: u32,
+    /// Zero; keeps what follows aligned.
+    pub reserved: u32,
     /// The source.
     pub source: Mapped6,
     /// The destination.
@@ -327,6 +333,7 @@ pub fn map_both4(ctx: &Context, source: u32, destination: u32, rules: u32, prefi
     both.known_source = known_source.flags;
     both.known_destination = known_destination.flags;
     both.next_hop = known_destination.next_hop;
+    both.destination_len = known_destination.len;
     both.source = map4(source, &known_source, prefix_for(&known_destination, prefix));
     both.destination = map4(destination, &known_destination, prefix_for(&known_source, prefix));
     reload();

@@ -2,8 +2,10 @@
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use xlat_common::{
+    address::Ipv6,
     interface::Interface,
-    next_hop::{self, CLIENT_WAYS, CLIENT_WORDS, PLACES, PROBES},
+    mapping::eam_to_ipv6,
+    next_hop::{self, PLACES, PROBES, WAYS, WORDS},
     state::State,
     table::{Entry, TableHeader},
 };
@@ -11,7 +13,7 @@ use xlat_common::{
 use crate::{
     forward::{Way, lead_to_device},
     link::{self, Arrival, Link},
-    lookup::{header, service_word_of, state, state_ptr},
+    lookup::{header, own_entry4, state, state_ptr},
     setting,
     verifier::bounded,
 };
@@ -21,10 +23,10 @@ use crate::{
 pub enum Cache {
     /// Nowhere.
     None,
-    /// In the table's entry of the service with this IPv4 address (host order).
-    Service(u32),
-    /// Among the IPv4 clients.
-    Client(u32),
+    /// In the table's entry of this one IPv4 address (host order), for what it maps to.
+    Entry(u32),
+    /// Among the destinations without an entry of their own (`next_hop::ipv4`, `next_hop::mapped`).
+    Destination(u64),
 }
 
 /// The epoch of this moment; 0: nothing is remembered.
@@ -52,21 +54,22 @@ pub fn renew() -> Option<()> {
     Some(())
 }
 
-/// The place of the next hop that a service's entry remembers; 0: none.
+/// The place of the next hop that is remembered of what an IPv4 address maps to; 0: none. `entry`: the one that maps it.
 #[inline(always)]
-pub fn place_of_service(header: &TableHeader, entry: &Entry) -> u32 {
-    match now(header) {
-        0 => 0,
-        epoch => next_hop::service_place(entry.next_hop, epoch),
+pub fn place_of_mapped(state: &State, address: u32, entry: Option<&Entry>) -> u32 {
+    match (now(&state.header), entry) {
+        (0, _) => 0,
+        (epoch, Some(entry)) if entry.len == 32 => next_hop::entry_place(entry.next_hop, epoch),
+        (epoch, _) => place_in(state, next_hop::mapped(address), epoch),
     }
 }
 
-/// The place of the next hop that is remembered of an IPv4 client (host order); 0: none.
+/// The place of the next hop that is remembered of an IPv4 address (host order); 0: none.
 #[inline(always)]
-pub fn place_of_client(state: &State, address: u32) -> u32 {
+pub fn place_of_ipv4(state: &State, address: u32) -> u32 {
     match now(&state.header) {
         0 => 0,
-        epoch => client_place_in(state, address, epoch),
+        epoch => place_in(state, next_hop::ipv4(address), epoch),
     }
 }
 
@@ -77,13 +80,14 @@ impl Cache {
         if matches!(self, Self::None) { 0 } else { header().map_or(0, now) }
     }
 
-    /// Leads a packet of `total_len` bytes as one before it. `false`: nothing is remembered that would do.
+    /// Leads a packet of `total_len` bytes as one before it; `word`: what is in the entry, if it is there that it is remembered.
+    /// `false`: nothing is remembered that would do.
     #[inline(always)]
-    pub fn lead(self, arrival: &Arrival, service_word: u64, epoch: u64, total_len: u32, way: &mut Way) -> bool {
+    pub fn lead(self, arrival: &Arrival, word: u64, epoch: u64, total_len: u32, way: &mut Way) -> bool {
         let place = match self {
             Self::None => 0,
-            Self::Service(_) => next_hop::service_place(service_word, epoch),
-            Self::Client(address) => client_place(address, epoch),
+            Self::Entry(_) => next_hop::entry_place(word, epoch),
+            Self::Destination(destination) => state().map_or(0, |state| place_in(state, destination, epoch)),
         };
         let Some((ifindex, mac, interface)) = at(place) else { return false };
         way.mtu = interface.mtu;
@@ -91,16 +95,16 @@ impl Cache {
         total_len <= interface.mtu && lead_to_device(arrival, ifindex, way).is_some()
     }
 
-    /// Remembers a next hop, one word; 0 is none.
+    /// Remembers a next hop, one word; 0 is none. `ipv6`: where it leads, if it is remembered in an entry.
     #[inline(always)]
-    pub fn remember(self, hop: u64, epoch: u64) {
+    pub fn remember(self, ipv6: Ipv6, hop: u64, epoch: u64) {
         if hop == 0 || epoch == 0 {
             return;
         }
         match self {
             Self::None => {}
-            Self::Service(address) => _ = remember_service(address, hop, epoch),
-            Self::Client(address) => _ = remember_client(address, hop, epoch),
+            Self::Entry(address) => _ = remember_in_entry(address, ipv6.hi, ipv6.lo, hop, epoch),
+            Self::Destination(destination) => _ = remember(destination, hop, epoch),
         }
     }
 }
@@ -116,17 +120,12 @@ fn at(place: u32) -> Option<(u32, [u8; 6], &'static Interface)> {
 }
 
 #[inline(always)]
-fn client_place(address: u32, epoch: u64) -> u32 {
-    state().map_or(0, |state| client_place_in(state, address, epoch))
-}
-
-#[inline(always)]
-fn client_place_in(state: &State, address: u32, epoch: u64) -> u32 {
-    let set = client_index(next_hop::client_set(address));
-    for way in 0..CLIENT_WAYS as usize {
+fn place_in(state: &State, destination: u64, epoch: u64) -> u32 {
+    let set = index(next_hop::set(destination));
+    for way in 0..WAYS as usize {
         // SAFETY: a word of the map, which other CPUs store whole at any time.
-        let word = unsafe { (&raw const state.clients[set | way]).read_volatile() };
-        let place = next_hop::client_place(word, address, epoch);
+        let word = unsafe { (&raw const state.destinations[set | way]).read_volatile() };
+        let place = next_hop::place(word, destination, epoch);
         if place != 0 {
             return place;
         }
@@ -135,47 +134,51 @@ fn client_place_in(state: &State, address: u32, epoch: u64) -> u32 {
 }
 
 #[inline(always)]
-const fn client_index(index: u32) -> usize {
-    (index & (CLIENT_WORDS - 1)) as usize
+const fn index(word: u32) -> usize {
+    (word & (WORDS - 1)) as usize
 }
 
 /// A global function (see `lookup::shorter_length4`): rare.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn remember_client(address: u32, hop: u64, epoch: u64) -> u32 {
+extern "C" fn remember(destination: u64, hop: u64, epoch: u64) -> u32 {
     let Some(state) = state_ptr() else { return 0 };
-    let set = client_index(next_hop::client_set(address));
+    let set = index(next_hop::set(destination));
     let place = place_of(hop);
     if place != 0 {
-        let new = next_hop::client_word(address, epoch, place);
-        for way in 0..CLIENT_WAYS as usize {
-            // SAFETY: as in `client_place_in`.
+        let new = next_hop::word(destination, epoch, place);
+        for way in 0..WAYS as usize {
+            // SAFETY: as in `place_in`.
             unsafe {
-                let to = &raw mut (*state).clients[set | way];
+                let to = &raw mut (*state).destinations[set | way];
                 let word = to.read_volatile();
-                if next_hop::is_outdated(word, epoch) || (word >> 32) as u32 == address {
+                if next_hop::is_outdated(word, epoch) || next_hop::destination(word) == destination {
                     to.write_volatile(new);
                     return 0;
                 }
             }
         }
-        let way = client_index(set as u32 | next_hop::client_way(address));
+        let way = index(set as u32 | next_hop::way(destination));
         // SAFETY: as above.
-        unsafe { (&raw mut (*state).clients[way]).write_volatile(new) };
+        unsafe { (&raw mut (*state).destinations[way]).write_volatile(new) };
     }
     0
 }
 
-/// As [`remember_client`].
+/// As [`remember`]. The entry may have been replaced since the packet's address was mapped: only one that gives this IPv6
+/// address takes the next hop of it, and what one gives never changes.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn remember_service(address: u32, hop: u64, epoch: u64) -> u32 {
+extern "C" fn remember_in_entry(address: u32, hi: u64, lo: u64, hop: u64, epoch: u64) -> u32 {
     let place = place_of(hop);
     if place != 0
-        && let Some(word) = service_word_of(address)
+        && let Some(entry) = own_entry4(address)
+        && eam_to_ipv6(entry, address) == (Ipv6 { hi, lo })
     {
+        // Memory of a map, which is not Rust's: the daemon writes in it too.
+        let word = (&raw const entry.next_hop).cast_mut();
         // SAFETY: a word of the table, whole. As long as the entry is there, only programs write it, and all keep its account.
-        unsafe { word.write_volatile(next_hop::service_word(word.read_volatile(), epoch, place)) };
+        unsafe { word.write_volatile(next_hop::entry_word(word.read_volatile(), epoch, place)) };
     }
     0
 }

@@ -9,6 +9,7 @@ use xlat_common::{
     icmp,
     ipv4::{self, fragment_by_size, protocol},
     ipv6::{HEADER_LEN, MINIMUM_MTU, ipv4_fragment, protocol_of},
+    next_hop,
     programs::index,
     reason::DropReason,
     settings::{dscp, hairpin},
@@ -90,7 +91,7 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<Sent,
     if hairpinned {
         return hairpin_it(ctx, arrival, header, &chain, &transport, &packet);
     }
-    let cache = Cache::Client(packet.header.destination);
+    let cache = Cache::Destination(next_hop::ipv4(packet.header.destination));
     let way = forward::four(ctx, arrival, &packet.flow(), u32::from(packet.header.total_len), cache);
     fit(&packet, way)?;
     adjust(ctx, &transport, header, &packet)?;

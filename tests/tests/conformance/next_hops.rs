@@ -3,7 +3,7 @@
 use aya::maps::{Map, MapData, ProgramArray, loaded_maps};
 use aya::programs::loaded_programs;
 use xlat_common::{programs::index, reason::DropReason};
-use xlat_ctl::dataplane::Ways;
+use xlat_ctl::dataplane::{Eam, Ways};
 use xlat_tests::{
     harness::{Relay, Verdict, row::*, settings},
     notation::*,
@@ -11,9 +11,13 @@ use xlat_tests::{
 
 /// The route is taken away under the program: a packet that still leaves by it goes by what is remembered.
 fn remembered(frame: &Frame, take_away: &str, change: impl Fn(&Ways)) -> (Verdict, Verdict) {
+    remembered_by(&settings(""), frame, take_away, change)
+}
+
+fn remembered_by(configuration: &str, frame: &Frame, take_away: &str, change: impl Fn(&Ways)) -> (Verdict, Verdict) {
     let ways = Ways::default();
     ways.changed(true);
-    let mut relay = Relay::load_with(&settings(""), Some(ways.clone())).expect("the program loads");
+    let mut relay = Relay::load_with(configuration, Some(ways.clone())).expect("the program loads");
     ways.unchanged();
     let verdict = |relay: &mut Relay| relay.run(frame).expect("the program runs").verdict;
     assert_eq!(verdict(&mut relay), Verdict::Redirect, "the way is there");
@@ -53,6 +57,52 @@ fn a_clients_next_hop_is_remembered_until_a_change_is_heard_of() {
     });
 }
 
+/// A service in an EAM of many addresses, and everybody else by the translation prefix.
+const MANY: &str = "translation.scope = 'all'\neam = [{ ipv4 = '198.51.100.0/24', ipv6 = '2001:db8:5e1:1::/120' }]";
+
+/// Of an IPv4 address without an entry of its own: to an EAM's, and to one that the translation prefix maps.
+fn to_many() -> [Frame; 2] {
+    [ip4(CLIENT, SERVER).udp(1, 2, &data(40)).into(), ip4(SERVER, CLIENT).udp(1, 2, &data(40)).into()]
+}
+
+#[test]
+fn the_next_hop_of_an_address_without_an_entry_of_its_own_is_remembered_until_a_change_is_heard_of() {
+    for frame in to_many() {
+        expect_most((Verdict::Redirect, Verdict::Pass), || {
+            remembered_by(&settings(MANY), &frame, "route del ::/0", |ways| ways.changed(true))
+        });
+    }
+}
+
+/// Whoever looks for a next hop under the new table finds none that follows from the old.
+#[test]
+fn what_is_remembered_of_an_eam_of_many_addresses_goes_with_it() {
+    let mut relay = Relay::load(&settings(MANY)).expect("the program loads");
+    let verdict = |relay: &mut Relay| relay.run(&to_many()[0]).expect("the program runs").verdict;
+    assert_eq!((verdict(&mut relay), verdict(&mut relay)), (Verdict::Redirect, Verdict::Redirect));
+    let eam = |ipv6: &str| Eam { ipv4: "198.51.100.0/24".parse().unwrap(), ipv6: ipv6.parse().unwrap(), prefix: None };
+    relay.dataplane().remove_eam(&eam("2001:db8:5e1:1::/120")).expect("it is there");
+    // There the next hop is a neighbour that does not answer.
+    relay.dataplane().insert_eam(&eam("2001:db8:5e1:77::/120")).expect("there is room");
+    assert_eq!(verdict(&mut relay), Verdict::Pass, "by the next hop of what the address was mapped to before");
+}
+
+#[test]
+fn with_several_translation_prefixes_the_source_says_where_a_destination_leads() {
+    let configuration = settings(
+        "translation.prefixes = ['2001:db8:6464::/96', '2001:db8:5e1:77::/96']
+         prefix_for = [{ prefix = '2001:db8:5e1:77::/96', ipv4 = ['198.51.100.11/32'] }]",
+    );
+    let mut relay = Relay::load(&configuration).expect("the program loads");
+    let mut verdict = |source: &'static str| {
+        relay.run(&ip4(source, CLIENT).udp(1, 2, b"?").into()).expect("the program runs").verdict
+    };
+    for _ in 0..2 {
+        assert_eq!(verdict("198.51.100.10"), Verdict::Redirect);
+        assert_eq!(verdict("198.51.100.11"), Verdict::Pass, "its prefix' next hop does not answer");
+    }
+}
+
 #[test]
 fn nothing_is_remembered_where_the_way_depends_on_more_than_the_destination() {
     expect_most((Verdict::Redirect, Verdict::Pass), || {
@@ -81,11 +131,11 @@ fn what_is_remembered_does_not_age_while_changes_are_listened_for() {
     expect_most((Verdict::Redirect, Verdict::Redirect), || remembered(&six_to_four(), "route del 0.0.0.0/0", listen));
 }
 
-/// A client's word has an epoch's lower 20 bits only: when they come again, it must have gone.
+/// A client's word has an epoch's lower 19 bits only: when they come again, it must have gone.
 #[test]
 fn what_is_remembered_is_gone_before_its_epoch_comes_again() {
     let around = |ways: &Ways| {
-        for change in 0..1 << 20 {
+        for change in 0..1 << 19 {
             ways.changed(true);
             // The clock is not to move the epoch meanwhile.
             if change % 4096 == 0 {
@@ -94,7 +144,7 @@ fn what_is_remembered_is_gone_before_its_epoch_comes_again() {
         }
     };
     let (_, later) = remembered(&six_to_four(), "route del 0.0.0.0/0", around);
-    assert_eq!(later, Verdict::Pass, "a next hop of a million changes ago counts");
+    assert_eq!(later, Verdict::Pass, "a next hop of half a million changes ago counts");
 }
 
 /// The programs that a relay's entry program goes on in by tail call.
@@ -133,10 +183,8 @@ fn floods_end_in_the_entry_program() {
     }
 }
 
-/// Without the programs that know all rules, only what the fast path does by itself is left.
 #[test]
 fn what_nearly_every_packet_is_takes_the_fast_path() {
-    let mut relay = Relay::load(&settings("")).expect("the program loads");
     let plain: [Frame; 6] = [
         ip4(CLIENT, SERVER).tcp(4711, 80, b"?").into(),
         ip4(CLIENT, SERVER).udp(4711, 53, &data(40)).into(),
@@ -145,12 +193,24 @@ fn what_nearly_every_packet_is_takes_the_fast_path() {
         ip6(SERVER, CLIENT).udp(53, 4711, b"!").into(),
         ip6(SERVER, CLIENT).echo_reply(7, 1, &data(40)).into(),
     ];
+    expect_fast(&settings(""), &plain);
+}
+
+#[test]
+fn what_an_address_without_an_entry_of_its_own_gets_takes_the_fast_path() {
+    expect_fast(&settings(MANY), &to_many());
+}
+
+/// Without the programs that know all rules, only what the fast path does by itself is left.
+#[track_caller]
+fn expect_fast(configuration: &str, plain: &[Frame]) {
     let verdict = |relay: &mut Relay, frame: &Frame| relay.run(frame).expect("the program runs").verdict;
     let mut fast = 0;
     // The epoch can move by the clock in between, after which the first packet needs the others again.
     for _ in 0..3 {
+        let mut relay = Relay::load(configuration).expect("the program loads");
         let mut programs = programs_of(&mut relay);
-        for frame in &plain {
+        for frame in plain {
             assert_eq!(verdict(&mut relay, frame), Verdict::Redirect);
         }
         let kept = [index::FOUR_TO_SIX, index::SIX_TO_FOUR];
@@ -161,7 +221,6 @@ fn what_nearly_every_packet_is_takes_the_fast_path() {
         if fast == plain.len() {
             break;
         }
-        relay = Relay::load(&settings("")).expect("the program loads");
     }
     assert_eq!(fast, plain.len(), "packets that took the fast path");
 }

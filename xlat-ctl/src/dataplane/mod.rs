@@ -203,6 +203,8 @@ pub struct DataPlane {
     state: Arc<Mapping>,
     /// The program loaded once more, once somebody has asked for it.
     trial: Option<Box<Trial>>,
+    /// Who tells the instances of changes. `None`: next hops are not cached.
+    ways: Option<Ways>,
     ebpf: Ebpf,
 }
 
@@ -277,6 +279,7 @@ impl DataPlane {
             _tail_calls: tail_calls,
             state,
             trial: None,
+            ways: options.ways.clone(),
             ebpf,
         })
     }
@@ -287,7 +290,8 @@ impl DataPlane {
     /// # Errors
     /// No room, or two EAMs with one prefix; nothing is changed then.
     pub fn replace_table(&mut self, input: &TableInput, machine: &Machine) -> Result<(), DataPlaneError> {
-        Ok(self.table.replace(input, own_addresses(machine), &mut self.grace)?)
+        let own = own_addresses(machine);
+        Ok(self.change_table(true, |table, grace| table.replace(input, own, grace))?)
     }
 
     /// Makes the table that of another instance with some EAMs taken out and others added: much faster than filling it where few
@@ -312,7 +316,7 @@ impl DataPlane {
     /// # Errors
     /// No room, or another EAM has one of its prefixes; nothing is changed then.
     pub fn insert_eam(&mut self, eam: &Eam) -> Result<(), DataPlaneError> {
-        Ok(self.table.insert(eam, &mut self.grace)?)
+        Ok(self.change_table(eam.ipv4.prefix_len() < 32, |table, grace| table.insert(eam, grace))?)
     }
 
     /// Takes one EAM out. Gives the account that it had, and what was counted for it since that was last collected.
@@ -321,9 +325,30 @@ impl DataPlane {
     /// It is not there.
     pub fn remove_eam(&mut self, eam: &Eam) -> Result<(u32, Counted), DataPlaneError> {
         let account = self.table.account(eam);
-        self.table.remove(eam, &mut self.grace)?;
+        self.change_table(eam.ipv4.prefix_len() < 32, |table, grace| table.remove(eam, grace))?;
         let rest = if account == 0 { Counted::default() } else { self.close_account(account) };
         Ok((account, rest))
+    }
+
+    /// Changes the table. `many`: in an EAM of more than one IPv4 address, whose next hops are remembered elsewhere than in the
+    /// entry (`xlat_common::next_hop`).
+    fn change_table<T>(
+        &mut self,
+        many: bool,
+        change: impl FnOnce(&mut Table<Mapping>, &mut Grace) -> Result<T, TableError>,
+    ) -> Result<T, TableError> {
+        let (table, grace) = (&mut self.table, &mut self.grace);
+        let Some(ways) = self.ways.as_ref().filter(|_| many && grace.has_readers()) else {
+            return change(table, grace);
+        };
+        ways.without(|| {
+            // A packet that has been told before that next hops are remembered meets the old table only; one that has met the
+            // old table finds nowhere to remember what follows from it.
+            grace.wait();
+            let outcome = change(table, grace);
+            grace.wait();
+            outcome
+        })
     }
 
     /// What the table says of an address: the entry that the program finds for it.

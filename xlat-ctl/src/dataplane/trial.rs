@@ -17,7 +17,8 @@ use aya::{
 use xlat_common::{counters::Counters, interface::MAX_IFINDEX, next_hop, programs, settings::Settings, state::State};
 
 use super::{
-    DataPlane, error::DataPlaneError, map, object, pins::Pins, program::run_once, table::Memory as _, ways::CLIENTS,
+    DataPlane, error::DataPlaneError, map, object, pins::Pins, program::run_once, table::Memory as _,
+    ways::DESTINATIONS,
 };
 
 /// The maps of the instance in force that a trial works on.
@@ -132,7 +133,7 @@ impl DataPlane {
         let words = destination.map_or_else(Vec::new, |address| self.remembered_words(address));
         let is_of = |word, holds: u64| match word {
             Word::Table4(_) => true,
-            Word::State(_) => Some((holds >> 32) as u32) == destination,
+            Word::State(_) => destination.is_some_and(|address| keys(address).contains(&next_hop::destination(holds))),
         };
         let before: Vec<u64> = words.iter().map(|word| self.word(*word)).collect();
         let Some(trial) = &mut self.trial else {
@@ -153,9 +154,10 @@ impl DataPlane {
 
     /// The words in which the next hop of an IPv4 address may be remembered.
     fn remembered_words(&self, address: u32) -> Vec<Word> {
-        let set = CLIENTS + next_hop::client_set(address) as usize;
-        let service = self.table.next_hop_word(address).map(Word::Table4);
-        service.into_iter().chain((set..set + next_hop::CLIENT_WAYS as usize).map(Word::State)).collect()
+        let entry = self.table.next_hop_word(address).map(Word::Table4);
+        let sets = keys(address).map(|key| DESTINATIONS + next_hop::set(key) as usize);
+        let words = sets.into_iter().flat_map(|set| set..set + next_hop::WAYS as usize).map(Word::State);
+        entry.into_iter().chain(words).collect()
     }
 
     fn word(&self, word: Word) -> u64 {
@@ -181,6 +183,11 @@ impl DataPlane {
         let (ifindex, mac) = next_hop::unpack(self.word(Word::State(HOPS + place)));
         place != 0 && ifindex < MAX_IFINDEX && frame.get(..6) == Some(&mac)
     }
+}
+
+/// What a packet to an IPv4 address (host order), or to what it maps to, is remembered by without an entry of its own.
+const fn keys(address: u32) -> [u64; 2] {
+    [next_hop::ipv4(address), next_hop::mapped(address)]
 }
 
 /// A word of the maps.

@@ -6,7 +6,7 @@ use std::{
     mem::offset_of,
     os::fd::{AsRawFd as _, OwnedFd},
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{
             AtomicU64,
             Ordering::{Relaxed, Release},
@@ -16,7 +16,7 @@ use std::{
 
 use tracing::warn;
 use xlat_common::{
-    next_hop::{CHANGE, CLIENT_WORDS, CLIENTS_WRAP},
+    next_hop::{CHANGE, WORDS, WORDS_WRAP},
     state::State as Shared,
     table::TableHeader,
 };
@@ -26,8 +26,8 @@ use super::{mapping::Mapping, table::Memory};
 /// The word that the epoch follows from.
 const WAY: usize = (offset_of!(Shared, header) + offset_of!(TableHeader, way)) / size_of::<u64>();
 const _: () = assert!(offset_of!(TableHeader, way).is_multiple_of(size_of::<u64>()));
-/// The words of the IPv4 clients.
-pub(super) const CLIENTS: usize = offset_of!(Shared, clients) / size_of::<u64>();
+/// The words of the destinations without an entry of their own.
+pub(super) const DESTINATIONS: usize = offset_of!(Shared, destinations) / size_of::<u64>();
 
 /// The program instances of this process, to be told of changes from whatever thread hears of them.
 #[derive(Clone, Default)]
@@ -35,8 +35,18 @@ pub struct Ways(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
+    /// Whether a way depends on the destination alone.
     cacheable: bool,
+    /// How many are about to change what addresses map to.
+    suspended: u32,
     instances: Vec<Instance>,
+}
+
+impl State {
+    fn tell(&mut self) {
+        let remembers = self.cacheable && self.suspended == 0;
+        self.instances.iter_mut().for_each(|instance| instance.change(remembers));
+    }
 }
 
 impl fmt::Debug for Ways {
@@ -49,26 +59,50 @@ impl Ways {
     /// Has every instance forget what it has cached. `cacheable`: whether a way depends on the destination alone; where it does
     /// not, nothing is cached from here on.
     pub fn changed(&self, cacheable: bool) {
-        self.each(|state| state.cacheable = cacheable, |instance| instance.change(cacheable));
+        let mut state = self.lock();
+        state.cacheable = cacheable;
+        state.tell();
     }
 
     /// Has what every instance has cached go on counting for about a second: every change up to this moment has been told.
     pub fn unchanged(&self) {
-        self.each(|_| {}, Instance::renew);
+        self.lock().instances.iter_mut().for_each(Instance::renew);
     }
 
-    fn each(&self, first: impl FnOnce(&mut State), mut tell: impl FnMut(&mut Instance)) {
+    /// Changes what addresses map to, where the next hop of one may be cached elsewhere than in an entry of its own: nothing is
+    /// cached meanwhile, and what has been before is forgotten. The change itself has to wait before and after for every packet
+    /// that is on its way through the program.
+    pub(super) fn without<T>(&self, change: impl FnOnce() -> T) -> T {
+        /// Ends the suspension, whatever happens.
+        struct Suspension<'a>(&'a Ways);
+        impl Drop for Suspension<'_> {
+            fn drop(&mut self) {
+                let mut state = self.0.lock();
+                state.suspended -= 1;
+                state.tell();
+            }
+        }
+        {
+            let mut state = self.lock();
+            state.suspended += 1;
+            state.tell();
+        }
+        let _suspension = Suspension(self);
+        change()
+    }
+
+    /// The instances that there still are.
+    fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        first(&mut state);
         state.instances.retain(|instance| instance.shared.strong_count() > 0);
-        state.instances.iter_mut().for_each(&mut tell);
+        state
     }
 
     /// Adds an instance: the record beside its tables, and its program that renews.
     pub(super) fn add(&self, shared: &Arc<Mapping>, renew: OwnedFd) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let mut instance = Instance { shared: Arc::downgrade(shared), renew, way: CHANGE, failed: false };
-        instance.change(state.cacheable);
+        instance.change(state.cacheable && state.suspended == 0);
         state.instances.push(instance);
     }
 }
@@ -85,11 +119,11 @@ struct Instance {
 
 impl Instance {
     /// Nobody else stores the word: the programs that renew it run under the same lock.
-    fn change(&mut self, cacheable: bool) {
+    fn change(&mut self, remembers: bool) {
         let Some(shared) = self.shared.upgrade() else { return };
         let word = &shared.words()[WAY];
         let way = self.counting(word) + CHANGE;
-        word.store(if cacheable { way } else { 0 }, Release);
+        word.store(if remembers { way } else { 0 }, Release);
         self.reach(way, &shared);
     }
 
@@ -116,11 +150,11 @@ impl Instance {
         }
     }
 
-    /// Notes what the word is, and empties the clients' words before an epoch comes whose lower bits were there before.
+    /// Notes what the word is, and empties the destinations' words before an epoch comes whose lower bits were there before.
     fn reach(&mut self, way: u64, shared: &Mapping) {
         let before = std::mem::replace(&mut self.way, way);
-        if before / CLIENTS_WRAP != way / CLIENTS_WRAP {
-            shared.words()[CLIENTS..][..CLIENT_WORDS as usize].iter().for_each(|word| word.store(0, Relaxed));
+        if before / WORDS_WRAP != way / WORDS_WRAP {
+            shared.words()[DESTINATIONS..][..WORDS as usize].iter().for_each(|word| word.store(0, Relaxed));
         }
     }
 }

@@ -75,9 +75,10 @@ pub fn run(ctx: &XdpContext, frame: Arrived, ifindex: u32, arrival: &Interface, 
     if icmp::is_single_hop4(kind) {
         return Some(refuse::silently(&tally, DropReason::IcmpType));
     }
-    // Only an entry of one address remembers a next hop.
-    let to = to?;
-    let exit = Exit::by(state, next_hop::place_of_service(table, to), ifindex)?;
+    if flags(to) & Entry::EAM == 0 && setting!(prefix_count) != 1 {
+        return None;
+    }
+    let exit = Exit::by(state, next_hop::place_of_mapped(state, header.destination(), to), ifindex)?;
     if !fits(&header, len as u32 + ipv6::HEADER_LEN, exit.mtu) {
         return None;
     }
@@ -104,9 +105,10 @@ const OBSTACLES: u8 = Entry::OWN | Entry::DENIED | Entry::ILLEGAL | Entry::NON_G
 
 /// The account that the packet counts for. In the entry of a single address the word has a next hop, too.
 #[inline(always)]
-fn account(to: &Entry, from: Option<&Entry>) -> u32 {
-    match account::of_word(to.next_hop) {
-        0 => from.map_or(0, |from| account::of_word(from.next_hop)),
+fn account(to: Option<&Entry>, from: Option<&Entry>) -> u32 {
+    let of = |entry: Option<&Entry>| entry.map_or(0, |entry| account::of_word(entry.next_hop));
+    match of(to) {
+        0 => of(from),
         account => account,
     }
 }

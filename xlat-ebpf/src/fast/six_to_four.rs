@@ -72,7 +72,7 @@ pub fn run(ctx: &XdpContext, ifindex: u32, state: &State) -> Option<u32> {
     if is_icmp && icmp::is_single_hop6(frame.read::<u8, DATA>()) {
         return Some(refuse::silently(&tally, DropReason::IcmpType));
     }
-    let exit = Exit::by(state, next_hop::place_of_client(state, destination.address), ifindex)?;
+    let exit = Exit::by(state, next_hop::place_of_ipv4(state, destination.address), ifindex)?;
     let total_len = len + ipv4::HEADER_LEN as usize;
     if header.hop_limit() <= 1 || total_len as u32 > exit.mtu {
         return None;
