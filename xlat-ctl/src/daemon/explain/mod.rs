@@ -140,7 +140,7 @@ fn destination(packet: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// The interface that a packet is taken to arrive by.
+/// The interface that a packet is taken to arrive by: of a bond's ports, which run its program, the bond.
 fn arrival<'machine>(
     subject: &Subject<'machine>,
     packet: &[u8],
@@ -149,7 +149,8 @@ fn arrival<'machine>(
     let interfaces = &subject.machine.interfaces;
     if let Some(name) = name {
         let named = interfaces.iter().find(|interface| interface.name == name);
-        return named.ok_or_else(|| format!("there is no interface {name}"));
+        let named = named.ok_or_else(|| format!("there is no interface {name}"))?;
+        return Ok(subject.machine.bond_of(named).unwrap_or(named));
     }
     let source: Option<IpAddr> = match packet[0] >> 4 {
         4 => Header4::read(packet).map(|header| Ipv4Addr::from(header.source).into()),
@@ -332,6 +333,8 @@ mod tests {
             interface(3, "eth0.7", vlan(2, 7, 0x88a8)),
             interface(4, "eth0.7.9", vlan(3, 9, 0x8100)),
             interface(5, "other", None),
+            Interface { kind: Some("bond".to_owned()), ..interface(6, "bond0", None) },
+            Interface { controller: Some(6), ..interface(7, "port", None) },
         ];
         Machine { interfaces }
     }
@@ -352,6 +355,7 @@ mod tests {
             assert_eq!(frame[12..], [tags, &[8, 0, 0x45, 1, 2]].concat(), "{name}");
             assert_eq!(without_link(&frame), [0x45, 1, 2], "{name}");
         }
+        assert_eq!(arrival(&subject, &[0x45], Some("port")).unwrap().name, "bond0");
         let other = arrival(&subject, &[0x45], Some("other")).unwrap();
         assert!(device(&subject, other).unwrap_err().contains("not attached to other"));
         assert!(arrival(&subject, &[0x45], Some("eth9")).is_err());

@@ -11,7 +11,10 @@ use axum::{
 };
 use futures::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::oneshot,
+    task::{self, JoinHandle},
+};
 use utoipa::IntoParams;
 
 use super::{
@@ -131,7 +134,8 @@ where
         return joined(outcome).await.map(|applied| Json(applied).into_response());
     };
     let last = async move {
-        // The server asks for this when it has taken the first line.
+        // The server asks for this when it has taken the first line, and writes that once it has to wait for more.
+        task::yield_now().await;
         let _ = on_its_way.try_send(());
         match joined(outcome).await {
             Ok(applied) => line(&Applied { changes: Vec::new(), ..applied }),
