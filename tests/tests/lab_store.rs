@@ -339,12 +339,7 @@ fn a_daemon_killed_at_any_step_leaves_the_table_of_the_store() {
             assert!(!said.success, "{change} at {point}: acknowledged by a dead daemon");
             // The difference is printed before anything of the change is begun.
             let is_shown = !change.contains("apply") || said.stdout.contains("+ 198.51.100.20");
-            assert!(
-                is_shown,
-                "{change} at {point}: {}{}",
-                said.stdout,
-                said.stderr
-            );
+            assert!(is_shown, "{change} at {point}: {}{}", said.stdout, said.stderr);
             relay.daemon.wait_for_end().expect("it was killed");
             relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts after the kill");
             assert_eq!(relay.table() != before, kept, "{change} at {point}: {}", relay.daemon.log());

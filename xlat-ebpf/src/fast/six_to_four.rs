@@ -19,6 +19,7 @@ use crate::{
     lookup::{DENIED, EAM, HAIRPIN, Mapped4, OWN, REFUSED, account6, map6_in},
     native, next_hop, packet, reply, setting,
     six_to_four::{next_identification, out_of_scope6, tally, tos},
+    verifier::forget,
 };
 
 /// Where the IP header is.
@@ -42,9 +43,13 @@ pub fn run(ctx: &XdpContext, ifindex: u32, state: &State) -> Option<u32> {
     if !matches!(upper_layer, protocol::TCP | protocol::UDP | protocol::ICMPV6) {
         return None;
     }
-    let destination = map6_in(table, header.destination());
-    let source = map6_in(table, header.source());
     let tally = tally(&header, upper_layer);
+    let destination = map6_in(table, header.destination());
+    if !destination.is_mapped() && destination.flags & OWN == 0 && setting!(native) == 0 {
+        return Some(out_of_scope(&tally, out_of_scope6(&header)));
+    }
+    let destination = Mapped4 { flags: forget(destination.flags, ifindex), ..destination };
+    let source = map6_in(table, header.source());
     if let Some(is_out) = obstacle(&source, &destination, upper_layer) {
         if !is_out {
             return None;

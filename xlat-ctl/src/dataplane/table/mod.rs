@@ -158,21 +158,31 @@ impl<M: Memory> Table<M> {
         let rules: Vec<Rule> = input.eams.iter().map(|eam| self.rule_with_account(eam)).collect();
         let (special4, special6) = specials(self.well_known, &input.deny4, &input.deny6, &own);
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
-        if self.ipv4.len() == 0 && self.ipv6.len() == 0 {
-            self.fill(&rules, &special4, &special6, grace)?;
-        } else {
-            let (table4, table6) = (&self.ipv4, &self.ipv6);
-            let (ipv4, ipv6) = thread::scope(|scope| {
-                let ipv6 = scope.spawn(|| difference(table6, &rules, &special6));
-                (difference(table4, &rules, &special4), ipv6.join().expect("the other half does not panic"))
-            });
-            self.apply(&ipv4?, &ipv6?, grace)?;
-        }
+        let outcome = self.replace_entries(&rules, &special4, &special6, grace);
+        self.mind_refused();
+        outcome?;
         (self.special4, self.special6, self.own) = (special4, special6, own);
         self.deny4.clone_from(&input.deny4);
         self.deny6.clone_from(&input.deny6);
-        self.mind_refused();
         Ok(())
+    }
+
+    fn replace_entries(
+        &mut self,
+        rules: &[Rule],
+        special4: &Specials<V4>,
+        special6: &Specials<V6>,
+        grace: &mut Grace,
+    ) -> Result<(), TableError> {
+        if self.ipv4.len() == 0 && self.ipv6.len() == 0 {
+            return self.fill(rules, special4, special6, grace);
+        }
+        let (table4, table6) = (&self.ipv4, &self.ipv6);
+        let (ipv4, ipv6) = thread::scope(|scope| {
+            let ipv6 = scope.spawn(|| difference(table6, rules, special6));
+            (difference(table4, rules, special4), ipv6.join().expect("the other half does not panic"))
+        });
+        self.apply(&ipv4?, &ipv6?, grace)
     }
 
     /// Whether a copy of this table with these changes is had faster than another table is filled.
@@ -273,7 +283,9 @@ impl<M: Memory> Table<M> {
         let rule = rule(eam, self.account(eam));
         let ipv4 = without_rule(&self.ipv4, &rule, &self.special4).ok_or_else(missing)?;
         let ipv6 = without_rule(&self.ipv6, &rule, &self.special6).ok_or_else(missing)?;
-        self.apply(&ipv4, &ipv6, grace)
+        let outcome = self.apply(&ipv4, &ipv6, grace);
+        self.mind_refused();
+        outcome
     }
 
     /// Says which addresses are the relay's own.
@@ -294,19 +306,18 @@ impl<M: Memory> Table<M> {
         let ipv4 = with_specials(&self.ipv4, keys4, &special4);
         let ipv6 = with_specials(&self.ipv6, keys6, &special6);
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
-        self.apply(&ipv4, &ipv6, grace)?;
-        (self.special4, self.special6, self.own) = (special4, special6, own);
+        let outcome = self.apply(&ipv4, &ipv6, grace);
         self.mind_refused();
+        outcome?;
+        (self.special4, self.special6, self.own) = (special4, special6, own);
         Ok(())
     }
 
-    /// Tells the program whether an address that an EAM gives can be one that is refused in its own family: where there are
-    /// deny lists, or an EAM covers one of the other ranges. It costs a second look-up per packet, so not always.
+    /// Tells the program whether an address that an EAM gives can be one that is refused in its own family: where an EAM covers
+    /// one, or lies in a deny list. It costs a second look-up per packet, so not always.
     fn mind_refused(&mut self) {
-        let covered4 = self.special4.keys().any(|key| longest(&self.ipv4, *key).rule.is_some());
-        let covered6 = self.special6.keys().any(|key| longest(&self.ipv6, *key).rule.is_some());
-        let refused4 = if covered4 || !self.deny4.is_empty() { TableHeader::REFUSED4 } else { 0 };
-        let refused6 = if covered6 || !self.deny6.is_empty() { TableHeader::REFUSED6 } else { 0 };
+        let refused4 = if self.ipv4.has_refused() { TableHeader::REFUSED4 } else { 0 };
+        let refused6 = if self.ipv6.has_refused() { TableHeader::REFUSED6 } else { 0 };
         self.header.set_refused_by_eam(refused4 | refused6);
     }
 

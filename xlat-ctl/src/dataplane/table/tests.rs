@@ -248,6 +248,13 @@ fn compare(model: &Model, table: &Table<Shared>, reader: &mut Reader) {
             IpAddr::V6(address) => addresses6.push(address.to_bits()),
         }
     }
+    let is_refused =
+        |(flags, eam): (u8, Option<Eam>)| eam.is_some() && flags & (Entry::OWN | Entry::DENIED | Entry::ILLEGAL) != 0;
+    // Of two prefixes of which one lies in the other, the first address of the inner one is in both.
+    let refused4 = addresses4.iter().any(|address| is_refused(model.ipv4((*address).into())));
+    let refused6 = addresses6.iter().any(|address| is_refused(model.ipv6((*address).into())));
+    let bits = reader.header.0[offset_of!(TableHeader, refused_by_eam) / 8].load(Acquire);
+    assert_eq!((bits & TableHeader::REFUSED4 != 0, bits & TableHeader::REFUSED6 != 0), (refused4, refused6));
     for address in addresses4 {
         let expected = model.ipv4(address.into());
         assert_eq!(said4(reader.find4(address)), expected, "{}", Ipv4Addr::from(address));

@@ -83,6 +83,8 @@ pub(crate) struct Writer<F: Family, M> {
     lengths: Vec<u32>,
     /// Number of entries.
     live: usize,
+    /// How many of them are of addresses that an EAM covers and that are refused all the same.
+    refused: usize,
     /// For each bucket that has any: how many keys whose first bucket it is lie in their second.
     overflowed: FxHashMap<u32, u32>,
     /// Places that were withdrawn, with the number of grace periods that had passed then: not to be used before the next.
@@ -101,6 +103,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
             seed,
             lengths: vec![0; F::FULL as usize + 1],
             live: 0,
+            refused: 0,
             overflowed: FxHashMap::default(),
             withdrawn: FxHashMap::default(),
             family: PhantomData,
@@ -118,7 +121,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
             to.store(from.load(Relaxed) & kept, Relaxed);
         }
         self.lengths.clone_from(&other.lengths);
-        self.live = other.live;
+        (self.live, self.refused) = (other.live, other.refused);
         self.overflowed.clone_from(&other.overflowed);
         true
     }
@@ -131,6 +134,11 @@ impl<F: Family, M: Memory> Writer<F, M> {
     /// Number of entries.
     pub(crate) fn len(&self) -> usize {
         self.live
+    }
+
+    /// Whether an EAM covers any address that is denied, illegal or the relay's own.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.refused > 0
     }
 
     /// Number of entries that the table can hold.
@@ -268,7 +276,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
             if (Entry { flags: before.flags, ..put.entry }) == before {
                 // Only the flags differ: one byte of one word.
                 done.flagged.push((old, before));
-                self.store_first_word(old, &put.entry);
+                self.change_flags(old, &put.entry);
                 return Ok(());
             }
         }
@@ -282,7 +290,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
     /// Takes back what `put` has done.
     fn undo(&mut self, done: &Done<F>, pinned: &FxHashSet<Place>) {
         for (place, before) in &done.flagged {
-            self.store_first_word(*place, before);
+            self.change_flags(*place, before);
         }
         for key in &done.published {
             let hash = F::hash(*key, self.seed);
@@ -406,6 +414,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
         }
         self.withdrawn.remove(&place);
         self.live += 1;
+        self.refused += usize::from(is_refused(entry));
         self.lengths[usize::from(entry.len)] += 1;
         let words = self.memory.words();
         let at = place.index() * WORDS as usize;
@@ -425,6 +434,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
         self.store_first_word(place, &Entry::NONE);
         self.withdrawn.insert(place, passed);
         self.live -= 1;
+        self.refused -= usize::from(is_refused(&entry));
         self.lengths[usize::from(entry.len)] -= 1;
         let first = first_bucket(F::hash(F::key(&entry), self.seed), self.mask);
         if place.bucket() != first
@@ -436,6 +446,13 @@ impl<F: Family, M: Memory> Writer<F, M> {
                 self.set_mark(first, false);
             }
         }
+    }
+
+    /// Replaces an entry by one that differs in the flags only.
+    fn change_flags(&mut self, place: Place, entry: &Entry) {
+        self.refused -= usize::from(is_refused(&self.load_first_word(place)));
+        self.refused += usize::from(is_refused(entry));
+        self.store_first_word(place, entry);
     }
 
     fn load_first_word(&self, place: Place) -> Entry {
@@ -471,6 +488,11 @@ impl<F: Family, M: Memory> Writer<F, M> {
         bytes[MARK_BYTE] = bytes[MARK_BYTE] & !OVERFLOW | if marked { OVERFLOW } else { 0 };
         word.store(u64::from_ne_bytes(bytes), Release);
     }
+}
+
+/// Whether an EAM covers the addresses of an entry, and they are refused all the same.
+const fn is_refused(entry: &Entry) -> bool {
+    entry.flags & Entry::EAM != 0 && entry.flags & (Entry::OWN | Entry::DENIED | Entry::ILLEGAL) != 0
 }
 
 /// What an entry's first word says.
