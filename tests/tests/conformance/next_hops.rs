@@ -183,17 +183,27 @@ fn floods_end_in_the_entry_program() {
     }
 }
 
-#[test]
-fn what_nearly_every_packet_is_takes_the_fast_path() {
-    let plain: [Frame; 6] = [
+/// What nearly every packet is.
+fn plain() -> [Frame; 6] {
+    [
         ip4(CLIENT, SERVER).tcp(4711, 80, b"?").into(),
         ip4(CLIENT, SERVER).udp(4711, 53, &data(40)).into(),
         ip4(CLIENT, SERVER).echo_request(7, 1, &data(40)).into(),
         ip6(SERVER, CLIENT).tcp(80, 4711, b"!").into(),
         ip6(SERVER, CLIENT).udp(53, 4711, b"!").into(),
         ip6(SERVER, CLIENT).echo_reply(7, 1, &data(40)).into(),
-    ];
-    expect_fast(&settings(""), &plain);
+    ]
+}
+
+#[test]
+fn what_nearly_every_packet_is_takes_the_fast_path() {
+    expect_fast(&settings(""), &plain());
+}
+
+#[test]
+fn what_nearly_every_packet_is_takes_the_fast_path_beside_deny_lists() {
+    let beside = "deny.ipv4 = ['203.0.113.66', '192.0.2.0/24']\ndeny.ipv6 = ['2001:db8:bad::/48']";
+    expect_fast(&settings(beside), &plain());
 }
 
 #[test]
