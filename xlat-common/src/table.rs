@@ -16,7 +16,7 @@
 //!
 //! 1. An entry is published by one aligned 8-byte store of its first word, after the rest is in place.
 //! 2. An entry is withdrawn by a store of zero to its first word, and its place is not used again before an RCU grace
-//!    period has passed: a reader that still holds the old first word reads the old rest.
+//!    period has passed: a reader loads the first word once, whole, and with the old one reads the old rest ([`Found`]).
 //! 3. An entry moves by being published in the new place, then a grace period, then withdrawn in the old. The overflow
 //!    mark of the first bucket is set before an entry is published in its second.
 
@@ -205,18 +205,13 @@ pub const fn second_bucket(hash: u64, bucket_mask: u32) -> u32 {
 }
 
 impl Entry {
-    /// Whether this is the IPv4 table's entry for the key.
+    /// What the first word of an entry says; the rest is zero.
     #[inline(always)]
     #[must_use]
-    pub const fn is_key4(&self, masked: u32, len: u32) -> bool {
-        self.ipv4 == masked && self.len as u32 == len && self.flags != 0
-    }
-
-    /// Whether this is the IPv6 table's entry for the key.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_key6(&self, masked: Ipv6, len: u32) -> bool {
-        (self.ipv6.hi ^ masked.hi) | (self.ipv6.lo ^ masked.lo) == 0 && self.len as u32 == len && self.flags != 0
+    pub const fn of_first_word(word: u64) -> Self {
+        let [a, b, c, d, len, eam_len4, eam_len6, flags] = word.to_le_bytes();
+        let ipv4 = u32::from_le_bytes([a, b, c, d]);
+        Self { ipv4, len, eam_len4, eam_len6, flags, ..Self::NONE }
     }
 }
 
@@ -228,43 +223,146 @@ pub trait Tables {
     fn bucket6(&self, index: u32) -> Option<&Bucket>;
 }
 
+/// What a look-up finds: the place of an entry, and its first word as it was then (rules 1 and 2).
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'table> {
+    word: u64,
+    place: Option<&'table Entry>,
+}
+
+impl<'table> Found<'table> {
+    /// There is no entry. No translation prefix of its own, and no flags.
+    pub const NOTHING: Self = Self { word: ((Entry::PREFIX_DEFAULT << Entry::PREFIX_SHIFT) as u64) << 56, place: None };
+
+    /// What lies in a place now.
+    #[inline(always)]
+    fn at(place: &'table Entry) -> Self {
+        // SAFETY: the first word of an entry, which is aligned to words.
+        Self { word: unsafe { (&raw const *place).cast::<u64>().read_volatile() }, place: Some(place) }
+    }
+
+    /// Whether there is an entry.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_entry(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// The `Entry::*` flags, with the index of the translation prefix.
+    #[inline(always)]
+    #[must_use]
+    pub const fn flags(&self) -> u8 {
+        (self.word >> 56) as u8
+    }
+
+    /// The length of its key's prefix.
+    #[inline(always)]
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        (self.word >> 32) as u8 as u32
+    }
+
+    /// What the entry remembers of its next hop, and the account.
+    #[inline(always)]
+    #[must_use]
+    pub fn next_hop(&self) -> u64 {
+        // SAFETY: a reference is valid. Volatile: not before the first word.
+        self.place.map_or(0, |place| unsafe { (&raw const place.next_hop).read_volatile() })
+    }
+
+    /// Where [`Self::next_hop`] lies.
+    #[inline(always)]
+    #[must_use]
+    pub fn next_hop_place(&self) -> Option<*const u64> {
+        self.place.map(|place| &raw const place.next_hop)
+    }
+
+    /// The entry.
+    #[inline(always)]
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        Entry { ipv6: self.ipv6(), next_hop: self.next_hop(), ..Entry::of_first_word(self.word) }
+    }
+
+    #[inline(always)]
+    fn ipv6(&self) -> Ipv6 {
+        let Some(Entry { ipv6, .. }) = self.place else { return Ipv6::UNSPECIFIED };
+        // SAFETY: as in `next_hop`.
+        unsafe { Ipv6 { hi: (&raw const ipv6.hi).read_volatile(), lo: (&raw const ipv6.lo).read_volatile() } }
+    }
+
+    #[inline(always)]
+    const fn is_key4(&self, masked: u32, len: u32) -> bool {
+        self.word << 24 == (masked as u64 | (len as u64) << 32) << 24 && self.flags() != 0
+    }
+
+    #[inline(always)]
+    fn is_key6(&self, masked: Ipv6, len: u32) -> bool {
+        let ipv6 = self.ipv6();
+        (ipv6.hi ^ masked.hi) | (ipv6.lo ^ masked.lo) == 0 && self.len() == len && self.flags() != 0
+    }
+
+    /// Whether the mark of this bucket's first entry says that some key of it lies in its second.
+    #[inline(always)]
+    const fn is_marked(&self) -> bool {
+        self.word >> 40 & OVERFLOW as u64 != 0
+    }
+}
+
 /// Looks an IPv4 address up with one prefix length.
 #[inline(always)]
-pub fn probe4(tables: &impl Tables, address: u32, len: u32, mask: u32, seed: u64) -> Option<&Entry> {
+pub fn probe4(tables: &impl Tables, address: u32, len: u32, mask: u32, seed: u64) -> Found<'_> {
     let masked = address & mask32(len);
     let hash = hash4(masked, len, seed);
-    let first = tables.bucket4(first_bucket(hash, mask))?;
-    if first.entries[0].is_key4(masked, len) {
-        return Some(&first.entries[0]);
+    let Some(Bucket { entries: bucket }) = tables.bucket4(first_bucket(hash, mask)) else { return Found::NOTHING };
+    let first = Found::at(&bucket[0]);
+    if first.is_key4(masked, len) {
+        return first;
     }
-    if first.entries[1].is_key4(masked, len) {
-        return Some(&first.entries[1]);
+    let found = Found::at(&bucket[1]);
+    if found.is_key4(masked, len) {
+        return found;
     }
-    if first.entries[0].eam_len4 & OVERFLOW == 0 {
-        return None;
+    if !first.is_marked() {
+        return Found::NOTHING;
     }
-    let second = tables.bucket4(second_bucket(hash, mask))?;
-    second.entries.iter().find(|entry| entry.is_key4(masked, len))
+    let Some(Bucket { entries: bucket }) = tables.bucket4(second_bucket(hash, mask)) else { return Found::NOTHING };
+    let found = Found::at(&bucket[0]);
+    if found.is_key4(masked, len) {
+        return found;
+    }
+    let found = Found::at(&bucket[1]);
+    if found.is_key4(masked, len) { found } else { Found::NOTHING }
 }
 
 /// Looks an IPv6 address up with one prefix length.
 #[inline(always)]
-pub fn probe6(tables: &impl Tables, address: Ipv6, len: u32, mask: u32, seed: u64) -> Option<&Entry> {
+pub fn probe6(tables: &impl Tables, address: Ipv6, len: u32, mask: u32, seed: u64) -> Found<'_> {
     let masked = address.masked(len);
     let hash = hash6(masked, len, seed);
-    let first = tables.bucket6(first_bucket(hash, mask))?;
-    if first.entries[0].is_key6(masked, len) {
-        return Some(&first.entries[0]);
+    let Some(Bucket { entries: bucket }) = tables.bucket6(first_bucket(hash, mask)) else { return Found::NOTHING };
+    let first = Found::at(&bucket[0]);
+    if first.is_key6(masked, len) {
+        return first;
     }
-    if first.entries[1].is_key6(masked, len) {
-        return Some(&first.entries[1]);
+    let found = Found::at(&bucket[1]);
+    if found.is_key6(masked, len) {
+        return found;
     }
-    if first.entries[0].eam_len4 & OVERFLOW == 0 {
-        return None;
+    if !first.is_marked() {
+        return Found::NOTHING;
     }
-    let second = tables.bucket6(second_bucket(hash, mask))?;
-    second.entries.iter().find(|entry| entry.is_key6(masked, len))
+    let Some(Bucket { entries: bucket }) = tables.bucket6(second_bucket(hash, mask)) else { return Found::NOTHING };
+    let found = Found::at(&bucket[0]);
+    if found.is_key6(masked, len) {
+        return found;
+    }
+    let found = Found::at(&bucket[1]);
+    if found.is_key6(masked, len) { found } else { Found::NOTHING }
 }
+
+const _: () =
+    assert!(cfg!(target_endian = "little"), "the words of an entry are taken apart as on little-endian machines");
 
 #[cfg(feature = "user")]
 mod pod {

@@ -6,7 +6,9 @@ use xlat_common::{
     mapping::{eam_to_ipv4, eam_to_ipv6, embed, extract},
     settings::{MAX_PREFIXES, PREFIX_PLACES, TranslationPrefix},
     state::State,
-    table::{Bucket, Entry, Lengths, MAX_LENGTHS4, MAX_LENGTHS6, TableHeader, Tables, known_bit, probe4, probe6},
+    table::{
+        Bucket, Entry, Found, Lengths, MAX_LENGTHS4, MAX_LENGTHS6, TableHeader, Tables, known_bit, probe4, probe6,
+    },
 };
 
 use crate::{
@@ -18,6 +20,9 @@ use crate::{
 
 /// The tables as the program sees them.
 struct Maps;
+
+/// They live as long as the program.
+const MAPS: &Maps = &Maps;
 
 impl Tables for Maps {
     #[inline(always)]
@@ -57,50 +62,51 @@ fn lengths(header: &TableHeader) -> &Lengths {
 
 /// What is known of an IPv4 address (host order): its longest matching entry.
 #[inline(always)]
-fn find4(address: u32) -> Option<&'static Entry> {
-    find4_in(header()?, address)
+fn find4(address: u32) -> Found<'static> {
+    match header() {
+        Some(header) => find4_in(header, address),
+        None => Found::NOTHING,
+    }
 }
 
 /// As [`find4`], with the record beside the tables at hand.
 #[inline(always)]
-pub fn find4_in(header: &TableHeader, address: u32) -> Option<&'static Entry> {
+pub fn find4_in(header: &TableHeader, address: u32) -> Found<'static> {
     let (word, bit) = known_bit(address);
     if header.ipv4_known[word & 1023] & bit == 0 {
-        return None;
+        return Found::NOTHING;
     }
-    if let Some(entry) = at_length4(address, 32) {
-        return Some(entry);
+    let found = at_length4(address, 32);
+    if found.is_entry() {
+        return found;
     }
     match shorter_length4(address) {
-        NO_LENGTH => None,
+        NO_LENGTH => Found::NOTHING,
         len => at_length4(address, len),
     }
 }
 
 /// What is known of an IPv6 address: its longest matching entry.
 #[inline(always)]
-pub fn find6(address: Ipv6) -> Option<&'static Entry> {
-    if let Some(entry) = at_length6(address, 128) {
-        return Some(entry);
+pub fn find6(address: Ipv6) -> Found<'static> {
+    let found = at_length6(address, 128);
+    if found.is_entry() {
+        return found;
     }
     match shorter_length6(address.hi, address.lo) {
-        NO_LENGTH => None,
+        NO_LENGTH => Found::NOTHING,
         len => at_length6(address, len),
     }
 }
 
 #[inline(always)]
-fn at_length4(address: u32, len: u32) -> Option<&'static Entry> {
-    let entry = probe4(&Maps, address, len, setting!(bucket_mask), setting!(seed))?;
-    // SAFETY: map values live as long as the program.
-    Some(unsafe { &*core::ptr::from_ref(entry) })
+fn at_length4(address: u32, len: u32) -> Found<'static> {
+    probe4(MAPS, address, len, setting!(bucket_mask), setting!(seed))
 }
 
 #[inline(always)]
-fn at_length6(address: Ipv6, len: u32) -> Option<&'static Entry> {
-    let entry = probe6(&Maps, address, len, setting!(bucket_mask), setting!(seed))?;
-    // SAFETY: as above.
-    Some(unsafe { &*core::ptr::from_ref(entry) })
+fn at_length6(address: Ipv6, len: u32) -> Found<'static> {
+    probe6(MAPS, address, len, setting!(bucket_mask), setting!(seed))
 }
 
 /// What the functions below give where nothing matches.
@@ -149,14 +155,14 @@ extern "C" fn shorter_length6(hi: u64, lo: u64) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn has_length4(address: u32, len: u32) -> u32 {
-    u32::from(at_length4(address, len).is_some())
+    u32::from(at_length4(address, len).is_entry())
 }
 
 /// As [`has_length4`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn has_length6(hi: u64, lo: u64, len: u32) -> u32 {
-    u32::from(at_length6(Ipv6 { hi, lo }, len).is_some())
+    u32::from(at_length6(Ipv6 { hi, lo }, len).is_entry())
 }
 
 /// The translation prefix at `index`.
@@ -227,21 +233,20 @@ impl Known4 {
 /// Everything the IPv4 table says of an address.
 #[inline(always)]
 fn known4(address: u32) -> Known4 {
-    match find4(address) {
-        Some(entry) => Known4 {
-            flags: flags_of(entry) | account::in_flags(entry.next_hop),
-            prefix: entry.flags >> Entry::PREFIX_SHIFT,
-            eam: eam_to_ipv6(entry, address),
-            next_hop: entry.next_hop,
-            len: u32::from(entry.len),
-        },
-        None => Known4 { flags: 0, prefix: Entry::PREFIX_DEFAULT, eam: Ipv6::UNSPECIFIED, next_hop: 0, len: 0 },
+    let found = find4(address);
+    let entry = found.entry();
+    Known4 {
+        flags: flags_of(found) | account::in_flags(entry.next_hop),
+        prefix: entry.flags >> Entry::PREFIX_SHIFT,
+        eam: eam_to_ipv6(&entry, address),
+        next_hop: entry.next_hop,
+        len: u32::from(entry.len),
     }
 }
 
 /// The entry of one IPv4 address. `None`: it has none of its own.
 #[inline(always)]
-pub fn own_entry4(address: u32) -> Option<&'static Entry> {
+pub fn own_entry4(address: u32) -> Found<'static> {
     at_length4(address, 32)
 }
 
@@ -255,7 +260,7 @@ pub fn has_eam4(address: u32) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn known4_flags(address: u32) -> u32 {
-    find4(address).map_or(0, flags_of)
+    flags_of(find4(address))
 }
 
 /// An IPv4 address mapped to IPv6.
@@ -396,7 +401,7 @@ pub fn may_be_refused(header: &TableHeader, bit: u64) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn refused6(hi: u64, lo: u64) -> u32 {
-    find6(Ipv6 { hi, lo }).map_or(0, flags_of) & u32::from(Entry::OWN | Entry::DENIED | Entry::ILLEGAL)
+    flags_of(find6(Ipv6 { hi, lo })) & u32::from(Entry::OWN | Entry::DENIED | Entry::ILLEGAL)
 }
 
 /// Which translation prefix stands for the other end of a packet with an address known as `service`.
@@ -442,32 +447,31 @@ extern "C" fn map6_packed(hi: u64, lo: u64) -> u64 {
 #[inline(always)]
 pub fn map6_in(header: &TableHeader, address: Ipv6) -> Mapped4 {
     if let Some((index, prefix)) = prefix_of(address) {
-        let known = if prefix_has_entries(header, index) { find6(address) } else { None };
-        return match known {
-            Some(entry) if entry.flags & Entry::EAM != 0 => by_eam(header, entry, address),
-            Some(entry) => by_prefix(header, &prefix, address, flags_of(entry)),
-            None => by_prefix(header, &prefix, address, 0),
-        };
+        let found = if prefix_has_entries(header, index) { find6(address) } else { Found::NOTHING };
+        if found.flags() & Entry::EAM != 0 {
+            return by_eam(header, found, address);
+        }
+        return by_prefix(header, &prefix, address, flags_of(found));
     }
-    match find6(address) {
-        Some(entry) if entry.flags & Entry::EAM != 0 => by_eam(header, entry, address),
-        Some(entry) => Mapped4 { address: 0, flags: flags_of(entry) },
-        None => Mapped4 { address: 0, flags: 0 },
+    let found = find6(address);
+    if found.flags() & Entry::EAM != 0 {
+        return by_eam(header, found, address);
     }
+    Mapped4 { address: 0, flags: flags_of(found) }
 }
 
 /// An entry's flags without the prefix index.
 #[inline(always)]
-fn flags_of(entry: &Entry) -> u32 {
-    u32::from(entry.flags & Entry::FLAGS)
+fn flags_of(found: Found<'_>) -> u32 {
+    u32::from(found.flags() & Entry::FLAGS)
 }
 
 #[inline(always)]
-fn by_eam(header: &TableHeader, entry: &Entry, address: Ipv6) -> Mapped4 {
-    let ipv4 = eam_to_ipv4(entry, address);
-    let mut flags = flags_of(entry) & !NON_GLOBAL | account::in_flags(entry.next_hop);
+fn by_eam(header: &TableHeader, found: Found<'_>, address: Ipv6) -> Mapped4 {
+    let ipv4 = eam_to_ipv4(&found.entry(), address);
+    let mut flags = flags_of(found) & !NON_GLOBAL | account::in_flags(found.next_hop());
     if may_be_refused(header, TableHeader::REFUSED4) {
-        flags |= find4_in(header, ipv4).map_or(0, flags_of) & u32::from(Entry::OWN | Entry::DENIED | Entry::ILLEGAL);
+        flags |= flags_of(find4_in(header, ipv4)) & u32::from(Entry::OWN | Entry::DENIED | Entry::ILLEGAL);
     }
     Mapped4 { address: ipv4, flags }
 }
@@ -475,7 +479,7 @@ fn by_eam(header: &TableHeader, entry: &Entry, address: Ipv6) -> Mapped4 {
 #[inline(always)]
 fn by_prefix(header: &TableHeader, prefix: &TranslationPrefix, address: Ipv6, flags: u32) -> Mapped4 {
     let ipv4 = extract(prefix, address);
-    let known = find4_in(header, ipv4).map_or(0, flags_of);
+    let known = flags_of(find4_in(header, ipv4));
     let hairpin = if known & EAM != 0 { HAIRPIN } else { 0 };
     let all = (flags | known) & !EAM;
     let all = if prefix.global_only == 0 { all & !NON_GLOBAL } else { all };

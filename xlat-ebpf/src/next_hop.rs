@@ -7,7 +7,7 @@ use xlat_common::{
     mapping::eam_to_ipv6,
     next_hop::{self, PLACES, PROBES, WAYS, WORDS},
     state::State,
-    table::{Entry, TableHeader},
+    table::{Found, TableHeader},
 };
 
 use crate::{
@@ -54,13 +54,13 @@ pub fn renew() -> Option<()> {
     Some(())
 }
 
-/// The place of the next hop that is remembered of what an IPv4 address maps to; 0: none. `entry`: the one that maps it.
+/// The place of the next hop that is remembered of what an IPv4 address maps to; 0: none. `found`: what is known of it.
 #[inline(always)]
-pub fn place_of_mapped(state: &State, address: u32, entry: Option<&Entry>) -> u32 {
-    match (now(&state.header), entry) {
-        (0, _) => 0,
-        (epoch, Some(entry)) if entry.len == 32 => next_hop::entry_place(entry.next_hop, epoch),
-        (epoch, _) => place_in(state, next_hop::mapped(address), epoch),
+pub fn place_of_mapped(state: &State, address: u32, found: Found<'_>) -> u32 {
+    match now(&state.header) {
+        0 => 0,
+        epoch if found.len() == 32 => next_hop::entry_place(found.next_hop(), epoch),
+        epoch => place_in(state, next_hop::mapped(address), epoch),
     }
 }
 
@@ -171,12 +171,13 @@ extern "C" fn remember(destination: u64, hop: u64, epoch: u64) -> u32 {
 #[inline(never)]
 extern "C" fn remember_in_entry(address: u32, hi: u64, lo: u64, hop: u64, epoch: u64) -> u32 {
     let place = place_of(hop);
+    let found = own_entry4(address);
     if place != 0
-        && let Some(entry) = own_entry4(address)
-        && eam_to_ipv6(entry, address) == (Ipv6 { hi, lo })
+        && eam_to_ipv6(&found.entry(), address) == (Ipv6 { hi, lo })
+        && let Some(word) = found.next_hop_place()
     {
         // Memory of a map, which is not Rust's: the daemon writes in it too.
-        let word = (&raw const entry.next_hop).cast_mut();
+        let word = word.cast_mut();
         // SAFETY: a word of the table, whole. As long as the entry is there, only programs write it, and all keep its account.
         unsafe { word.write_volatile(next_hop::entry_word(word.read_volatile(), epoch, place)) };
     }

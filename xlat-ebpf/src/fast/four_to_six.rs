@@ -14,7 +14,7 @@ use xlat_common::{
     reason::DropReason,
     settings::hairpin,
     state::State,
-    table::{Entry, TableHeader},
+    table::{Entry, Found, TableHeader},
 };
 
 use super::{exit::Exit, frame::Frame, refuse};
@@ -42,11 +42,11 @@ pub fn run(ctx: &XdpContext, frame: Arrived, ifindex: u32, arrival: &Interface, 
     let table = &state.header;
     let header = Header4::new(frame.read::<_, IP>());
     let (from, to) = (find4_in(table, header.source()), find4_in(table, header.destination()));
-    let known = flags(from) | flags(to);
+    let known = (from.flags() | to.flags()) & Entry::FLAGS;
     if known & OBSTACLES & !Entry::DENIED != 0 || may_be_refused(table, TableHeader::REFUSED6) {
         return None;
     }
-    if setting!(hairpin) == hairpin::SIMPLE && flags(from) & Entry::EAM != 0 {
+    if setting!(hairpin) == hairpin::SIMPLE && from.flags() & Entry::EAM != 0 {
         return None;
     }
     let tally = Tally::new(Direction::FourToSix, Protocol::of(header.protocol()), header.total_len());
@@ -70,12 +70,12 @@ pub fn run(ctx: &XdpContext, frame: Arrived, ifindex: u32, arrival: &Interface, 
     let kind = if is_icmp { frame.read::<u8, DATA>() } else { icmp::v4::ECHO };
     if known & Entry::DENIED != 0 {
         let answered = !icmp::is_error4(kind) && reply::is_between_hosts4(&header);
-        return refuse::denied(flags(from) & Entry::DENIED != 0, answered, &tally);
+        return refuse::denied(from.flags() & Entry::DENIED != 0, answered, &tally);
     }
     if icmp::is_single_hop4(kind) {
         return Some(refuse::silently(&tally, DropReason::IcmpType));
     }
-    if flags(to) & Entry::EAM == 0 && setting!(prefix_count) != 1 {
+    if to.flags() & Entry::EAM == 0 && setting!(prefix_count) != 1 {
         return None;
     }
     let exit = Exit::by(state, next_hop::place_of_mapped(state, header.destination(), to), ifindex)?;
@@ -105,18 +105,11 @@ const OBSTACLES: u8 = Entry::OWN | Entry::DENIED | Entry::ILLEGAL | Entry::NON_G
 
 /// The account that the packet counts for. In the entry of a single address the word has a next hop, too.
 #[inline(always)]
-fn account(to: Option<&Entry>, from: Option<&Entry>) -> u32 {
-    let of = |entry: Option<&Entry>| entry.map_or(0, |entry| account::of_word(entry.next_hop));
-    match of(to) {
-        0 => of(from),
+fn account(to: Found<'_>, from: Found<'_>) -> u32 {
+    match account::of_word(to.next_hop()) {
+        0 => account::of_word(from.next_hop()),
         account => account,
     }
-}
-
-/// What is known of an address.
-#[inline(always)]
-fn flags(entry: Option<&Entry>) -> u8 {
-    entry.map_or(0, |entry| entry.flags & Entry::FLAGS)
 }
 
 /// Whether it is a whole TCP or UDP packet or ICMP message with a header of 20 bytes that says the truth, with a hop to go.
@@ -132,21 +125,19 @@ fn is_plain(header: &Header4) -> bool {
 /// Maps an address as its entry says, else by a translation prefix: the one that the other address's EAM asks for, or the
 /// interface's.
 #[inline(always)]
-fn map(table: &TableHeader, address: u32, entry: Option<&Entry>, other: Option<&Entry>, arrival: u8) -> Option<Ipv6> {
-    match entry {
-        Some(entry) if entry.flags & Entry::EAM != 0 => Some(eam_to_ipv6(entry, address)),
-        _ => {
-            let index = match other.map_or(Entry::PREFIX_DEFAULT, |other| other.flags >> Entry::PREFIX_SHIFT) {
-                Entry::PREFIX_DEFAULT => arrival,
-                index => index,
-            };
-            let index = if setting!(prefix_count) == 1 { 0 } else { index as usize };
-            if setting!(prefix_count) == 0 || prefix_has_entries(table, index) {
-                return None;
-            }
-            Some(embed(&prefix(index), address))
-        }
+fn map(table: &TableHeader, address: u32, found: Found<'_>, other: Found<'_>, arrival: u8) -> Option<Ipv6> {
+    if found.flags() & Entry::EAM != 0 {
+        return Some(eam_to_ipv6(&found.entry(), address));
     }
+    let index = match other.flags() >> Entry::PREFIX_SHIFT {
+        Entry::PREFIX_DEFAULT => arrival,
+        index => index,
+    };
+    let index = if setting!(prefix_count) == 1 { 0 } else { index as usize };
+    if setting!(prefix_count) == 0 || prefix_has_entries(table, index) {
+        return None;
+    }
+    Some(embed(&prefix(index), address))
 }
 
 /// The MTU rules (docs/translation.md 6.7 and 6.8): neither refused nor fragmented.

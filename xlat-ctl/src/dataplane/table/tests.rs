@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use xlat_common::{
     account,
     address::Ipv6,
-    table::{Bucket, Entry, LEN4_MASK, Lengths, TableHeader, Tables, known_bit, probe4, probe6},
+    table::{Bucket, Entry, Found, LEN4_MASK, Lengths, TableHeader, Tables, known_bit, probe4, probe6},
 };
 
 use super::{super::TableInput, *};
@@ -103,16 +103,16 @@ impl Reader {
         }
         let lengths = self.lengths();
         let shorter = lengths.ipv4[..lengths.ipv4_count as usize].iter().map(|len| u32::from(*len));
-        let mut all = [32].into_iter().chain(shorter);
-        all.find_map(|len| probe4(self, address, len, self.mask, SEED)).copied()
+        let all = [32].into_iter().chain(shorter);
+        all.map(|len| probe4(self, address, len, self.mask, SEED)).find(Found::is_entry).map(|found| found.entry())
     }
 
     fn find6(&mut self, address: Ipv6) -> Option<Entry> {
         self.seen.0.borrow_mut().clear();
         let lengths = self.lengths();
         let shorter = lengths.ipv6[..lengths.ipv6_count as usize].iter().map(|len| u32::from(*len));
-        let mut all = [128].into_iter().chain(shorter);
-        all.find_map(|len| probe6(self, address, len, self.mask, SEED)).copied()
+        let all = [128].into_iter().chain(shorter);
+        all.map(|len| probe6(self, address, len, self.mask, SEED)).find(Found::is_entry).map(|found| found.entry())
     }
 }
 

@@ -497,15 +497,8 @@ const fn is_refused(entry: &Entry) -> bool {
 
 /// What an entry's first word says.
 fn first_word(word: u64) -> Entry {
-    let [a, b, c, d, len, eam_len4, eam_len6, flags] = word.to_ne_bytes();
-    Entry {
-        ipv4: u32::from_ne_bytes([a, b, c, d]),
-        len,
-        eam_len4: eam_len4 & !OVERFLOW,
-        eam_len6,
-        flags,
-        ..Entry::NONE
-    }
+    let entry = Entry::of_first_word(word);
+    Entry { eam_len4: entry.eam_len4 & !OVERFLOW, ..entry }
 }
 
 /// The entry in four words of a table, without what the program keeps there.
