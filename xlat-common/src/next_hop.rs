@@ -48,6 +48,9 @@ pub const LEASE: u32 = 2;
 /// Changes after which the destinations' words must have been emptied once: they hold an epoch's lower bits only.
 pub const WORDS_WRAP: u64 = CHANGE << (EPOCH_BITS - 1);
 
+/// How far the clock moves the epoch at most.
+const MOST_BY_CLOCK: u64 = WORDS_WRAP / CHANGE;
+
 /// How many bits of the kernel's clock, which counts `hertz` times a second, a tick leaves out: it has 0.25 to 0.55 seconds.
 #[must_use]
 pub const fn tick_shift(hertz: u32) -> u32 {
@@ -62,11 +65,17 @@ const fn by_clock(way: u64, jiffies: u64, shift: u32) -> u64 {
     if late > 0 { (late as u64 + 1) >> 1 } else { 0 }
 }
 
-/// The epoch at a moment. `way`: the word that it follows from, not 0; `jiffies`: the kernel's clock; `shift`: see [`tick_shift`].
+/// The epoch at a moment; 0: nothing is to be remembered. `way`: the word that it follows from, not 0; `jiffies`: the kernel's clock;
+/// `shift`: see [`tick_shift`].
 #[inline(always)]
 #[must_use]
 pub const fn epoch(way: u64, jiffies: u64, shift: u32) -> u64 {
-    (way >> 32).wrapping_add(by_clock(way, jiffies, shift))
+    match by_clock(way, jiffies, shift) {
+        0 => way >> 32,
+        passed if passed < MOST_BY_CLOCK => (way >> 32).wrapping_add(passed),
+        // Some two days without a daemon: words of the epochs to come might still be there, and nobody empties them.
+        _ => 0,
+    }
 }
 
 /// What the word becomes when a daemon says that it has heard of every change up to this moment. The epoch stays, or, where the
@@ -188,6 +197,14 @@ pub const fn first_place(hop: u64) -> u32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn nothing_is_remembered_where_epochs_might_come_again() {
+        let way = renewed(7 * CHANGE, 0, 6);
+        let after = |epochs: u64| epoch(way, (u64::from(LEASE) + 2 * epochs) << 6, 6);
+        assert_eq!(after(MOST_BY_CLOCK - 1), 7 + MOST_BY_CLOCK - 1);
+        assert_eq!((after(MOST_BY_CLOCK), after(3 * MOST_BY_CLOCK)), (0, 0));
+    }
 
     proptest! {
         #[test]

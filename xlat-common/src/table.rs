@@ -258,7 +258,7 @@ impl<'table> Found<'table> {
     /// The length of its key's prefix.
     #[inline(always)]
     #[must_use]
-    pub const fn len(&self) -> u32 {
+    pub const fn prefix_len(&self) -> u32 {
         (self.word >> 32) as u8 as u32
     }
 
@@ -299,7 +299,7 @@ impl<'table> Found<'table> {
     #[inline(always)]
     fn is_key6(&self, masked: Ipv6, len: u32) -> bool {
         let ipv6 = self.ipv6();
-        (ipv6.hi ^ masked.hi) | (ipv6.lo ^ masked.lo) == 0 && self.len() == len && self.flags() != 0
+        (ipv6.hi ^ masked.hi) | (ipv6.lo ^ masked.lo) == 0 && self.prefix_len() == len && self.flags() != 0
     }
 
     /// Whether the mark of this bucket's first entry says that some key of it lies in its second.

@@ -59,7 +59,7 @@ pub fn renew() -> Option<()> {
 pub fn place_of_mapped(state: &State, address: u32, found: Found<'_>) -> u32 {
     match now(&state.header) {
         0 => 0,
-        epoch if found.len() == 32 => next_hop::entry_place(found.next_hop(), epoch),
+        epoch if found.prefix_len() == 32 => next_hop::entry_place(found.next_hop(), epoch),
         epoch => place_in(state, next_hop::mapped(address), epoch),
     }
 }

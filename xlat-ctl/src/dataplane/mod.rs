@@ -238,14 +238,13 @@ impl DataPlane {
         let accounts = Accounts::of_object(&ebpf, &settings)?;
         let events = log::read(&mut ebpf);
         let state = Arc::new(state(&ebpf)?);
-        if let Some(ways) = &options.ways {
-            if object::has_compare_exchange() {
-                ways.add(&state, object::descriptor(&mut ebpf, programs::RENEW)?);
-            } else {
-                info!(
-                    "next hops are looked up for each packet, which is slower: remembering them takes Linux 5.12 or newer"
-                );
-            }
+        let ways = options.ways.clone().filter(|_| object::has_compare_exchange());
+        if let Some(ways) = &ways {
+            ways.add(&state, object::descriptor(&mut ebpf, programs::RENEW)?);
+        } else if options.ways.is_some() {
+            info!(
+                "next hops are looked up for each packet, which is slower: remembering them takes Linux 5.12 or newer"
+            );
         }
         let table_bytes = u64::from(buckets) * size_of::<Bucket>() as u64;
         let table = table(&mut ebpf, &settings)?;
@@ -279,7 +278,7 @@ impl DataPlane {
             _tail_calls: tail_calls,
             state,
             trial: None,
-            ways: options.ways.clone(),
+            ways,
             ebpf,
         })
     }
@@ -384,8 +383,13 @@ impl DataPlane {
         if ifindex >= MAX_IFINDEX {
             return Err(AttachError::Index { interface: name.to_owned(), ifindex });
         }
-        // From here on there are readers.
-        self.grace.set_readers(true);
+        if !self.grace.has_readers() {
+            // From here on there are readers. Canaries may have left next hops of a table that has changed since.
+            self.grace.set_readers(true);
+            if let Some(ways) = &self.ways {
+                ways.forget();
+            }
+        }
         self.start_fragmenter()?;
         let place = Place { ifindex, name, pins: self.pins.as_deref() };
         let link = attach::attach(capture::entry(&mut self.capture, &mut self.ebpf)?, place, mode)?;

@@ -149,6 +149,8 @@ impl DataPlane {
                 self.put_back(word, after, before);
             }
         }
+        // What is there may be outdated, or of a way that is not remembered any more: the routing table was not asked.
+        let remembered = remembered && counters.route_lookups == 0;
         Ok(Tried { action, frame, counters, remembered })
     }
 

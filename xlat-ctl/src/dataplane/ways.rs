@@ -64,6 +64,11 @@ impl Ways {
         state.tell();
     }
 
+    /// Has every instance forget what it has cached.
+    pub(super) fn forget(&self) {
+        self.lock().tell();
+    }
+
     /// Has what every instance has cached go on counting for about a second: every change up to this moment has been told.
     pub fn unchanged(&self) {
         self.lock().instances.iter_mut().for_each(Instance::renew);

@@ -163,15 +163,18 @@ fn arrival<'machine>(
     by_route.or_else(first).ok_or_else(|| "the program is attached to no interface: see `xlat-ctl status`".to_owned())
 }
 
-/// The device at which the frames of an interface arrive: for a VLAN sub-interface the one below it.
+/// The device at which the frames of an interface arrive: for a VLAN sub-interface the one below it, for a bond whose ports have
+/// the program a port.
 fn device<'machine>(
     subject: &Subject<'machine>,
     interface: &'machine Interface,
 ) -> Result<&'machine Interface, String> {
     let mut device = interface;
-    while !subject.attached.contains(&device.ifindex) {
+    let is_attached = |interface: &Interface| subject.attached.contains(&interface.ifindex);
+    while !is_attached(device) {
         let below = device.vlan.and_then(|vlan| subject.machine.interface(vlan.parent));
-        device = below.ok_or_else(|| {
+        let port = || subject.machine.ports_of_bond(device.ifindex).find(|port| is_attached(port));
+        device = below.or_else(port).ok_or_else(|| {
             format!("the program is not attached to {}: packets that arrive there are not translated", interface.name)
         })?;
     }
@@ -355,7 +358,10 @@ mod tests {
             assert_eq!(frame[12..], [tags, &[8, 0, 0x45, 1, 2]].concat(), "{name}");
             assert_eq!(without_link(&frame), [0x45, 1, 2], "{name}");
         }
-        assert_eq!(arrival(&subject, &[0x45], Some("port")).unwrap().name, "bond0");
+        let bond = arrival(&subject, &[0x45], Some("port")).unwrap();
+        assert_eq!(bond.name, "bond0");
+        let at_the_port = Subject { attached: vec![7], ..subject };
+        assert_eq!(device(&at_the_port, bond).unwrap().name, "port");
         let other = arrival(&subject, &[0x45], Some("other")).unwrap();
         assert!(device(&subject, other).unwrap_err().contains("not attached to other"));
         assert!(arrival(&subject, &[0x45], Some("eth9")).is_err());

@@ -94,6 +94,11 @@ impl<M: Memory> Header<M> {
         self.flush(0, offset_of!(TableHeader, way));
     }
 
+    /// What [`Self::set_refused_by_eam`] has said last.
+    pub(crate) fn refused_by_eam(&self) -> u64 {
+        self.shadow.refused_by_eam
+    }
+
     /// Whether addresses that EAMs give must be looked up too: bits of [`TableHeader::refused_by_eam`].
     pub(crate) fn set_refused_by_eam(&mut self, bits: u64) {
         self.shadow.refused_by_eam = bits;

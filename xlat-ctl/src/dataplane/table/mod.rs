@@ -159,7 +159,7 @@ impl<M: Memory> Table<M> {
         let (special4, special6) = specials(self.well_known, &input.deny4, &input.deny6, &own);
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
         let outcome = self.replace_entries(&rules, &special4, &special6, grace);
-        self.mind_refused();
+        self.mind_refused(grace);
         outcome?;
         (self.special4, self.special6, self.own) = (special4, special6, own);
         self.deny4.clone_from(&input.deny4);
@@ -224,7 +224,7 @@ impl<M: Memory> Table<M> {
             let rule = self.rule_with_account(eam);
             self.insert_rule(&rule, eam, grace)?;
         }
-        self.mind_refused();
+        self.mind_refused(grace);
         Ok(true)
     }
 
@@ -235,7 +235,7 @@ impl<M: Memory> Table<M> {
         if outcome.is_err() {
             self.give_back(rule.account);
         }
-        self.mind_refused();
+        self.mind_refused(grace);
         outcome
     }
 
@@ -284,7 +284,7 @@ impl<M: Memory> Table<M> {
         let ipv4 = without_rule(&self.ipv4, &rule, &self.special4).ok_or_else(missing)?;
         let ipv6 = without_rule(&self.ipv6, &rule, &self.special6).ok_or_else(missing)?;
         let outcome = self.apply(&ipv4, &ipv6, grace);
-        self.mind_refused();
+        self.mind_refused(grace);
         outcome
     }
 
@@ -307,18 +307,23 @@ impl<M: Memory> Table<M> {
         let ipv6 = with_specials(&self.ipv6, keys6, &special6);
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
         let outcome = self.apply(&ipv4, &ipv6, grace);
-        self.mind_refused();
+        self.mind_refused(grace);
         outcome?;
         (self.special4, self.special6, self.own) = (special4, special6, own);
         Ok(())
     }
 
     /// Tells the program whether an address that an EAM gives can be one that is refused in its own family: where an EAM covers
-    /// one, or lies in a deny list. It costs a second look-up per packet, so not always.
-    fn mind_refused(&mut self) {
+    /// one, or lies in a deny list. It costs a second look-up per packet, so not always. A packet that has found an entry that is
+    /// gone since is still to be looked up.
+    fn mind_refused(&mut self, grace: &mut Grace) {
         let refused4 = if self.ipv4.has_refused() { TableHeader::REFUSED4 } else { 0 };
         let refused6 = if self.ipv6.has_refused() { TableHeader::REFUSED6 } else { 0 };
-        self.header.set_refused_by_eam(refused4 | refused6);
+        let bits = refused4 | refused6;
+        if self.header.refused_by_eam() & !bits != 0 {
+            grace.wait();
+        }
+        self.header.set_refused_by_eam(bits);
     }
 
     /// Sources of ICMP errors where the interface has none. IPv4 in host order.
