@@ -108,6 +108,8 @@ impl Ways {
         let mut state = self.lock();
         let mut instance = Instance { shared: Arc::downgrade(shared), renew, way: CHANGE, failed: false };
         instance.change(state.cacheable && state.suspended == 0);
+        // Nothing is remembered before: the clock counts from the last time on that this was said.
+        instance.renew();
         state.instances.push(instance);
     }
 }
@@ -136,10 +138,10 @@ impl Instance {
         let Some(shared) = self.shared.upgrade() else { return };
         match run(&self.renew) {
             Ok(()) => {}
-            // The clock goes on moving the epoch, which is right, and slower.
+            // The clock goes on moving the epoch, at last so far that nothing counts: right, and slower.
             Err(error) if !self.failed => {
                 self.failed = true;
-                warn!("next hops are looked up again every second, which is slower: {error}");
+                warn!("next hops are remembered for a second at most, or not at all, which is slower: {error}");
             }
             Err(_) => {}
         }
