@@ -70,6 +70,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, FileError> {
 }
 
 fn entry(number: usize, columns: &Columns, fields: &[Cow<'_, str>]) -> Result<Line, String> {
+    if fields.len() > columns.count && columns.comment.is_none() {
+        return Err(format!(
+            "{} fields, but the heading names {} columns, and no column `comment`: name it there, or take the field out",
+            fields.len(),
+            columns.count
+        ));
+    }
     if fields.len() > columns.count {
         return Err(format!(
             "{} fields, but {} columns: a comment with a comma stands in quotation marks",

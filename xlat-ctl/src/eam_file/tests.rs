@@ -62,6 +62,10 @@ fn tells_the_line_that_is_wrong() {
         ("192.0.2.1,2001:db8::1\n\nwww,2001:db8::2", "line 3: `www` is not an IPv4 address or prefix"),
         ("192.0.2.1,2001:db8::1,a,b", "line 1: `b` is no origin"),
         ("ipv4,ipv6,comment\n192.0.2.1,2001:db8::1,a,b", "line 2: 4 fields, but 3 columns"),
+        (
+            "ipv4,ipv6\n\n192.0.2.1,2001:db8::1,www",
+            "line 3: 3 fields, but the heading names 2 columns, and no column `comment`: name it there",
+        ),
         ("192.0.2.1,2001:db8::1,\"a", "line 1: a quotation mark is not closed"),
         ("ipv4,ip6\n", "line 1: unknown column `ip6`"),
         ("192.0.2.1,ff02::1", "line 1: ff02::1 is multicast"),
