@@ -49,9 +49,30 @@ fn recognizes_the_format() {
         ("eam = []", Format::Toml),
         (" [ {\"ipv4\": \"192.0.2.1\"} ]", Format::Json),
         ("{\"entries\": []}", Format::Json),
+        ("[control]\nsocket = \"/run/x\"\n[[eam]]", Format::Toml),
+        ("[[eam]]", Format::Toml),
+        ("[]", Format::Json),
+        ("[\"x\"]", Format::Json),
+        ("[[1]]", Format::Json),
+        ("[[]]", Format::Json),
+        ("[\n{}]", Format::Json),
         ("", Format::Csv),
     ] {
         assert_eq!(recognize(text), format, "{text}");
+    }
+}
+
+#[test]
+fn a_name_tells_the_format() {
+    for (name, format) in [
+        ("/tmp/eam.toml", Some(Format::Toml)),
+        ("eam.JSON", Some(Format::Json)),
+        ("a.b/eam.csv", Some(Format::Csv)),
+        ("eam.txt", None),
+        ("toml", None),
+        ("-", None),
+    ] {
+        assert_eq!(Format::of_name(Path::new(name)), format, "{name}");
     }
 }
 

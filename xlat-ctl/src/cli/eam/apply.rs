@@ -25,7 +25,7 @@ pub(in crate::cli) struct Apply {
     /// The file; `-`: standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Its format; recognized when it is not given
+    /// Its format; told by the name (`.csv`, `.json`, `.toml`) or the content when it is not given
     #[arg(long, value_enum)]
     format: Option<Format>,
     #[command(flatten)]
@@ -67,7 +67,8 @@ impl Manner {
 pub(super) fn apply(common: &Common, apply: &Apply) -> Result<(), Failed> {
     let from_input = apply.file == Path::new("-");
     let bytes = read(&apply.file, from_input)?;
-    let format = apply.format.map_or_else(String::new, |format| format!("&format={format}"));
+    let format = apply.format.or_else(|| Format::of_name(&apply.file));
+    let format = format.map_or_else(String::new, |format| format!("&format={format}"));
     let call = |dry_run: bool, change: &Change, told: Told<'_>| {
         let first = if told.is_some() { "&difference_first=true" } else { "" };
         let path = format!("/v1/eam?dry_run={dry_run}{first}{format}{}", change.query());
