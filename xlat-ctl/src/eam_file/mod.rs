@@ -11,7 +11,7 @@ mod csv;
 mod json;
 mod toml;
 
-use std::{fmt, path::Path};
+use std::{borrow::Cow, fmt, path::Path};
 
 use crate::eam::{self, Entry, Origin, Pair};
 
@@ -130,6 +130,16 @@ fn line(number: usize, ipv4: &str, ipv6: &str, comment: &str) -> Result<Line, St
     let ipv6 = eam::parse_ipv6(ipv6).map_err(|error| error.to_string())?;
     eam::check_comment(comment)?;
     Ok(Line { number, pair: Pair::new(ipv4, ipv6)?, comment: comment.into() })
+}
+
+/// A sentence of another library's, which may repeat any amount of the file: its beginning, and its end, which says what belongs there.
+fn shortened(sentence: &str) -> Cow<'_, str> {
+    const END: usize = 120;
+    let begin = eam::cut(sentence);
+    match sentence.char_indices().nth_back(END) {
+        Some((end, _)) if end > begin.len() => Cow::Owned(format!("{begin}{}", &sentence[end..])),
+        _ => Cow::Borrowed(sentence),
+    }
 }
 
 /// The word for where an entry comes from.

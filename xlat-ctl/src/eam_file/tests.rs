@@ -111,6 +111,32 @@ fn tells_the_line_that_is_wrong() {
     assert_eq!(parse(b"192.0.2.1,2001:db8::1\n\xff", None).unwrap_err().to_string(), "line 2: this is not UTF-8");
 }
 
+#[test]
+fn an_error_repeats_a_bad_field_in_part() {
+    for long in ["x".repeat(5_000_000), "ß\\u0020".repeat(1000)] {
+        for text in [
+            long.clone(),
+            format!("192.0.2.1,{long}"),
+            format!("ipv4,ipv6,{long}"),
+            format!("192.0.2.1,2001:db8::1,,{long}"),
+            format!("[{{\"{long}\": 1}}]"),
+            format!("[\"{long}\"]"),
+            format!("[{{\"ipv4\": \"{long}\", \"ipv6\": \"2001:db8::1\"}}]"),
+            format!("[[eam]]\n\"{long}\" = 1"),
+            format!("[[eam]]\nipv4 = \"{long}\"\nipv6 = \"2001:db8::1\""),
+            format!("eam = \"{long}\""),
+        ] {
+            let said = refused(&text);
+            assert!(said.chars().count() < 300, "{}: {said}", &text[..40]);
+        }
+    }
+    let said = refused(&format!("[{{\"{}\": 1}}]", "x".repeat(1000)));
+    assert!(
+        said.contains("unknown field `x") && said.contains("…") && said.contains("expected one of `ipv4`"),
+        "{said}"
+    );
+}
+
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let entry = (any::<u32>(), any::<u128>(), 0u8..=32, "[ -~äß€,\"#=\\\\]{0,20}", any::<bool>()).prop_filter_map(
         "no packet may have the address",

@@ -72,7 +72,7 @@ fn top(imported: &mut Imported, object: &Map<String, Value>) -> Result<bool, Str
                 }
             }
             other => {
-                imported.note(other, "xlat does not know this setting");
+                imported.note(eam::cut(other), "xlat does not know this setting");
                 continue;
             }
         }
@@ -125,7 +125,10 @@ fn globals(imported: &mut Imported, global: &Map<String, Value>) -> Result<(), S
             ("rfc6791v6-prefix", Value::String(text)) => {
                 imported.ipv6_pool = Some(super::without_host_bits(text, eam::parse_ipv6(text))?.0);
             }
-            (other, value) => imported.note(other, format!("xlat has nothing like it (value {value})")),
+            (other, value) => {
+                let value = value.to_string();
+                imported.note(eam::cut(other), format!("xlat has nothing like it (value {})", eam::cut(&value)));
+            }
         }
     }
     Ok(())

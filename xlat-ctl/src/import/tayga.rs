@@ -65,7 +65,9 @@ fn read(
     let one = || match values {
         [value] => Ok(*value),
         [] => Err(format!("{place}: `{directive}` has no value")),
-        [_, rest @ ..] => Err(format!("{place}: `{directive}` takes one value: take `{}` out", rest.join(" "))),
+        [_, rest @ ..] => {
+            Err(format!("{place}: `{directive}` takes one value: take `{}` out", eam::cut(&rest.join(" "))))
+        }
     };
     match directive {
         "map" => match values {
@@ -76,7 +78,8 @@ fn read(
         "wkpf-strict" => match one()?.to_ascii_lowercase().as_str() {
             "no" | "off" | "false" | "0" => imported.set("well_known_prefix_strict", false),
             "yes" | "on" | "true" | "1" => imported.set("well_known_prefix_strict", true),
-            other => imported.note(place, format!("wkpf-strict: `{other}` is neither yes nor no, and left out")),
+            other => imported
+                .note(place, format!("wkpf-strict: `{}` is neither yes nor no, and left out", eam::cut(other))),
         },
         "udp-cksum-mode" => match one()?.to_ascii_lowercase().as_str() {
             calculate if calculate.starts_with("calc") => imported.set("udp_zero_checksum", "\"compute\""),
@@ -86,7 +89,8 @@ fn read(
                  them pass with one",
             ),
             drop if drop.starts_with("dr") => imported.set("udp_zero_checksum", "\"drop\""),
-            other => imported.note(place, format!("udp-cksum-mode: `{other}` is not drop, calc or fwd, and left out")),
+            other => imported
+                .note(place, format!("udp-cksum-mode: `{}` is not drop, calc or fwd, and left out", eam::cut(other))),
         },
         "offlink-mtu" => match one()?.parse::<u32>() {
             Ok(mtu @ 1280..=65535) => imported.set("lowest_ipv6_mtu", mtu),
@@ -126,7 +130,7 @@ fn read(
             "xlat adds a Fragment Header only where RFC 7915 section 4 asks for it: to fragments, and to what it has to fragment",
         ),
         other => {
-            imported.note(other, "xlat does not know this directive");
+            imported.note(eam::cut(other), "xlat does not know this directive");
             return Ok(false);
         }
     }
