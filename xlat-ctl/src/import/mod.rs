@@ -177,7 +177,7 @@ impl Imported {
             }
         }
         let doubts: Vec<String> = if table.can_overlap() {
-            table.iter().flat_map(|entry| table.overlaps(&entry.pair, 3)).take(100).collect()
+            table.overlaps_of(table.iter().map(|entry| &entry.pair), MOST_NOTES)
         } else {
             Vec::new()
         };
