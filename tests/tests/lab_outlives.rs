@@ -197,6 +197,27 @@ fn detach_removes_what_a_killed_daemon_left() {
 }
 
 #[test]
+fn detach_in_another_namespace_tells_what_may_be_left() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let rules = || lab.relay.ip("-6 rule show").expect("the rules");
+    let detach = format!("detach --config {}", daemon.configuration().display());
+    daemon.kill().expect("a daemon to kill");
+    assert!(rules().contains("icmp"), "{}", rules());
+    let said = daemon.ctl(&lab.client, &detach);
+    assert_eq!((said.code, &*said.stdout), (Some(1), ""), "{}", said.stderr);
+    assert!(said.stderr.contains("is in another network namespace than this command"), "{}", said.stderr);
+    // What is told to be detached is.
+    assert!(!daemon.pins().exists(), "the pins are still there");
+    let links = lab.relay.ip("-details link show").expect("the links");
+    assert!(!links.contains("xlat0") && !links.contains("prog/xdp"), "{links}");
+    // And what is told to remove the rest does.
+    let command = said.stderr.split('`').find(|part| part.starts_with("ip -6 rule del")).expect("a command");
+    lab.relay.run(command).ok();
+    assert!(!rules().contains("icmp"), "a rule is left: {}", rules());
+    assert!(daemon.ctl(&lab.relay, &detach).ok().contains("nothing is attached"));
+}
+
+#[test]
 fn the_relay_itself_reaches_hosts_behind_another_relay() {
     // What the relay sends into the prefix is no error: it goes where its routes lead.
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");

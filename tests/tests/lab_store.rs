@@ -273,6 +273,7 @@ fn a_bad_line_refuses_the_whole_file() {
         let file = relay.file("bad.csv", &format!("{good}{line}\n"));
         let said = relay.refused(&format!("eam apply {file}"));
         assert!(said.contains(sentence), "{line}: {said}");
+        assert!(said.contains(&format!("eam apply {file}: ")), "{line}: {said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     let empty = relay.file("empty.csv", "");

@@ -15,7 +15,7 @@ use crate::{
     api::{EamList, Status, TableStatus},
     config::{self, Config},
     eam::Pair,
-    eam_file,
+    eam_file::{self, Format},
 };
 
 /// How often it is asked whether the daemon's table has changed, at most.
@@ -112,7 +112,7 @@ impl Annotate {
 fn read_eams(file: &Path) -> Result<Vec<Pair>, String> {
     let failed = |text: String| format!("annotate --eams {}: {text}", file.display());
     let bytes = fs::read(file).map_err(|error| failed(crate::plain(&error)))?;
-    let lines = eam_file::parse(&bytes, None).map_err(|error| failed(error.to_string()))?;
+    let lines = eam_file::parse(&bytes, Format::of_name(file)).map_err(|error| failed(error.to_string()))?;
     Ok(lines.iter().map(|line| line.pair).collect())
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Common, Failed, client, output};
-use crate::{api::Reloaded, config, dataplane};
+use crate::{api::Reloaded, config, dataplane, netlink};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -13,16 +13,33 @@ struct Detached {
     /// Whether there was anything to detach.
     detached: bool,
     pin_directory: String,
+    /// The commands that remove, in the relay's network namespace, what may be left there.
+    left: Vec<String>,
 }
 
 /// Removes what is pinned where the configuration says.
 pub(super) fn detach(path: &Path, json: bool) -> Result<(), Failed> {
     let config = config::load(path).map_err(|error| error.to_string())?.config;
     let directory = &config.dataplane.pin_directory;
+    // Afterwards it cannot be told any more.
+    let elsewhere = dataplane::Pins::are_of_another_namespace(directory);
     let detached = dataplane::remove_pinned(directory).map_err(|error| format!("detach: {error}"))?;
     let pin_directory = directory.display().to_string();
+    let rule = |prefix| format!("ip -6 rule del {}", netlink::links::own_errors_rule(prefix));
+    let left: Vec<String> =
+        if detached && elsewhere { config.translation.prefixes.iter().map(rule).collect() } else { Vec::new() };
+    if !left.is_empty() {
+        let sentence = format!(
+            "detach: the program of {pin_directory} is detached, but its relay is in another network namespace than this \
+             command, where rules may be left: remove them there (`nsenter --net=/run/netns/NAME`) with `{}`, and run detach in \
+             the relay's namespace the next time",
+            left.join("`, `")
+        );
+        let answer = output::json(&Detached { detached, pin_directory, left });
+        return Err(Failed { message: Some(sentence), answer: Some(answer) });
+    }
     output::print(&if json {
-        output::json(&Detached { detached, pin_directory })
+        output::json(&Detached { detached, pin_directory, left })
     } else if detached {
         format!("the program of {pin_directory} is detached, nothing is left of it\n")
     } else {

@@ -432,8 +432,7 @@ impl Config {
     /// What is doubtful about an EAM beside the entries of `table`, in sentences.
     #[must_use]
     pub fn doubts(&self, table: &eam::Table, pair: &Pair) -> Vec<String> {
-        const MOST_OVERLAPS: usize = 3;
-        table.overlaps(pair, MOST_OVERLAPS)
+        table.overlaps(pair, eam::Table::MOST_OVERLAPS)
     }
 
     /// Why an EAM is a mistake in this configuration, in one sentence; `None`: it is none.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     thread,
 };
@@ -23,12 +23,35 @@ const DIRECTORY: &str = "/run/netns";
 /// `NSFS_MAGIC`: the file system of namespaces.
 const NAMESPACES: FsType = FsType(0x6e73_6673);
 
+/// The longest name of a file, in bytes.
+const MOST_NAME: usize = 255;
+
 /// The place of the namespace of the relay that is pinned in `pin_directory`: `ip netns` lists it by the directory's path in its
-/// file system, as `xlat-fragmenter` for the default. An operator's own namespace may well be called `xlat`.
+/// file system, as `xlat-fragmenter` for the default. An operator's own namespace may well be called `xlat`. No two directories
+/// have the same place: a slash is `%2f`, as in a URL, and a path that is too long ends in `%-` and its hash.
 pub(super) fn place(pin_directory: &Path) -> PathBuf {
     let relative = pin_directory.strip_prefix("/sys/fs/bpf").unwrap_or(pin_directory);
-    let name = relative.to_string_lossy().trim_matches('/').replace('/', "-");
-    Path::new(DIRECTORY).join(format!("{name}-fragmenter"))
+    // Without what makes no difference, such as a slash at the end.
+    let relative: PathBuf = relative.components().collect();
+    let path = relative.as_os_str().as_bytes();
+    let mut name = String::new();
+    for byte in path {
+        match byte {
+            byte if byte.is_ascii_graphic() && !b"%/".contains(byte) => name.push(char::from(*byte)),
+            byte => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    const END: &str = "-fragmenter";
+    if name.len() + END.len() > MOST_NAME {
+        name.truncate(MOST_NAME - END.len() - "%-".len() - 16);
+        name.push_str(&format!("%-{:016x}", fnv1a(path)));
+    }
+    Path::new(DIRECTORY).join(name + END)
+}
+
+/// FNV-1a: another release has to give the same hash.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Refuses what is kept at `path` if it is somebody else's: an interface is up in it that is not `own`.
@@ -142,9 +165,32 @@ mod tests {
 
     #[test]
     fn names_a_namespace_after_its_relay() {
-        for (directory, name) in [("/sys/fs/bpf/xlat", "xlat"), ("/sys/fs/bpf/a/b", "a-b"), ("/mnt/bpf/x", "mnt-bpf-x")]
-        {
+        for (directory, name) in [
+            ("/sys/fs/bpf/xlat", "xlat"),
+            ("/sys/fs/bpf/xlat/", "xlat"),
+            ("/sys/fs/bpf/xlat-b", "xlat-b"),
+            ("/sys/fs/bpf/a/b", "a%2fb"),
+            ("/sys/fs/bpf/a%2fb", "a%252fb"),
+            ("/sys/fs/bpf/a b", "a%20b"),
+            ("/mnt/bpf/x", "%2fmnt%2fbpf%2fx"),
+        ] {
             assert_eq!(place(Path::new(directory)), Path::new(DIRECTORY).join(format!("{name}-fragmenter")));
         }
+    }
+
+    #[test]
+    fn no_two_relays_have_the_same_namespace() {
+        let long = format!("/sys/fs/bpf/{}", "long/".repeat(100));
+        let mut directories: Vec<String> =
+            ["h-c/x", "h-c-x", "h/c/x", "h--c-x", "h-/c", "h/-c", "h%2fc", "h/c", "sys/fs/bpf/h-c/x"]
+                .iter()
+                .map(|name| format!("/sys/fs/bpf/{name}"))
+                .collect();
+        directories.extend([format!("{long}x"), format!("{long}y"), "/h-c/x".to_owned(), "/h-c-x".to_owned()]);
+        let places: std::collections::HashSet<PathBuf> =
+            directories.iter().map(|directory| place(Path::new(directory))).collect();
+        assert_eq!(places.len(), directories.len(), "{places:#?}");
+        let longest = places.iter().filter_map(|place| place.file_name()).map(std::ffi::OsStr::len).max();
+        assert_eq!(longest, Some(MOST_NAME));
     }
 }

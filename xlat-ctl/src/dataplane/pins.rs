@@ -28,7 +28,10 @@ use nix::{
 use tracing::{debug, warn};
 use xlat_common::{ABI_VERSION, counters::Counters};
 
-use super::error::{DataPlaneError, cause};
+use super::{
+    error::{DataPlaneError, cause},
+    fragmenter,
+};
 use crate::plain;
 
 /// Where the links are.
@@ -100,6 +103,13 @@ impl Pins {
             }
             Err((_, errno)) => Err(failed("lock", directory, &errno.into())),
         }
+    }
+
+    /// Whether the relay that is pinned in a directory is in another network namespace than the caller, as far as that can be told: by
+    /// its fragmenter, if it is kept.
+    #[must_use]
+    pub fn are_of_another_namespace(directory: &Path) -> bool {
+        fragmenter::is_elsewhere(directory)
     }
 
     /// Gives the directories, and all that is pinned in them, to a user. They stay when `self` goes.

@@ -15,6 +15,18 @@ use xlat_common::{address, mapping, table as rule_book};
 /// Longest comment of an entry, in bytes.
 pub const MAX_COMMENT: usize = 256;
 
+/// How much of a text an error repeats, in characters.
+const MOST_QUOTED: usize = 80;
+
+/// A text as an error repeats it: its beginning, where it is long.
+#[must_use]
+pub fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MOST_QUOTED) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
+}
+
 /// Why a text is not the prefix that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
@@ -85,17 +97,17 @@ fn split(text: &str) -> Option<(&str, Option<u16>)> {
 /// Says what is wrong with the text.
 pub fn parse_ipv4(text: &str) -> Result<Ipv4Net, PrefixError> {
     let not_a_prefix =
-        || PrefixError::NotAPrefix { text: text.to_owned(), family: "IPv4", example: "192.0.2.1, 192.0.2.0/24" };
+        || PrefixError::NotAPrefix { text: cut(text).into_owned(), family: "IPv4", example: "192.0.2.1, 192.0.2.0/24" };
     let (address, len) = split(text).ok_or_else(not_a_prefix)?;
-    let other_family = || PrefixError::OtherFamily { text: text.to_owned(), found: "IPv6", family: "IPv4" };
+    let other_family = || PrefixError::OtherFamily { text: cut(text).into_owned(), found: "IPv6", family: "IPv4" };
     let refuse = |_| if address.parse::<Ipv6Addr>().is_ok() { other_family() } else { not_a_prefix() };
     let address: Ipv4Addr = address.parse().map_err(refuse)?;
-    let length = || PrefixError::Length { text: text.to_owned(), family: "IPv4", greatest: 32 };
+    let length = || PrefixError::Length { text: cut(text).into_owned(), family: "IPv4", greatest: 32 };
     let len = u8::try_from(len.unwrap_or(32)).map_err(|_| length())?;
     let net = Ipv4Net::new(address, len).map_err(|_| length())?;
     if net.network() != address {
         let (prefix, address) = (net.trunc().to_string(), address.to_string());
-        return Err(PrefixError::HostBits { text: text.to_owned(), prefix, address });
+        return Err(PrefixError::HostBits { text: cut(text).into_owned(), prefix, address });
     }
     Ok(net)
 }
@@ -105,18 +117,21 @@ pub fn parse_ipv4(text: &str) -> Result<Ipv4Net, PrefixError> {
 /// # Errors
 /// Says what is wrong with the text.
 pub fn parse_ipv6(text: &str) -> Result<Ipv6Net, PrefixError> {
-    let not_a_prefix =
-        || PrefixError::NotAPrefix { text: text.to_owned(), family: "IPv6", example: "2001:db8::1, 2001:db8::/64" };
+    let not_a_prefix = || PrefixError::NotAPrefix {
+        text: cut(text).into_owned(),
+        family: "IPv6",
+        example: "2001:db8::1, 2001:db8::/64",
+    };
     let (address, len) = split(text).ok_or_else(not_a_prefix)?;
-    let other_family = || PrefixError::OtherFamily { text: text.to_owned(), found: "IPv4", family: "IPv6" };
+    let other_family = || PrefixError::OtherFamily { text: cut(text).into_owned(), found: "IPv4", family: "IPv6" };
     let refuse = |_| if address.parse::<Ipv4Addr>().is_ok() { other_family() } else { not_a_prefix() };
     let address: Ipv6Addr = address.parse().map_err(refuse)?;
-    let length = || PrefixError::Length { text: text.to_owned(), family: "IPv6", greatest: 128 };
+    let length = || PrefixError::Length { text: cut(text).into_owned(), family: "IPv6", greatest: 128 };
     let len = u8::try_from(len.unwrap_or(128)).map_err(|_| length())?;
     let net = Ipv6Net::new(address, len).map_err(|_| length())?;
     if net.network() != address {
         let (prefix, address) = (net.trunc().to_string(), address.to_string());
-        return Err(PrefixError::HostBits { text: text.to_owned(), prefix, address });
+        return Err(PrefixError::HostBits { text: cut(text).into_owned(), prefix, address });
     }
     Ok(net)
 }
@@ -344,6 +359,17 @@ mod tests {
         ] {
             assert_eq!(parse_ipv6(text).unwrap_err().to_string(), sentence);
         }
+    }
+
+    #[test]
+    fn repeats_no_more_of_a_text_than_can_be_read() {
+        for long in ["x".repeat(5_000_000), "ä".repeat(81), format!("192.0.2.1/{}24", "0".repeat(1000))] {
+            for said in [parse_ipv4(&long).unwrap_err().to_string(), parse_ipv6(&long).unwrap_err().to_string()] {
+                assert!(said.contains("…`") && said.chars().count() < 300, "{said}");
+            }
+        }
+        assert_eq!(cut(&"ä".repeat(80)), "ä".repeat(80));
+        assert_eq!(cut(&"ä".repeat(81)), format!("{}…", "ä".repeat(80)));
     }
 
     #[test]

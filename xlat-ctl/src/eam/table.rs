@@ -1,7 +1,7 @@
 //! The table in which overlaps show.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     net::{Ipv4Addr, Ipv6Addr},
     thread,
 };
@@ -191,33 +191,63 @@ impl Table {
         self.by_ipv4.remove(&key4(pair.ipv4))
     }
 
+    /// How many overlaps of one entry are worth telling.
+    pub const MOST_OVERLAPS: usize = 3;
+
     /// The overlaps with other entries, each as one sentence with both entries: where one makes a mapping asymmetric (RFC 7757 5) with
     /// an address that does not come back as itself. At most `most` sentences.
     #[must_use]
     pub fn overlaps(&self, pair: &Pair, most: usize) -> Vec<String> {
+        self.overlapping(pair, most).into_iter().map(|(entry, example)| overlap(pair, entry, example)).collect()
+    }
+
+    /// The overlaps of several entries that are in the table, each told once, however many of its two entries are asked for: at most
+    /// [`Self::MOST_OVERLAPS`] of an entry and `most` in all.
+    #[must_use]
+    pub fn overlaps_of<'pairs>(&self, pairs: impl Iterator<Item = &'pairs Pair>, most: usize) -> Vec<String> {
+        let mut told: HashSet<(Pair, Pair)> = HashSet::new();
+        let mut found = Vec::new();
+        for pair in pairs {
+            for (entry, example) in self.overlapping(pair, Self::MOST_OVERLAPS) {
+                if found.len() == most {
+                    return found;
+                }
+                if !told.contains(&(entry.pair, *pair)) && told.insert((*pair, entry.pair)) {
+                    found.push(overlap(pair, entry, example));
+                }
+            }
+        }
+        found
+    }
+
+    /// The entries that a pair overlaps, with an example of where that makes a mapping asymmetric.
+    fn overlapping(&self, pair: &Pair, most: usize) -> Vec<(&Entry, Option<String>)> {
         let above = self.covering_ipv4(pair.ipv4).chain(self.covering_ipv6(pair.ipv6));
         let last4 = pair.ipv4.broadcast().to_bits();
         let last6 = pair.ipv6.broadcast().to_bits();
         let below4 = self.by_ipv4.range(key4(pair.ipv4)..=(last4, 32)).map(|(_, entry)| entry);
         let below6 = self.by_ipv6.range(key6(pair.ipv6)..=(last6, 128)).filter_map(|(_, key)| self.by_ipv4.get(key));
-        let mut found: Vec<String> = Vec::new();
         let wider = above.map(|entry| (entry, asymmetry(&entry.pair, pair)));
         let narrower = below4.chain(below6).map(|entry| (entry, asymmetry(pair, &entry.pair)));
+        let mut found: Vec<(&Entry, Option<String>)> = Vec::new();
         for (entry, example) in wider.chain(narrower).filter(|(entry, _)| entry.pair != *pair) {
-            let what = match example {
-                Some(example) => format!("{example} (RFC 7757 section 5)"),
-                None => "where they overlap, the longer prefix counts (RFC 7757 section 3.3)".to_owned(),
-            };
-            let sentence = format!("{pair} overlaps the entry {entry}: {what}");
-            if !found.contains(&sentence) {
-                found.push(sentence);
-            }
-            if found.len() == most {
-                break;
+            match found.iter().position(|(other, _)| other.pair == entry.pair) {
+                Some(index) => found[index].1 = found[index].1.take().or(example),
+                None if found.len() == most => break,
+                None => found.push((entry, example)),
             }
         }
         found
     }
+}
+
+/// The sentence on an overlap.
+fn overlap(pair: &Pair, entry: &Entry, example: Option<String>) -> String {
+    let what = match example {
+        Some(example) => format!("{example} (RFC 7757 section 5)"),
+        None => "where they overlap, the longer prefix counts (RFC 7757 section 3.3)".to_owned(),
+    };
+    format!("{pair} overlaps the entry {entry}: {what}")
 }
 
 /// An address that the pair of the wider prefix translates one way and the pair of the narrower prefix, being the longer
@@ -325,6 +355,27 @@ mod tests {
             ["192.0.2.16/28 ↔ 2001:db8::/64 overlaps the entry 192.0.2.0/24 ↔ 2001:db8::/120: \
              2001:db8::10 becomes 192.0.2.16, which comes back as 2001:db8:: (RFC 7757 section 5)"]
         );
+    }
+
+    #[test]
+    fn tells_an_overlap_of_two_entries_once() {
+        let mut table = Table::default();
+        for (ipv4, ipv6) in [
+            ("192.0.2.0/24", "2001:db8::/120"),
+            ("192.0.2.5", "2001:db8:1::5"),
+            ("192.0.2.6", "2001:db8::6"),
+            // One prefix is within the other entry's, the other around it.
+            ("198.51.100.0/24", "2001:db8:2::/120"),
+            ("198.51.100.16/28", "2001:db8:2::/64"),
+        ] {
+            table.insert(entry(ipv4, ipv6)).unwrap();
+        }
+        let pairs: Vec<Pair> = table.iter().map(|entry| entry.pair).collect();
+        let told = table.overlaps_of(pairs.iter(), 100);
+        assert_eq!(told.len(), 3, "{told:#?}");
+        assert_eq!(table.overlaps_of(pairs.iter().rev(), 100).len(), 3);
+        assert_eq!(table.overlaps_of(pairs[1..2].iter(), 100).len(), 1);
+        assert_eq!(table.overlaps_of(pairs.iter(), 2).len(), 2);
     }
 
     #[test]

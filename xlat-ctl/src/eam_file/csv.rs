@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{FileError, Line, line, nothing, origin_name};
-use crate::eam::Entry;
+use crate::eam::{self, Entry};
 
 /// Which field is which.
 struct Columns {
@@ -27,7 +27,10 @@ impl Columns {
         let place = |wanted: &str| names.iter().position(|name| name == wanted);
         let known = ["ipv4", "ipv6", "comment", "origin"];
         if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-            return Some(Err(format!("unknown column `{unknown}`: there are ipv4, ipv6, comment and origin")));
+            return Some(Err(format!(
+                "unknown column `{}`: there are ipv4, ipv6, comment and origin",
+                eam::cut(unknown)
+            )));
         }
         if let Some((name, _)) = known
             .iter()
@@ -70,6 +73,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, FileError> {
 }
 
 fn entry(number: usize, columns: &Columns, fields: &[Cow<'_, str>]) -> Result<Line, String> {
+    if fields.len() > columns.count && columns.comment.is_none() {
+        return Err(format!(
+            "{} fields, but the heading names {} columns, and no column `comment`: name it there, or take the field out",
+            fields.len(),
+            columns.count
+        ));
+    }
     if fields.len() > columns.count {
         return Err(format!(
             "{} fields, but {} columns: a comment with a comma stands in quotation marks",
@@ -85,7 +95,8 @@ fn entry(number: usize, columns: &Columns, fields: &[Cow<'_, str>]) -> Result<Li
         && !["static", "dynamic", ""].contains(&origin)
     {
         return Err(format!(
-            "`{origin}` is no origin (static or dynamic): a comment with a comma stands in quotation marks"
+            "`{}` is no origin (static or dynamic): a comment with a comma stands in quotation marks",
+            eam::cut(origin)
         ));
     }
     line(number, ipv4, ipv6, columns.comment.and_then(field).unwrap_or_default())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileError, Line, line};
+use super::{FileError, Line, line, shortened};
 use crate::eam::{Entry, Origin};
 
 #[derive(Deserialize)]
@@ -33,8 +33,8 @@ struct Raw<'text> {
 pub(super) fn parse(text: &str) -> Result<Vec<Line>, FileError> {
     let unreadable = |error: serde_json::Error| {
         let sentence = error.to_string();
-        let what = sentence.split_once(" at line ").map_or(sentence.as_str(), |(what, _)| what).to_owned();
-        FileError::at(error.line(), what)
+        let what = sentence.rsplit_once(" at line ").map_or(sentence.as_str(), |(what, _)| what);
+        FileError::at(error.line(), shortened(what))
     };
     let raw: Vec<Raw<'_>> = if text.trim_start().starts_with('[') {
         serde_json::from_str(text).map_err(unreadable)?

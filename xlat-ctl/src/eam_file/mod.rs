@@ -11,7 +11,7 @@ mod csv;
 mod json;
 mod toml;
 
-use std::fmt;
+use std::{borrow::Cow, fmt, path::Path};
 
 use crate::eam::{self, Entry, Origin, Pair};
 
@@ -25,6 +25,14 @@ pub enum Format {
     Json,
     /// `[[eam]]`, as in `xlat.toml`.
     Toml,
+}
+
+impl Format {
+    /// The format that a file's name tells, if it tells one.
+    #[must_use]
+    pub fn of_name(file: &Path) -> Option<Self> {
+        file.extension()?.to_str()?.to_ascii_lowercase().parse().ok()
+    }
 }
 
 impl fmt::Display for Format {
@@ -104,7 +112,10 @@ fn recognize(text: &str) -> Format {
     let mut telling = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let Some(first) = telling.next() else { return Format::Csv };
     let is_key = |rest: &str| rest.trim_start().starts_with('=');
-    if first.starts_with("[[") && !first.starts_with("[[{") || first.strip_prefix("eam").is_some_and(is_key) {
+    // After the bracket of an array of JSON comes no letter, but for the words true, false and null, which are no entries.
+    let section = first.strip_prefix("[[").or_else(|| first.strip_prefix('['));
+    let is_section = section.is_some_and(|rest| rest.starts_with(|char: char| char.is_ascii_alphabetic()));
+    if is_section || first.strip_prefix("eam").is_some_and(is_key) {
         Format::Toml
     } else if first.starts_with(['{', '[']) {
         Format::Json
@@ -119,6 +130,16 @@ fn line(number: usize, ipv4: &str, ipv6: &str, comment: &str) -> Result<Line, St
     let ipv6 = eam::parse_ipv6(ipv6).map_err(|error| error.to_string())?;
     eam::check_comment(comment)?;
     Ok(Line { number, pair: Pair::new(ipv4, ipv6)?, comment: comment.into() })
+}
+
+/// A sentence of another library's, which may repeat any amount of the file: its beginning, and its end, which says what belongs there.
+fn shortened(sentence: &str) -> Cow<'_, str> {
+    const END: usize = 120;
+    let begin = eam::cut(sentence);
+    match sentence.char_indices().nth_back(END) {
+        Some((end, _)) if end > begin.len() => Cow::Owned(format!("{begin}{}", &sentence[end..])),
+        _ => Cow::Borrowed(sentence),
+    }
 }
 
 /// The word for where an entry comes from.

@@ -49,9 +49,30 @@ fn recognizes_the_format() {
         ("eam = []", Format::Toml),
         (" [ {\"ipv4\": \"192.0.2.1\"} ]", Format::Json),
         ("{\"entries\": []}", Format::Json),
+        ("[control]\nsocket = \"/run/x\"\n[[eam]]", Format::Toml),
+        ("[[eam]]", Format::Toml),
+        ("[]", Format::Json),
+        ("[\"x\"]", Format::Json),
+        ("[[1]]", Format::Json),
+        ("[[]]", Format::Json),
+        ("[\n{}]", Format::Json),
         ("", Format::Csv),
     ] {
         assert_eq!(recognize(text), format, "{text}");
+    }
+}
+
+#[test]
+fn a_name_tells_the_format() {
+    for (name, format) in [
+        ("/tmp/eam.toml", Some(Format::Toml)),
+        ("eam.JSON", Some(Format::Json)),
+        ("a.b/eam.csv", Some(Format::Csv)),
+        ("eam.txt", None),
+        ("toml", None),
+        ("-", None),
+    ] {
+        assert_eq!(Format::of_name(Path::new(name)), format, "{name}");
     }
 }
 
@@ -62,6 +83,10 @@ fn tells_the_line_that_is_wrong() {
         ("192.0.2.1,2001:db8::1\n\nwww,2001:db8::2", "line 3: `www` is not an IPv4 address or prefix"),
         ("192.0.2.1,2001:db8::1,a,b", "line 1: `b` is no origin"),
         ("ipv4,ipv6,comment\n192.0.2.1,2001:db8::1,a,b", "line 2: 4 fields, but 3 columns"),
+        (
+            "ipv4,ipv6\n\n192.0.2.1,2001:db8::1,www",
+            "line 3: 3 fields, but the heading names 2 columns, and no column `comment`: name it there",
+        ),
         ("192.0.2.1,2001:db8::1,\"a", "line 1: a quotation mark is not closed"),
         ("ipv4,ip6\n", "line 1: unknown column `ip6`"),
         ("192.0.2.1,ff02::1", "line 1: ff02::1 is multicast"),
@@ -84,6 +109,32 @@ fn tells_the_line_that_is_wrong() {
         assert!(said.contains(sentence), "{text}: {said}");
     }
     assert_eq!(parse(b"192.0.2.1,2001:db8::1\n\xff", None).unwrap_err().to_string(), "line 2: this is not UTF-8");
+}
+
+#[test]
+fn an_error_repeats_a_bad_field_in_part() {
+    for long in ["x".repeat(5_000_000), "ß\\u0020".repeat(1000)] {
+        for text in [
+            long.clone(),
+            format!("192.0.2.1,{long}"),
+            format!("ipv4,ipv6,{long}"),
+            format!("192.0.2.1,2001:db8::1,,{long}"),
+            format!("[{{\"{long}\": 1}}]"),
+            format!("[\"{long}\"]"),
+            format!("[{{\"ipv4\": \"{long}\", \"ipv6\": \"2001:db8::1\"}}]"),
+            format!("[[eam]]\n\"{long}\" = 1"),
+            format!("[[eam]]\nipv4 = \"{long}\"\nipv6 = \"2001:db8::1\""),
+            format!("eam = \"{long}\""),
+        ] {
+            let said = refused(&text);
+            assert!(said.chars().count() < 300, "{}: {said}", &text[..40]);
+        }
+    }
+    let said = refused(&format!("[{{\"{}\": 1}}]", "x".repeat(1000)));
+    assert!(
+        said.contains("unknown field `x") && said.contains("…") && said.contains("expected one of `ipv4`"),
+        "{said}"
+    );
 }
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {

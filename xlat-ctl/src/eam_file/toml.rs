@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{FileError, Line, line, nothing};
+use super::{FileError, Line, line, nothing, shortened};
 use crate::eam::Entry;
 
 #[derive(Deserialize)]
@@ -25,7 +25,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, FileError> {
     let line_of = |offset: usize| text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
     let file: File = toml::from_str(text).map_err(|error| {
         let place = error.span().map_or(1, |span| line_of(span.start.min(text.len())));
-        FileError::at(place, error.message().lines().collect::<Vec<_>>().join("; "))
+        FileError::at(place, shortened(&error.message().lines().collect::<Vec<_>>().join("; ")))
     })?;
     let raw = file.eam.ok_or_else(|| nothing("`eam = []`"))?;
     let (mut number, mut counted) = (1, 0);

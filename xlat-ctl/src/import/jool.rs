@@ -7,6 +7,8 @@ use crate::{config, eam};
 
 /// Settings of the stateful NAT64 that Jool is too.
 const STATEFUL: [&str; 2] = ["pool4", "bib"];
+/// What a file of Jool is.
+const WANTED: &str = "Jool's JSON configuration or the CSV of its EAM table";
 
 /// Reads files of SIIT Jool.
 ///
@@ -19,13 +21,15 @@ pub fn jool(sources: &[Source<'_>]) -> Result<Imported, String> {
         if source.text.trim_start().starts_with('{') {
             let value: Value = serde_json::from_str(source.text).map_err(|error| named(error.to_string()))?;
             let object = value.as_object().ok_or_else(|| named("this is not a JSON object".to_owned()))?;
-            top(&mut imported, object).map_err(named)?;
+            if !top(&mut imported, object).map_err(named)? {
+                return Err(source.refuse(WANTED));
+            }
         } else {
-            csv(&mut imported, source.text).map_err(named)?;
+            csv(&mut imported, source)?;
         }
     }
     if imported.prefixes.contains(&config::well_known_prefix()) {
-        imported.note(
+        imported.note_first(
             "pool6",
             "xlat keeps non-global IPv4 addresses out of the well-known prefix (RFC 6052 section 3.1); where you depend on \
              them, set well_known_prefix_strict = false",
@@ -33,7 +37,7 @@ pub fn jool(sources: &[Source<'_>]) -> Result<Imported, String> {
     }
     if !imported.prefixes.is_empty() {
         imported.set("scope", "\"all\"");
-        imported.note(
+        imported.note_first(
             "pool6",
             "Jool translates packets whose addresses are both in pool6, too: hence scope = \"all\"; \"eam\" is enough where \
              only the services of the EAM table are translated",
@@ -42,7 +46,9 @@ pub fn jool(sources: &[Source<'_>]) -> Result<Imported, String> {
     Ok(imported.finish())
 }
 
-fn top(imported: &mut Imported, object: &Map<String, Value>) -> Result<(), String> {
+/// Reads the JSON. Whether any of it is a setting of Jool.
+fn top(imported: &mut Imported, object: &Map<String, Value>) -> Result<bool, String> {
+    let mut is_jools = false;
     if let Some(stateful) = STATEFUL.iter().find(|key| object.contains_key(**key)) {
         return Err(format!("`{stateful}` belongs to Jool's stateful NAT64; xlat is stateless, as SIIT Jool is"));
     }
@@ -65,10 +71,14 @@ fn top(imported: &mut Imported, object: &Map<String, Value>) -> Result<(), Strin
                     imported.deny4.insert(net);
                 }
             }
-            other => imported.note(other, "xlat does not know this setting"),
+            other => {
+                imported.note(eam::cut(other), "xlat does not know this setting");
+                continue;
+            }
         }
+        is_jools |= key != "comment";
     }
-    Ok(())
+    Ok(is_jools)
 }
 
 fn entries(imported: &mut Imported, value: &Value) -> Result<(), String> {
@@ -115,7 +125,10 @@ fn globals(imported: &mut Imported, global: &Map<String, Value>) -> Result<(), S
             ("rfc6791v6-prefix", Value::String(text)) => {
                 imported.ipv6_pool = Some(super::without_host_bits(text, eam::parse_ipv6(text))?.0);
             }
-            (other, value) => imported.note(other, format!("xlat has nothing like it (value {value})")),
+            (other, value) => {
+                let value = value.to_string();
+                imported.note(eam::cut(other), format!("xlat has nothing like it (value {})", eam::cut(&value)));
+            }
         }
     }
     Ok(())
@@ -160,21 +173,31 @@ fn plateaus(imported: &mut Imported, mtus: &[Value]) {
 }
 
 /// Lines with an IPv6 and an IPv4 prefix, in any order, with or without a heading.
-fn csv(imported: &mut Imported, text: &str) -> Result<(), String> {
-    for (index, line) in text.lines().enumerate() {
+fn csv(imported: &mut Imported, source: &Source<'_>) -> Result<(), String> {
+    let mut is_jools = false;
+    for (index, line) in source.text.lines().enumerate() {
         let fields: Vec<&str> = line.split([',', ';']).map(|field| field.trim().trim_matches('"')).collect();
-        if line.trim().is_empty()
-            || (index == 0 && fields.iter().any(|field| field.eq_ignore_ascii_case("IPv4 Prefix")))
-        {
+        if line.trim().is_empty() {
+            continue;
+        }
+        if index == 0 && fields.iter().any(|field| field.eq_ignore_ascii_case("IPv4 Prefix")) {
+            is_jools = true;
             continue;
         }
         let place = format!("line {}", index + 1);
         let ipv6 = fields.iter().find(|field| field.contains(':'));
         let ipv4 = fields.iter().find(|field| field.contains('.') && !field.contains(':'));
         match (ipv4, ipv6) {
-            (Some(ipv4), Some(ipv6)) if fields.len() == 2 => imported.map(&place, ipv4, ipv6, "")?,
-            _ => return Err(format!("{place}: an IPv6 and an IPv4 prefix belong here, with a comma between")),
+            (Some(ipv4), Some(ipv6)) if fields.len() == 2 => {
+                imported.map(&place, ipv4, ipv6, "").map_err(|text| format!("{}: {text}", source.name))?;
+            }
+            _ if is_jools => {
+                let name = source.name;
+                return Err(format!("{name}: {place}: an IPv6 and an IPv4 prefix belong here, with a comma between"));
+            }
+            _ => break,
         }
+        is_jools = true;
     }
-    Ok(())
+    if is_jools { Ok(()) } else { Err(source.refuse(WANTED)) }
 }

@@ -5,7 +5,10 @@
 mod jool;
 mod tayga;
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -14,6 +17,9 @@ use crate::{
     eam::{self, Entry, Origin, Pair, Table},
     eam_file::{self, Format},
 };
+
+/// How many notes on single settings and lines are kept.
+const MOST_NOTES: usize = 100;
 
 /// A file to be read: its name and what is in it.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +34,39 @@ impl<'file> Source<'file> {
     pub fn new(name: &'file str, text: &'file str) -> Self {
         Self { name, text: text.strip_prefix('\u{feff}').unwrap_or(text) }
     }
+
+    /// The sentence that refuses a file of another kind. `wanted`: what belongs here.
+    fn refuse(&self, wanted: &str) -> String {
+        let name = self.name;
+        let first = self.text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+        let Some(first) = first else { return format!("{name}: the file is empty: {wanted} belongs here") };
+        let fields: Vec<&str> = first.split([',', ';']).map(|field| field.trim().trim_matches('"')).collect();
+        let is_cell = |field: &&str| {
+            let names = ["ipv4", "ipv6", "ipv4 prefix", "ipv6 prefix"];
+            eam::parse_ipv4(field).is_ok()
+                || eam::parse_ipv6(field).is_ok()
+                || names.contains(&field.to_ascii_lowercase().as_str())
+        };
+        let likely = if self.text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("eam")) {
+            "like TOML of xlat: use `xlat-ctl eam apply` for its [[eam]]"
+        } else if ["\"entries\"", "\"ipv4\""].iter().any(|key| self.text.contains(key)) && first.starts_with(['{', '['])
+        {
+            "like JSON of xlat: use `xlat-ctl eam apply`"
+        } else if first.starts_with(['{', '[']) {
+            "like JSON, as Jool's configuration is: use `xlat-ctl import jool`"
+        } else if fields.iter().filter(|field| is_cell(field)).count() >= 2 {
+            "like a table of addresses: use `xlat-ctl import jool` for one of Jool, `xlat-ctl eam apply` for one of xlat"
+        } else if first.split_whitespace().next().is_some_and(tayga::is_usual) {
+            "like TAYGA's configuration: use `xlat-ctl import tayga`"
+        } else {
+            return format!("{name}: nothing in it is known: {wanted} belongs here");
+        };
+        format!("{name}: {wanted} belongs here, and this looks {likely}")
+    }
 }
 
 /// A setting that has no equivalent, or not quite, and why.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Note {
     /// The setting, as the other translator calls it.
     pub setting: String,
@@ -57,15 +92,25 @@ pub struct Imported {
     ipv6_pool: Option<Ipv6Net>,
     deny4: BTreeSet<Ipv4Net>,
     entries: Vec<Entry>,
-    /// What has no equivalent.
+    /// What has no equivalent: of very many, the first, and how many more there are.
     pub notes: Vec<Note>,
+    /// All that has been noted, each once.
+    noted: HashSet<Note>,
 }
 
 impl Imported {
     fn note(&mut self, setting: impl Into<String>, why: impl Into<String>) {
         let note = Note { setting: setting.into(), why: why.into() };
-        if !self.notes.contains(&note) {
+        if self.noted.insert(note.clone()) && self.notes.len() < MOST_NOTES {
             self.notes.push(note);
+        }
+    }
+
+    /// Notes what holds for the whole configuration: however much there is to say of its lines, it is said.
+    fn note_first(&mut self, setting: &str, why: &str) {
+        let note = Note { setting: setting.to_owned(), why: why.to_owned() };
+        if self.noted.insert(note.clone()) {
+            self.notes.insert(0, note);
         }
     }
 
@@ -132,7 +177,7 @@ impl Imported {
             }
         }
         let doubts: Vec<String> = if table.can_overlap() {
-            table.iter().flat_map(|entry| table.overlaps(&entry.pair, 3)).take(100).collect()
+            table.overlaps_of(table.iter().map(|entry| &entry.pair), MOST_NOTES)
         } else {
             Vec::new()
         };
@@ -140,6 +185,10 @@ impl Imported {
             self.note("overlap", doubt);
         }
         self.entries = table.iter().cloned().collect();
+        let more = self.noted.len() - self.notes.len();
+        if more > 0 {
+            self.notes.push(Note { setting: "notes".to_owned(), why: format!("and {more} more, which are not shown") });
+        }
         self
     }
 

@@ -12,20 +12,26 @@ const ONCE: [(&str, &str); 3] = [
     ("ipv6-addr", "no address is kept"),
 ];
 
+/// Whether a configuration of TAYGA is likely to begin with this word.
+pub(super) fn is_usual(word: &str) -> bool {
+    ["tun-device", "ipv4-addr", "ipv6-addr", "prefix", "dynamic-pool", "data-dir", "map"].contains(&word)
+}
+
 /// Reads files of TAYGA; a map-file has only lines `map`.
 ///
 /// # Errors
-/// One sentence with file and line: a value cannot be read.
+/// One sentence with file and line: a value cannot be read, or the file is none of TAYGA.
 pub fn tayga(sources: &[Source<'_>]) -> Result<Imported, String> {
     let mut imported = Imported { from: "TAYGA", ..Imported::default() };
     let mut seen = BTreeSet::new();
     for source in sources {
+        let mut is_taygas = false;
         for (index, line) in source.text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
             let words: Vec<&str> = line.split_whitespace().collect();
             if let Some((directive, values)) = words.split_first() {
                 let place = format!("{}:{}", source.name, index + 1);
-                read(&mut imported, &place, directive, values, sources)?;
+                is_taygas |= read(&mut imported, &place, directive, values, sources)?;
                 if let Some((_, kept)) = ONCE.iter().find(|(once, _)| once == directive)
                     && !seen.insert(*directive)
                 {
@@ -33,10 +39,13 @@ pub fn tayga(sources: &[Source<'_>]) -> Result<Imported, String> {
                 }
             }
         }
+        if !is_taygas {
+            return Err(source.refuse("TAYGA's configuration or its map-file"));
+        }
     }
     if !imported.prefixes.is_empty() {
         imported.set("scope", "\"all\"");
-        imported.note(
+        imported.note_first(
             "prefix",
             "TAYGA translates whatever is routed to it: hence scope = \"all\"; \"eam\" is enough where only the services of \
              the map lines are translated",
@@ -45,28 +54,32 @@ pub fn tayga(sources: &[Source<'_>]) -> Result<Imported, String> {
     Ok(imported.finish())
 }
 
+/// Reads a line. Whether its directive is one of TAYGA's.
 fn read(
     imported: &mut Imported,
     place: &str,
     directive: &str,
     values: &[&str],
     sources: &[Source<'_>],
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let one = || match values {
         [value] => Ok(*value),
         [] => Err(format!("{place}: `{directive}` has no value")),
-        [_, rest @ ..] => Err(format!("{place}: `{directive}` takes one value: take `{}` out", rest.join(" "))),
+        [_, rest @ ..] => {
+            Err(format!("{place}: `{directive}` takes one value: take `{}` out", eam::cut(&rest.join(" "))))
+        }
     };
     match directive {
         "map" => match values {
-            [ipv4, ipv6] => return imported.map(place, ipv4, ipv6, ""),
+            [ipv4, ipv6] => imported.map(place, ipv4, ipv6, "")?,
             _ => return Err(format!("{place}: `map` takes an IPv4 and an IPv6 address or prefix")),
         },
-        "prefix" => return imported.prefix(&format!("{place}: {directive}"), one()?),
+        "prefix" => imported.prefix(&format!("{place}: {directive}"), one()?)?,
         "wkpf-strict" => match one()?.to_ascii_lowercase().as_str() {
             "no" | "off" | "false" | "0" => imported.set("well_known_prefix_strict", false),
             "yes" | "on" | "true" | "1" => imported.set("well_known_prefix_strict", true),
-            other => imported.note(place, format!("wkpf-strict: `{other}` is neither yes nor no, and left out")),
+            other => imported
+                .note(place, format!("wkpf-strict: `{}` is neither yes nor no, and left out", eam::cut(other))),
         },
         "udp-cksum-mode" => match one()?.to_ascii_lowercase().as_str() {
             calculate if calculate.starts_with("calc") => imported.set("udp_zero_checksum", "\"compute\""),
@@ -76,7 +89,8 @@ fn read(
                  them pass with one",
             ),
             drop if drop.starts_with("dr") => imported.set("udp_zero_checksum", "\"drop\""),
-            other => imported.note(place, format!("udp-cksum-mode: `{other}` is not drop, calc or fwd, and left out")),
+            other => imported
+                .note(place, format!("udp-cksum-mode: `{}` is not drop, calc or fwd, and left out", eam::cut(other))),
         },
         "offlink-mtu" => match one()?.parse::<u32>() {
             Ok(mtu @ 1280..=65535) => imported.set("lowest_ipv6_mtu", mtu),
@@ -111,7 +125,14 @@ fn read(
             "xlat has no tunnel interface: it is attached to [dataplane] interfaces, and services are routed to the machine",
         ),
         "log" => imported.note(directive, "drops are counted by reason: `xlat-ctl stats` and the metrics page"),
-        other => imported.note(other, "xlat does not know this directive"),
+        "strict-frag-hdr" => imported.note(
+            directive,
+            "xlat adds a Fragment Header only where RFC 7915 section 4 asks for it: to fragments, and to what it has to fragment",
+        ),
+        other => {
+            imported.note(eam::cut(other), "xlat does not know this directive");
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }

@@ -87,8 +87,8 @@ fn reads_jools_csv_in_either_order() {
             .ends_with("192.0.2.1/32,2001:db8:aaaa::/128,,dynamic\n192.0.2.192/31,64:ff9b::/127,,dynamic\n")
     );
     assert_eq!(
-        jool(&[source("a,b\n")]).unwrap_err(),
-        "file: line 1: an IPv6 and an IPv4 prefix belong here, with a comma between"
+        jool(&[source("192.0.2.1,2001:db8::1\na,b\n")]).unwrap_err(),
+        "file: line 2: an IPv6 and an IPv4 prefix belong here, with a comma between"
     );
 }
 
@@ -111,7 +111,7 @@ fn refuses_the_stateful_kind() {
 fn reads_taygas_configuration_and_map_file() {
     let main = "tun-device nat64\nipv4-addr 192.51.0.0 # own\nipv6-addr 2001:db8:beef:6464::1\nprefix 64:ff9b::/96\n\
         wkpf-strict no\ndynamic-pool 192.168.255.0/24\ndata-dir /var/db/tayga\nmap 192.51.0.1  2001:db8:beef::6b97\n\
-        map 192.51.0.64/29 \t2001:db8:beef::420/125\nudp-cksum-mode calc\nofflink-mtu 1480\nmap-file /etc/tayga/map\nfrob 1\n";
+        map 192.51.0.64/29 \t2001:db8:beef::420/125\nudp-cksum-mode calc\nofflink-mtu 1480\nmap-file /etc/tayga/map\nstrict-frag-hdr on\nfrob 1\n";
     let more = "map 192.51.0.2 2001:db8:beef::29d2\n";
     let imported = tayga(&[source(main), Source::new("/tmp/map", more)]).unwrap();
     let config = judged(&imported).config;
@@ -124,6 +124,8 @@ fn reads_taygas_configuration_and_map_file() {
         assert!(noted.contains(&setting), "{setting} is not in {noted:?}");
     }
     assert!(!noted.contains(&"map-file"), "the map-file was given");
+    let of = |setting: &str| imported.notes.iter().find(|note| note.setting == setting).map(|note| note.why.as_str());
+    assert!(of("strict-frag-hdr").is_some_and(|why| why.contains("RFC 7915 section 4")), "{:?}", imported.notes);
     assert_eq!(
         tayga(&[source("\nmap 192.0.2.1 www\n")]).unwrap_err(),
         "file:2: `www` is not an IPv6 address or prefix (examples: 2001:db8::1, 2001:db8::/64)"
@@ -184,6 +186,55 @@ fn a_byte_order_mark_is_no_part_of_a_file() {
     let imported = tayga(&[source("\u{feff}prefix 2001:db8::/96\n")]).unwrap();
     assert_eq!(judged(&imported).config.translation.prefixes.len(), 1);
     assert!(!settings(&imported).iter().any(|setting| setting.contains('\u{feff}')));
+}
+
+#[test]
+fn a_file_of_another_kind_is_refused() {
+    let json = "{\n  \"global\": {\n    \"pool6\": \"2001:db8::/96\"\n  }\n}\n";
+    let big: String = (0..=255).map(|host| format!("192.0.2.{host},2001:db8::{host:x},www\n")).collect();
+    const JOOLS: &str = "file: Jool's JSON configuration or the CSV of its EAM table belongs here, and this looks like";
+    const TAYGAS: &str = "file: TAYGA's configuration or its map-file belongs here, and this looks like";
+    for (text, sentence) in [
+        (json, "JSON, as Jool's configuration is: use `xlat-ctl import jool`"),
+        ("{\"entries\": []}", "JSON of xlat: use `xlat-ctl eam apply`"),
+        (
+            &big,
+            "a table of addresses: use `xlat-ctl import jool` for one of Jool, `xlat-ctl eam apply` for one of xlat",
+        ),
+        ("IPv4 Prefix,IPv6 Prefix\n", "a table of addresses: use `xlat-ctl import jool` for one of Jool"),
+        ("[dataplane]\n[[eam]]\nipv4 = \"192.0.2.1\"\n", "TOML of xlat: use `xlat-ctl eam apply` for its [[eam]]"),
+    ] {
+        let said = tayga(&[source(text)]).unwrap_err();
+        assert!(said.starts_with(&format!("{TAYGAS} {sentence}")), "{text}: {said}");
+    }
+    for (text, sentence) in [
+        ("# main\ntun-device nat64\nprefix 2001:db8::/96\n", "TAYGA's configuration: use `xlat-ctl import tayga`"),
+        ("{\"entries\": []}", "JSON of xlat: use `xlat-ctl eam apply`"),
+        ("ipv4,ipv6,comment,origin\n", "a table of addresses: use"),
+    ] {
+        let said = jool(&[source(text)]).unwrap_err();
+        assert!(said.starts_with(&format!("{JOOLS} {sentence}")), "{text}: {said}");
+    }
+    for text in ["", "\u{feff}", "# nothing\n\n"] {
+        let said = tayga(&[source(text)]).unwrap_err();
+        assert_eq!(said, "file: the file is empty: TAYGA's configuration or its map-file belongs here");
+        assert!(jool(&[source(text)]).unwrap_err().starts_with("file: the file is empty: Jool's"), "{text}");
+    }
+    let good = source("prefix 2001:db8::/96\n");
+    assert!(tayga(&[good, source("frob 1\n")]).unwrap_err().starts_with("file: nothing in it is known: "));
+    assert!(jool(&[source("{}")]).is_err());
+    // Of a table without entries Jool prints the heading.
+    assert_eq!(jool(&[source("IPv6 Prefix,IPv4 Prefix\n")]).unwrap().count(), 0);
+}
+
+#[test]
+fn notes_are_bounded() {
+    let text: String = (0..70_000).map(|number| format!("frob{number} 1\n")).collect();
+    let imported = tayga(&[source(&format!("{text}prefix 2001:db8::/96\n"))]).unwrap();
+    judged(&imported);
+    assert_eq!(imported.notes[0].setting, "prefix");
+    assert_eq!(imported.notes.len(), MOST_NOTES + 2);
+    assert_eq!(imported.notes.last().unwrap().to_string(), "notes: and 69900 more, which are not shown");
 }
 
 proptest! {

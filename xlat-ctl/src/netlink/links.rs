@@ -205,6 +205,11 @@ fn ipv6_default(ifindex: u32) -> RouteMessageBuilder<Ipv6Addr> {
     RouteMessageBuilder::<Ipv6Addr>::new().output_interface(ifindex).protocol(RouteProtocol::Other(ROUTE_PROTOCOL))
 }
 
+/// The rule of [`Links::lead_own_errors`], as `ip -6 rule` takes it.
+pub(crate) fn own_errors_rule(prefix: &Ipv6Net) -> String {
+    format!("iif lo ipproto ipv6-icmp to {prefix} lookup {TABLE}")
+}
+
 /// `iif lo ipproto ipv6-icmp to PREFIX lookup TABLE`: the kernel takes what it sends itself for arriving by `lo`.
 fn rule(prefix: Ipv6Net) -> RuleMessage {
     let mut rule = RuleMessage::default();

@@ -25,7 +25,7 @@ pub(in crate::cli) struct Apply {
     /// The file; `-`: standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Its format; recognized when it is not given
+    /// Its format; told by the name (`.csv`, `.json`, `.toml`) or the content when it is not given
     #[arg(long, value_enum)]
     format: Option<Format>,
     #[command(flatten)]
@@ -67,11 +67,12 @@ impl Manner {
 pub(super) fn apply(common: &Common, apply: &Apply) -> Result<(), Failed> {
     let from_input = apply.file == Path::new("-");
     let bytes = read(&apply.file, from_input)?;
-    let format = apply.format.map_or_else(String::new, |format| format!("&format={format}"));
+    let format = apply.format.or_else(|| Format::of_name(&apply.file));
+    let format = format.map_or_else(String::new, |format| format!("&format={format}"));
     let call = |dry_run: bool, change: &Change, told: Told<'_>| {
         let first = if told.is_some() { "&difference_first=true" } else { "" };
         let path = format!("/v1/eam?dry_run={dry_run}{first}{format}{}", change.query());
-        client::put_file(common, &path, bytes.clone(), told)
+        client::put_file(common, &path, bytes.clone(), told).map_err(|failed| named(failed, &apply.file))
     };
     run(common, &apply.manner, &apply.change, !from_input, &call)
 }
@@ -84,6 +85,15 @@ pub(super) fn roll_back(common: &Common, rollback: &Rollback) -> Result<(), Fail
         client::post_told(common, "/v1/eam/rollback", &body, told)
     };
     run(common, &rollback.manner, &rollback.change, true, &call)
+}
+
+/// The daemon does not know what the file is called.
+fn named(failed: Failed, file: &Path) -> Failed {
+    let message = failed.message.map(|message| match message.strip_prefix("eam apply: ") {
+        Some(what) => format!("eam apply {}: {what}", file.display()),
+        None => message,
+    });
+    Failed { message, ..failed }
 }
 
 type Told<'call> = client::Told<'call, Applied>;
@@ -176,5 +186,21 @@ fn outcome(applied: &Applied) -> String {
 fn warn(common: &Common, applied: &Applied) {
     for warning in applied.warnings.iter().filter(|_| !common.json) {
         output::complain(&format!("warning: {warning}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_file() {
+        for (said, expected) in [
+            ("eam apply: line 3: x: y", "eam apply /tmp/eam.csv: line 3: x: y"),
+            ("cannot reach the daemon", "cannot reach the daemon"),
+        ] {
+            let failed = named(Failed::from(said.to_owned()), Path::new("/tmp/eam.csv"));
+            assert_eq!(failed.message.as_deref(), Some(expected));
+        }
     }
 }

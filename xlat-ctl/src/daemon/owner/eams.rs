@@ -233,8 +233,7 @@ impl Relay {
         if !self.table.can_overlap() {
             return Vec::new();
         }
-        let doubts = difference.added.iter().flat_map(|entry| self.config.doubts(&self.table, &entry.pair));
-        doubts.take(MOST_WARNINGS).collect()
+        self.table.overlaps_of(difference.added.iter().map(|entry| &entry.pair), MOST_WARNINGS)
     }
 
     /// One of the machine's own addresses that an EAM covers: they stay with the machine.
