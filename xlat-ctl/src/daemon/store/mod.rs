@@ -85,6 +85,8 @@ struct Version {
 /// The open store of a running daemon.
 #[derive(Debug)]
 pub(super) struct Store {
+    /// Ends first: the connection that is closed last moves the log into the database, and the keeper's may only read.
+    keeper: Keeper,
     path: PathBuf,
     connection: Connection,
     /// Device and inode of the database: whether the file at `path` is still the open one.
@@ -95,7 +97,6 @@ pub(super) struct Store {
     pending: Option<Version>,
     /// Changes of single entries that the history remembers at most.
     history: u64,
-    keeper: Keeper,
     _lock: Lock,
 }
 

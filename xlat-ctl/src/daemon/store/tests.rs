@@ -1,4 +1,8 @@
-use std::os::unix::fs::FileExt;
+use std::{
+    os::unix::fs::FileExt,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::*;
 use crate::{
@@ -235,17 +239,48 @@ fn a_truncated_store_is_found_wherever_it_is_cut() {
     }
 }
 
+/// The latest revision in the copy; `None`: there is no copy.
+fn copied(directory: &Path) -> Option<u64> {
+    let copy = open::connect(&directory.join(BACKUP), false).ok()?;
+    open::read_table(&copy, Path::new(BACKUP), drop).ok().map(|version| version.revision)
+}
+
+#[test]
+fn changes_that_come_steadily_are_in_a_copy_after_the_period() {
+    let period = Duration::from_millis(300);
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    store.keeper = Keeper::start(&store.path, period);
+    let begin = Instant::now();
+    let mut number = 0;
+    while copied(directory.path()).is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "no copy after {number} changes");
+        add(&mut store, [entry(number, "")]);
+        number += 1;
+        thread::sleep(period / 30);
+    }
+    assert!(begin.elapsed() >= period, "a copy after {:?}", begin.elapsed());
+}
+
+#[test]
+fn a_clean_end_leaves_a_copy_of_all_changes() {
+    let directory = filled();
+    assert_eq!(copied(directory.path()), Some(3));
+    assert!(!directory.path().join("eam.db-wal").exists());
+    let written = fs::metadata(directory.path().join(BACKUP)).unwrap().ino();
+    drop(open(directory.path(), HISTORY).unwrap());
+    assert_eq!(fs::metadata(directory.path().join(BACKUP)).unwrap().ino(), written, "nothing was to be copied");
+}
+
 #[test]
 fn a_restored_copy_becomes_a_new_revision() {
     let directory = filled();
     let (mut store, _) = open(directory.path(), HISTORY).unwrap();
-    store.back_up();
-    let backup = directory.path().join(BACKUP);
-    while !backup.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    let backup = fs::read(directory.path().join(BACKUP)).unwrap();
     add(&mut store, [entry(901, "")]);
     drop(store);
+    // As after `kill -9`: the copy does not have the last change.
+    fs::write(directory.path().join(BACKUP), backup).unwrap();
     fs::write(directory.path().join(DATABASE), "spoilt").unwrap();
     let said = refused(directory.path());
     assert!(said.contains("eam.backup.db with revision 3 (300 entries): `xlat-ctl state restore`"), "{said}");
