@@ -69,7 +69,7 @@ impl Store {
     }
 }
 
-fn exists(path: &Path) -> Result<bool, StoreError> {
+pub(super) fn exists(path: &Path) -> Result<bool, StoreError> {
     path.try_exists().map_err(|error| StoreError::io(Doing::Find, path, &error))
 }
 

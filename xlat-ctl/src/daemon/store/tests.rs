@@ -152,7 +152,7 @@ fn a_damaged_acknowledgement_is_not_taken_for_a_missing_one() {
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
         let copy = directory.path().join("copy.db");
         fs::copy(directory.path().join(DATABASE), &copy).unwrap();
-        assert_eq!(restore::restore(directory.path(), Some(&copy)).unwrap().revision, 4);
+        assert_eq!(restore::restore(directory.path(), Some(&copy), false).unwrap().revision, 4);
         assert_eq!(open(directory.path(), HISTORY).unwrap().0.revision(), 4);
     }
 }
@@ -284,14 +284,64 @@ fn a_restored_copy_becomes_a_new_revision() {
     fs::write(directory.path().join(DATABASE), "spoilt").unwrap();
     let said = refused(directory.path());
     assert!(said.contains("eam.backup.db with revision 3 (300 entries): `xlat-ctl state restore`"), "{said}");
-    let restored = restore::restore(directory.path(), None).unwrap();
+    let restored = restore::restore(directory.path(), None, false).unwrap();
     assert_eq!((restored.of, restored.revision, restored.entries), (3, 5, 300));
+    assert_eq!((restored.acknowledged, restored.lost()), (Some(4), Some((4, 4))));
     assert_eq!(fs::read_to_string(&restored.aside[0]).unwrap(), "spoilt");
     let (mut store, entries) = open(directory.path(), HISTORY).unwrap();
     assert_eq!((store.revision(), entries.len()), (5, 300));
     assert!(store.has(3).unwrap() && !store.has(4).unwrap() && store.has(5).unwrap());
     assert_eq!(add(&mut store, [entry(901, "")]), 6);
     assert_eq!(store.since(2).unwrap().len(), 101);
+}
+
+#[test]
+fn a_sound_store_is_replaced_by_no_older_copy_unasked() {
+    let directory = filled();
+    let own = directory.path().join(BACKUP);
+    let refused = |revision: u64| {
+        let before = fs::read(directory.path().join(DATABASE)).unwrap();
+        let said = restore::restore(directory.path(), None, false).unwrap_err().to_string();
+        let revisions =
+            format!("eam.db is sound and has revision {revision}, the copy {} has revision 3: ", own.display());
+        assert!(said.contains(&revisions) && said.ends_with(" with `--anyway`"), "{said}");
+        assert_eq!(fs::read(directory.path().join(DATABASE)).unwrap(), before);
+    };
+    refused(3);
+    let copy = fs::read(&own).unwrap();
+    add(&mut open(directory.path(), HISTORY).unwrap().0, [entry(901, "")]);
+    fs::write(&own, copy).unwrap();
+    refused(4);
+    let restored = restore::restore(directory.path(), None, true).unwrap();
+    assert_eq!((restored.of, restored.revision, restored.lost()), (3, 5, Some((4, 4))));
+    assert_eq!(open(directory.path(), HISTORY).unwrap().1.len(), 300);
+}
+
+#[test]
+fn what_a_restore_puts_aside_is_a_whole_store() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    add(&mut store, [entry(901, "in the log")]);
+    // As after `kill -9`: the files as they are at this moment.
+    let copy = tempfile::tempdir().unwrap();
+    for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
+        fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+    }
+    drop(store);
+    let restored = restore::restore(copy.path(), None, true).unwrap();
+    assert_eq!((restored.of, restored.revision, restored.acknowledged), (3, 5, Some(4)));
+    let aside = copy.path().join("eam.db.damaged-5");
+    assert_eq!(restored.aside[..2], [aside.clone(), copy.path().join("eam.db.damaged-5-wal")]);
+    let back = restore::restore(copy.path(), Some(&aside), true).unwrap();
+    assert_eq!((back.of, back.revision, back.entries), (4, 6, 301));
+}
+
+#[test]
+fn a_newer_copy_replaces_a_sound_store() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), filled());
+    drop(open(directory.path(), HISTORY).unwrap());
+    let restored = restore::restore(directory.path(), Some(&other.path().join(BACKUP)), false).unwrap();
+    assert_eq!((restored.of, restored.revision, restored.lost()), (3, 4, None));
 }
 
 #[test]
