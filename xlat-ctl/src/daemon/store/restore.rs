@@ -54,6 +54,12 @@ pub(crate) fn restore(directory: &Path, from: Option<&Path>, anyway: bool) -> Re
     let path = directory.join(DATABASE);
     let new = path.with_extension("db.new");
     let _ = fs::remove_file(&new);
+    if !exists(from)? {
+        return Err(StoreError::Cannot(format!(
+            "cannot open the store {}: there is no such file; name a copy with `--from FILE`",
+            from.display()
+        )));
+    }
     let source = connect(from, false)?;
     check_pages(&source, from)?;
     let version = read_table(&source, from, drop)?;

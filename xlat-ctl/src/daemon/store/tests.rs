@@ -362,6 +362,16 @@ fn a_store_that_somebody_removed_takes_no_change() {
 }
 
 #[test]
+fn a_history_without_its_file_says_so() {
+    let directory = filled();
+    let (store, _) = open(directory.path(), HISTORY).unwrap();
+    let reader = store.reader();
+    fs::remove_file(directory.path().join(DATABASE)).unwrap();
+    let said = reader.revisions(None, 10).unwrap_err().to_string();
+    assert!(said.ends_with("eam.db: there is no such file"), "{said}");
+}
+
+#[test]
 fn directories_above_the_state_directory_are_not_made() {
     let directory = tempfile::tempdir().unwrap();
     let said = refused(&directory.path().join("not/mounted"));
