@@ -1,7 +1,8 @@
 //! What is done beside the changes: moving the log into the database, and keeping a verified copy.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
@@ -159,6 +160,9 @@ pub(super) fn copy(connection: &Connection, to: &Path) -> Result<(), StoreError>
     let text = |path: &Path| path.to_str().map(str::to_owned);
     let name: PathBuf = to.to_owned();
     let name = text(&name).ok_or_else(|| StoreError::new(to, "its path is not UTF-8"))?;
+    // SQLite writes into an empty file, but would make one that everybody may read.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    made.map_err(|error| StoreError::io(Doing::Make, to, &error))?;
     connection.execute("VACUUM INTO ?1", [name]).map_err(failed)?;
     let copied = connect(to, false)?;
     check_pages(&copied, to)?;

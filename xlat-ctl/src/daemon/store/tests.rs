@@ -1,5 +1,5 @@
 use std::{
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     thread,
     time::{Duration, Instant},
 };
@@ -359,6 +359,15 @@ fn a_store_that_somebody_removed_takes_no_change() {
     };
     let said = store.prepare(&change).unwrap_err().to_string();
     assert!(said.contains("cannot find ") && said.contains("eam.db: No such file"), "{said}");
+}
+
+#[test]
+fn only_the_owner_reads_a_store_and_its_copies() {
+    let directory = filled();
+    let mode = |name| fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(DATABASE), mode(BACKUP)), (0o600, 0o600));
+    restore::restore(directory.path(), None, true).unwrap();
+    assert_eq!(mode(DATABASE), 0o600);
 }
 
 #[test]
