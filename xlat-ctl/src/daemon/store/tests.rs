@@ -362,6 +362,26 @@ fn a_store_that_somebody_removed_takes_no_change() {
 }
 
 #[test]
+fn a_store_that_another_daemon_changed_takes_no_change() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    fs::remove_file(directory.path().join(lock::NAME)).unwrap();
+    let (mut other, _) = open(directory.path(), HISTORY).unwrap();
+    add(&mut other, [entry(901, "")]);
+    let difference = Difference { added: vec![entry(902, "")], ..Difference::default() };
+    let change = Change {
+        verb: "add",
+        origin: Origin::Dynamic,
+        author: &Author::default(),
+        message: "",
+        difference: &difference,
+    };
+    let said = store.prepare(&change).unwrap_err().to_string();
+    assert!(said.contains("somebody else has changed it (its latest revision is 4, this daemon's 3): "), "{said}");
+    assert_eq!(add(&mut other, [entry(903, "")]), 5);
+}
+
+#[test]
 fn only_the_owner_reads_a_store_and_its_copies() {
     let directory = filled();
     let mode = |name| fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777;
