@@ -504,6 +504,33 @@ fn a_missing_store_is_not_taken_for_an_empty_one() {
     is_refused_and_restored(|path| fs::remove_file(path).expect("the database"));
 }
 
+#[test]
+fn a_restore_refuses_for_a_sound_store_and_tells_what_is_lost() {
+    let (mut relay, table) = spoilt(|_| {});
+    let backup = relay.daemon.state().join("eam.backup.db");
+    let copy = fs::read(&backup).expect("the copy");
+    relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts again");
+    relay.ok(ADD);
+    relay.ok("eam del 198.51.100.20");
+    relay.ok(ADD);
+    let latest = relay.table();
+    relay.daemon.kill().expect("it can be killed");
+    fs::write(&backup, copy).expect("the copy of before");
+    let restore = format!("state restore --config {}", relay.daemon.configuration().display());
+    let said = relay.refused(&restore);
+    assert!(said.contains("is sound and has revision 4, the copy ") && said.contains("has revision 1: "), "{said}");
+    let said = relay.ok(&format!("{restore} --anyway"));
+    assert!(said.contains("the store had acknowledged revision 4; revisions 2 to 4 are lost\n"), "{said}");
+    assert!(said.contains("eam.db.damaged-5\n") && said.contains("eam.db.damaged-5-wal\n"), "{said}");
+    relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts with the copy");
+    assert_eq!((relay.table(), relay.revision()), (table, 5));
+    relay.daemon.stop().expect("a clean end");
+    let aside = relay.daemon.state().join("eam.db.damaged-5");
+    relay.ok(&format!("{restore} --from {} --anyway", aside.display()));
+    relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts with what was put aside");
+    assert_eq!((relay.table(), relay.revision()), (latest, 6));
+}
+
 /// Who stalls makes room for others: two that send a file and four that read a list were all that there was room for.
 #[test]
 fn clients_that_stall_do_not_keep_others_waiting() {

@@ -248,7 +248,9 @@ fn a_restore_without_a_copy_says_so_and_changes_nothing() {
     fs::write(&file, format!("{VALID}[state]\ndirectory = \"{}\"\n", state.display())).unwrap();
     let output = xlat_ctl(&["state", "restore", "--config", file.to_str().unwrap()]);
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).starts_with("xlat-ctl: state restore: cannot open the store "), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.starts_with("xlat-ctl: state restore: cannot open the store "), "{said}");
+    assert!(said.contains("eam.backup.db: there is no such file; name a copy with `--from FILE`"), "{said}");
     assert!(!state.join("eam.db").exists());
 }
 

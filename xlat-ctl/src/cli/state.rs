@@ -14,8 +14,12 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Put the last good copy in the place of a damaged store; the daemon must not run
-    #[command(after_help = "The damaged files are kept beside it. The copy becomes a new revision.\n\nExamples:\n  \
-        xlat-ctl state restore\n  xlat-ctl state restore --from /backup/xlat/eam.db")]
+    #[command(
+        after_help = "The files of the store before are kept beside it, named eam.db.damaged-N. The copy becomes a new \
+        revision; what the store had after the copy is told as lost.\n\nExamples:\n  xlat-ctl state restore\n  \
+        xlat-ctl state restore --from /backup/xlat/eam.db\n  \
+        xlat-ctl state restore --from /var/lib/xlat/eam.db.damaged-30 --anyway"
+    )]
     Restore(Restore),
 }
 
@@ -27,6 +31,9 @@ pub(super) struct Restore {
     /// The copy, instead of the one that the daemon keeps
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
+    /// Even if the store is sound and at least as new as the copy
+    #[arg(long)]
+    anyway: bool,
 }
 
 /// What `--json` prints.
@@ -36,20 +43,41 @@ struct Report {
     entries: u64,
     from: PathBuf,
     from_revision: u64,
+    /// The latest revision of the store before, as far as that is known.
+    revision_before: Option<u64>,
+    /// The first and the last revision that are lost.
+    lost: Option<(u64, u64)>,
     kept_aside: Vec<PathBuf>,
 }
 
 pub(super) fn state(common: &Common, Verb::Restore(wanted): Verb) -> Result<(), Failed> {
     let directory = config::load(&wanted.config).map_err(|error| error.to_string())?.config.state.directory;
-    let restored = restore(&directory, wanted.from.as_deref()).map_err(|error| format!("state restore: {error}"))?;
-    let Restored { from, of, revision, entries, aside } = restored;
+    let restored = restore(&directory, wanted.from.as_deref(), wanted.anyway);
+    let restored = restored.map_err(|error| format!("state restore: {error}"))?;
+    let lost = restored.lost();
+    let loss = loss(&restored);
+    let Restored { from, of, revision, entries, had, aside, .. } = restored;
     let text = format!(
-        "restored {} from {} (revision {of}) as revision {revision}\n",
+        "restored {} from {} (revision {of}) as revision {revision}\n{loss}",
         output::count(usize::try_from(entries).unwrap_or(usize::MAX), "entry", "entries"),
         from.display()
     );
     let kept: String = aside.iter().map(|file| format!("kept {}\n", file.display())).collect();
-    let report = Report { revision, entries, from, from_revision: of, kept_aside: aside };
+    let report = Report { revision, entries, from, from_revision: of, revision_before: had, lost, kept_aside: aside };
     output::print(&if common.json { output::json(&report) } else { format!("{text}{kept}") });
     Ok(())
+}
+
+/// What the copy does not have.
+fn loss(restored: &Restored) -> String {
+    let Restored { of, acknowledged, had, aside, .. } = restored;
+    let lost = match restored.lost() {
+        None if had.is_some() || aside.is_empty() => return String::new(),
+        None => return format!("what the store had is not known: revisions after {of} are lost, if there were any\n"),
+        Some((first, last)) if first == last => format!("revision {first} is lost"),
+        Some((first, last)) if first + 1 == last => format!("revisions {first} and {last} are lost"),
+        Some((first, last)) => format!("revisions {first} to {last} are lost"),
+    };
+    let word = if acknowledged == had { "had acknowledged" } else { "had" };
+    format!("the store {word} revision {}; {lost}\n", had.unwrap_or_default())
 }

@@ -66,6 +66,9 @@ impl StoreError {
             Some(ErrorCode::DiskFull) => "the disk is full".to_owned(),
             Some(ErrorCode::ReadOnly) => "it is read-only".to_owned(),
             Some(ErrorCode::SystemIoFailure) => format!("the disk refuses{}", hint(path)),
+            Some(ErrorCode::CannotOpen) if path.try_exists().is_ok_and(|exists| !exists) => {
+                "there is no such file".to_owned()
+            }
             Some(ErrorCode::CannotOpen) => format!("the file system refuses{}", hint(path)),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another program holds it".to_owned(),
             Some(_) => error.to_string(),

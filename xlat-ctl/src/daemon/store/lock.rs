@@ -14,6 +14,9 @@ use nix::{
 
 use super::error::{Doing, StoreError};
 
+/// Name of the file in the state directory.
+pub(super) const NAME: &str = "lock";
+
 /// The right to a state directory. It goes with the process, whatever ends it.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, not used")] Flock<File>);
@@ -21,7 +24,7 @@ pub(super) struct Lock(#[expect(dead_code, reason = "held, not used")] Flock<Fil
 impl Lock {
     /// Takes the right, or says who has it.
     pub(super) fn take(directory: &Path) -> Result<Self, StoreError> {
-        let path = directory.join("lock");
+        let path = directory.join(NAME);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&path).map_err(|error| StoreError::io(Doing::Open, &path, &error))?;

@@ -85,6 +85,8 @@ struct Version {
 /// The open store of a running daemon.
 #[derive(Debug)]
 pub(super) struct Store {
+    /// Ends first: the connection that is closed last moves the log into the database, and the keeper's may only read.
+    keeper: Keeper,
     path: PathBuf,
     connection: Connection,
     /// Device and inode of the database: whether the file at `path` is still the open one.
@@ -95,7 +97,6 @@ pub(super) struct Store {
     pending: Option<Version>,
     /// Changes of single entries that the history remembers at most.
     history: u64,
-    keeper: Keeper,
     _lock: Lock,
 }
 
@@ -123,14 +124,14 @@ impl Store {
     /// Writes a change, which [`Self::commit`] makes durable and [`Self::abandon`] forgets.
     pub(super) fn prepare(&mut self, change: &Change<'_>) -> Result<u64, StoreError> {
         self.check_place()?;
-        let written = self.write(change);
+        let failed = |error: rusqlite::Error| StoreError::sqlite(Doing::Write, &self.path, &error);
+        let written = self.begin().and_then(|()| self.write(change).map_err(failed));
         match written {
             Ok(version) => {
                 self.pending = Some(version);
                 Ok(version.revision)
             }
             Err(error) => {
-                let error = StoreError::sqlite(Doing::Write, &self.path, &error);
                 self.abandon();
                 Err(error)
             }
@@ -179,9 +180,29 @@ impl Store {
         }
     }
 
+    /// Begins a transaction, if the latest revision is this daemon's. The lock keeps others out, but it can be removed.
+    fn begin(&self) -> Result<(), StoreError> {
+        let database = &self.connection;
+        let latest = database.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+            database
+                .prepare_cached("SELECT max(revision) FROM revision")?
+                .query_row((), |row| row.get::<_, Option<u64>>(0))
+        });
+        let latest = latest.map_err(|error| StoreError::sqlite(Doing::Write, &self.path, &error))?;
+        if latest == Some(self.version.revision) {
+            return Ok(());
+        }
+        let what = format!(
+            "somebody else has changed it (its latest revision is {}, this daemon's {}): see that no other daemon has this \
+             state directory, and restart this one",
+            latest.unwrap_or_default(),
+            self.version.revision
+        );
+        Err(StoreError::new(&self.path, &what))
+    }
+
     fn write(&self, change: &Change<'_>) -> rusqlite::Result<Version> {
         let database = &self.connection;
-        database.execute_batch("BEGIN IMMEDIATE")?;
         let revision = self.version.revision + 1;
         let mut version = Version { revision, ..self.version };
         let mut changes = Checksum::default();

@@ -12,8 +12,8 @@ use rusqlite::{Connection, OpenFlags};
 use tracing::{info, warn};
 
 use super::{
-    BACKUP, Checksum, DATABASE, Doing, Keeper, Lock, Store, StoreError, Version, Witness, checksum, entry_of, log_of,
-    now,
+    BACKUP, Checksum, DATABASE, Doing, Keeper, Lock, Store, StoreError, Version, Witness, backup, checksum, entry_of,
+    log_of, now,
     schema::{self, Revision},
     witness,
 };
@@ -55,7 +55,7 @@ impl Store {
         let witness = acknowledged(directory, &path, version.revision).map_err(|error| offer(error, directory))?;
         let metadata = fs::metadata(&path).map_err(|error| StoreError::io(Doing::Find, &path, &error))?;
         let store = Self {
-            keeper: Keeper::start(&path),
+            keeper: Keeper::start(&path, backup::EVERY),
             path,
             connection,
             identity: (metadata.dev(), metadata.ino()),
@@ -69,7 +69,7 @@ impl Store {
     }
 }
 
-fn exists(path: &Path) -> Result<bool, StoreError> {
+pub(super) fn exists(path: &Path) -> Result<bool, StoreError> {
     path.try_exists().map_err(|error| StoreError::io(Doing::Find, path, &error))
 }
 

@@ -1,14 +1,15 @@
-//! Putting a good copy in the place of a damaged store, without a daemon.
+//! Putting a good copy in the place of the store, without a daemon.
 
 use std::{
     fs,
     io::ErrorKind,
+    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
 };
 
 use super::{
-    BACKUP, Checksum, DATABASE, Doing, Lock, StoreError, Witness, backup, log_of, now,
-    open::{check_pages, connect, put_in_place, read_table},
+    BACKUP, Checksum, DATABASE, Doing, Lock, StoreError, Version, Witness, backup, history, now,
+    open::{check_pages, connect, exists, put_in_place, read_table},
     schema::Revision,
 };
 
@@ -23,33 +24,49 @@ pub(crate) struct Restored {
     pub(crate) revision: u64,
     /// Entries.
     pub(crate) entries: u64,
-    /// Where the damaged files are.
+    /// The latest revision that the store before had acknowledged, if that can be read.
+    pub(crate) acknowledged: Option<u64>,
+    /// The latest revision of the store before, as far as that is known.
+    pub(crate) had: Option<u64>,
+    /// Where the files of that store are.
     pub(crate) aside: Vec<PathBuf>,
+}
+
+impl Restored {
+    /// The revisions that are not in the table any more, first and last.
+    pub(crate) fn lost(&self) -> Option<(u64, u64)> {
+        self.had.filter(|had| *had > self.of).map(|had| (self.of + 1, had))
+    }
 }
 
 /// Puts the copy at `from`, or the directory's own backup, in the place of the store.
 ///
+/// `anyway`: even if the store is sound and at least as new.
+///
 /// # Errors
-/// A daemon uses the directory, the copy is damaged, or the disk refuses; nothing is changed then.
-pub(crate) fn restore(directory: &Path, from: Option<&Path>) -> Result<Restored, StoreError> {
+/// A daemon uses the directory, the copy is missing or damaged, the store is sound and at least as new, or the disk refuses;
+/// nothing is changed then.
+pub(crate) fn restore(directory: &Path, from: Option<&Path>, anyway: bool) -> Result<Restored, StoreError> {
     let _lock = Lock::take(directory)?;
+    give_to_owner(directory, &directory.join(super::lock::NAME))?;
     let own = directory.join(BACKUP);
     let from = from.unwrap_or(&own);
     let path = directory.join(DATABASE);
     let new = path.with_extension("db.new");
     let _ = fs::remove_file(&new);
+    if !exists(from)? {
+        return Err(StoreError::Cannot(format!(
+            "cannot open the store {}: there is no such file; name a copy with `--from FILE`",
+            from.display()
+        )));
+    }
     let source = connect(from, false)?;
     check_pages(&source, from)?;
     let version = read_table(&source, from, drop)?;
+    let (acknowledged, had) = replaceable(directory, &path, (from, version.revision), anyway)?;
     backup::copy(&source, &new)?;
     drop(source);
-    let known = match Witness::open(directory) {
-        Ok(known) => known.map_or(0, |(_, known)| known),
-        // It is made anew below.
-        Err(error) if error.kind() == ErrorKind::InvalidData => 0,
-        Err(error) => return Err(StoreError::io(Doing::Open, &directory.join(super::witness::NAME), &error)),
-    };
-    let revision = known.max(version.revision) + 1;
+    let revision = had.unwrap_or(0).max(version.revision) + 1;
     let row = Revision {
         revision,
         time: now(),
@@ -66,22 +83,80 @@ pub(crate) fn restore(directory: &Path, from: Option<&Path>) -> Result<Restored,
     let journal = written.execute_batch("PRAGMA journal_mode = WAL").and_then(|()| row.insert(&written));
     journal.map_err(|error| StoreError::sqlite(Doing::Write, &new, &error))?;
     written.close().map_err(|(_, error)| StoreError::sqlite(Doing::Write, &new, &error))?;
+    give_to_owner(directory, &new)?;
     let aside = move_aside(&path, revision)?;
     put_in_place(&new, &path).map_err(|error| StoreError::io(Doing::Make, &path, &error))?;
-    let acknowledged = Witness::make(directory, revision);
-    acknowledged.map_err(|error| StoreError::io(Doing::Write, &directory.join(super::witness::NAME), &error))?;
-    Ok(Restored { from: from.to_owned(), of: version.revision, revision, entries: version.entries, aside })
+    let witness = Witness::make(directory, revision);
+    witness.map_err(|error| StoreError::io(Doing::Write, &directory.join(super::witness::NAME), &error))?;
+    give_to_owner(directory, &directory.join(super::witness::NAME))?;
+    let Version { revision: of, entries, .. } = version;
+    Ok(Restored { from: from.to_owned(), of, revision, entries, acknowledged, had, aside })
 }
 
-/// Keeps what is damaged: somebody may want to look at it.
+/// Whether the store may be replaced by a copy, here its file and revision. Gives the acknowledged revision
+/// and the store's latest one, as far as they are known.
+fn replaceable(
+    directory: &Path,
+    path: &Path,
+    copy: (&Path, u64),
+    anyway: bool,
+) -> Result<(Option<u64>, Option<u64>), StoreError> {
+    let (acknowledged, spoilt) = match Witness::open(directory) {
+        Ok(known) => (known.map(|(_, known)| known), false),
+        // It is made anew.
+        Err(error) if error.kind() == ErrorKind::InvalidData => (None, true),
+        Err(error) => return Err(StoreError::io(Doing::Open, &directory.join(super::witness::NAME), &error)),
+    };
+    if !exists(path)? {
+        return Ok((acknowledged, acknowledged));
+    }
+    let (of, whole) = match examine(path) {
+        Ok(of) => (Some(of), !spoilt && acknowledged.is_none_or(|known| known <= of)),
+        Err(StoreError::Damaged { .. }) => (None, false),
+        Err(_) if anyway => (None, false),
+        Err(StoreError::Cannot(why)) => {
+            return Err(StoreError::Cannot(format!("{why}; `--anyway` puts the copy in its place even so")));
+        }
+    };
+    match of {
+        Some(of) if whole && of >= copy.1 && !anyway => Err(StoreError::Cannot(format!(
+            "the store {} is sound and has revision {of}, the copy {} has revision {}: start the daemon with the store as it is, \
+             or go back to the copy with `--anyway`",
+            path.display(),
+            copy.0.display(),
+            copy.1
+        ))),
+        of => Ok((acknowledged, acknowledged.max(of))),
+    }
+}
+
+/// The latest revision of a store whose checksums are all right.
+fn examine(path: &Path) -> Result<u64, StoreError> {
+    let connection = connect(path, false)?;
+    check_pages(&connection, path)?;
+    let version = read_table(&connection, path, drop)?;
+    history::check(&connection, path).map(|()| version.revision)
+}
+
+/// The daemon, which need not be root, has to write to what root has made.
+fn give_to_owner(directory: &Path, file: &Path) -> Result<(), StoreError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let given = fs::metadata(directory).and_then(|owner| chown(file, Some(owner.uid()), Some(owner.gid())));
+    given.map_err(|error| StoreError::io(Doing::Write, file, &error))
+}
+
+/// Keeps what was there, under names by which SQLite finds a database's log: somebody may want to look at it.
 fn move_aside(path: &Path, revision: u64) -> Result<Vec<PathBuf>, StoreError> {
+    let named = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
     let mut moved = Vec::new();
-    let shared = path.with_extension("db-shm");
-    let _ = fs::remove_file(shared);
-    for file in [path.to_owned(), log_of(path)] {
-        let mut name = file.as_os_str().to_owned();
-        name.push(format!(".damaged-{revision}"));
-        let to = PathBuf::from(name);
+    for part in ["", "-wal", "-shm"] {
+        let (file, to) = (named(part), named(&format!(".damaged-{revision}{part}")));
         match fs::rename(&file, &to) {
             Ok(()) => moved.push(to),
             Err(error) if error.kind() == ErrorKind::NotFound => {}

@@ -1,4 +1,8 @@
-use std::os::unix::fs::FileExt;
+use std::{
+    os::unix::fs::{FileExt, PermissionsExt},
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::*;
 use crate::{
@@ -148,7 +152,7 @@ fn a_damaged_acknowledgement_is_not_taken_for_a_missing_one() {
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
         let copy = directory.path().join("copy.db");
         fs::copy(directory.path().join(DATABASE), &copy).unwrap();
-        assert_eq!(restore::restore(directory.path(), Some(&copy)).unwrap().revision, 4);
+        assert_eq!(restore::restore(directory.path(), Some(&copy), false).unwrap().revision, 4);
         assert_eq!(open(directory.path(), HISTORY).unwrap().0.revision(), 4);
     }
 }
@@ -235,28 +239,109 @@ fn a_truncated_store_is_found_wherever_it_is_cut() {
     }
 }
 
+/// The latest revision in the copy; `None`: there is no copy.
+fn copied(directory: &Path) -> Option<u64> {
+    let copy = open::connect(&directory.join(BACKUP), false).ok()?;
+    open::read_table(&copy, Path::new(BACKUP), drop).ok().map(|version| version.revision)
+}
+
+#[test]
+fn changes_that_come_steadily_are_in_a_copy_after_the_period() {
+    let period = Duration::from_millis(300);
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    store.keeper = Keeper::start(&store.path, period);
+    let begin = Instant::now();
+    let mut number = 0;
+    while copied(directory.path()).is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "no copy after {number} changes");
+        add(&mut store, [entry(number, "")]);
+        number += 1;
+        thread::sleep(period / 30);
+    }
+    assert!(begin.elapsed() >= period, "a copy after {:?}", begin.elapsed());
+}
+
+#[test]
+fn a_clean_end_leaves_a_copy_of_all_changes() {
+    let directory = filled();
+    assert_eq!(copied(directory.path()), Some(3));
+    assert!(!directory.path().join("eam.db-wal").exists());
+    let written = fs::metadata(directory.path().join(BACKUP)).unwrap().ino();
+    drop(open(directory.path(), HISTORY).unwrap());
+    assert_eq!(fs::metadata(directory.path().join(BACKUP)).unwrap().ino(), written, "nothing was to be copied");
+}
+
 #[test]
 fn a_restored_copy_becomes_a_new_revision() {
     let directory = filled();
     let (mut store, _) = open(directory.path(), HISTORY).unwrap();
-    store.back_up();
-    let backup = directory.path().join(BACKUP);
-    while !backup.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    let backup = fs::read(directory.path().join(BACKUP)).unwrap();
     add(&mut store, [entry(901, "")]);
     drop(store);
+    // As after `kill -9`: the copy does not have the last change.
+    fs::write(directory.path().join(BACKUP), backup).unwrap();
     fs::write(directory.path().join(DATABASE), "spoilt").unwrap();
     let said = refused(directory.path());
     assert!(said.contains("eam.backup.db with revision 3 (300 entries): `xlat-ctl state restore`"), "{said}");
-    let restored = restore::restore(directory.path(), None).unwrap();
+    let restored = restore::restore(directory.path(), None, false).unwrap();
     assert_eq!((restored.of, restored.revision, restored.entries), (3, 5, 300));
+    assert_eq!((restored.acknowledged, restored.lost()), (Some(4), Some((4, 4))));
     assert_eq!(fs::read_to_string(&restored.aside[0]).unwrap(), "spoilt");
     let (mut store, entries) = open(directory.path(), HISTORY).unwrap();
     assert_eq!((store.revision(), entries.len()), (5, 300));
     assert!(store.has(3).unwrap() && !store.has(4).unwrap() && store.has(5).unwrap());
     assert_eq!(add(&mut store, [entry(901, "")]), 6);
     assert_eq!(store.since(2).unwrap().len(), 101);
+}
+
+#[test]
+fn a_sound_store_is_replaced_by_no_older_copy_unasked() {
+    let directory = filled();
+    let own = directory.path().join(BACKUP);
+    let refused = |revision: u64| {
+        let before = fs::read(directory.path().join(DATABASE)).unwrap();
+        let said = restore::restore(directory.path(), None, false).unwrap_err().to_string();
+        let revisions =
+            format!("eam.db is sound and has revision {revision}, the copy {} has revision 3: ", own.display());
+        assert!(said.contains(&revisions) && said.ends_with(" with `--anyway`"), "{said}");
+        assert_eq!(fs::read(directory.path().join(DATABASE)).unwrap(), before);
+    };
+    refused(3);
+    let copy = fs::read(&own).unwrap();
+    add(&mut open(directory.path(), HISTORY).unwrap().0, [entry(901, "")]);
+    fs::write(&own, copy).unwrap();
+    refused(4);
+    let restored = restore::restore(directory.path(), None, true).unwrap();
+    assert_eq!((restored.of, restored.revision, restored.lost()), (3, 5, Some((4, 4))));
+    assert_eq!(open(directory.path(), HISTORY).unwrap().1.len(), 300);
+}
+
+#[test]
+fn what_a_restore_puts_aside_is_a_whole_store() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    add(&mut store, [entry(901, "in the log")]);
+    // As after `kill -9`: the files as they are at this moment.
+    let copy = tempfile::tempdir().unwrap();
+    for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
+        fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+    }
+    drop(store);
+    let restored = restore::restore(copy.path(), None, true).unwrap();
+    assert_eq!((restored.of, restored.revision, restored.acknowledged), (3, 5, Some(4)));
+    let aside = copy.path().join("eam.db.damaged-5");
+    assert_eq!(restored.aside[..2], [aside.clone(), copy.path().join("eam.db.damaged-5-wal")]);
+    let back = restore::restore(copy.path(), Some(&aside), true).unwrap();
+    assert_eq!((back.of, back.revision, back.entries), (4, 6, 301));
+}
+
+#[test]
+fn a_newer_copy_replaces_a_sound_store() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), filled());
+    drop(open(directory.path(), HISTORY).unwrap());
+    let restored = restore::restore(directory.path(), Some(&other.path().join(BACKUP)), false).unwrap();
+    assert_eq!((restored.of, restored.revision, restored.lost()), (3, 4, None));
 }
 
 #[test]
@@ -274,6 +359,45 @@ fn a_store_that_somebody_removed_takes_no_change() {
     };
     let said = store.prepare(&change).unwrap_err().to_string();
     assert!(said.contains("cannot find ") && said.contains("eam.db: No such file"), "{said}");
+}
+
+#[test]
+fn a_store_that_another_daemon_changed_takes_no_change() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    fs::remove_file(directory.path().join(lock::NAME)).unwrap();
+    let (mut other, _) = open(directory.path(), HISTORY).unwrap();
+    add(&mut other, [entry(901, "")]);
+    let difference = Difference { added: vec![entry(902, "")], ..Difference::default() };
+    let change = Change {
+        verb: "add",
+        origin: Origin::Dynamic,
+        author: &Author::default(),
+        message: "",
+        difference: &difference,
+    };
+    let said = store.prepare(&change).unwrap_err().to_string();
+    assert!(said.contains("somebody else has changed it (its latest revision is 4, this daemon's 3): "), "{said}");
+    assert_eq!(add(&mut other, [entry(903, "")]), 5);
+}
+
+#[test]
+fn only_the_owner_reads_a_store_and_its_copies() {
+    let directory = filled();
+    let mode = |name| fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(DATABASE), mode(BACKUP)), (0o600, 0o600));
+    restore::restore(directory.path(), None, true).unwrap();
+    assert_eq!(mode(DATABASE), 0o600);
+}
+
+#[test]
+fn a_history_without_its_file_says_so() {
+    let directory = filled();
+    let (store, _) = open(directory.path(), HISTORY).unwrap();
+    let reader = store.reader();
+    fs::remove_file(directory.path().join(DATABASE)).unwrap();
+    let said = reader.revisions(None, 10).unwrap_err().to_string();
+    assert!(said.ends_with("eam.db: there is no such file"), "{said}");
 }
 
 #[test]
