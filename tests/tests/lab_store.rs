@@ -3,7 +3,10 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
-    os::unix::{fs::FileExt, net::UnixStream},
+    os::unix::{
+        fs::{FileExt, MetadataExt, chown},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -519,7 +522,12 @@ fn a_restore_refuses_for_a_sound_store_and_tells_what_is_lost() {
     let restore = format!("state restore --config {}", relay.daemon.configuration().display());
     let said = relay.refused(&restore);
     assert!(said.contains("is sound and has revision 4, the copy ") && said.contains("has revision 1: "), "{said}");
+    // A daemon need not be root, whoever restores its store.
+    chown(relay.daemon.state(), Some(65534), Some(65534)).expect("another owner");
     let said = relay.ok(&format!("{restore} --anyway"));
+    for name in ["eam.db", "acknowledged", "lock"] {
+        assert_eq!(fs::metadata(relay.daemon.state().join(name)).expect(name).uid(), 65534, "{name}");
+    }
     assert!(said.contains("the store had acknowledged revision 4; revisions 2 to 4 are lost\n"), "{said}");
     assert!(said.contains("eam.db.damaged-5\n") && said.contains("eam.db.damaged-5-wal\n"), "{said}");
     relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts with the copy");

@@ -150,9 +150,9 @@ fn a_damaged_acknowledgement_is_not_taken_for_a_missing_one() {
         let said = refused(directory.path());
         assert!(said.contains(sentence) && said.contains("xlat-ctl state restore"), "{said}");
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
-        let copy = directory.path().join("copy.db");
-        fs::copy(directory.path().join(DATABASE), &copy).unwrap();
-        assert_eq!(restore::restore(directory.path(), Some(&copy), false).unwrap().revision, 4);
+        let itself = directory.path().join(DATABASE);
+        let restored = restore::restore(directory.path(), Some(&itself), false).unwrap();
+        assert_eq!((restored.of, restored.revision, restored.lost()), (3, 4, None));
         assert_eq!(open(directory.path(), HISTORY).unwrap().0.revision(), 4);
     }
 }
