@@ -69,8 +69,22 @@ pub(crate) struct Report {
     pub(crate) memory_bytes: u64,
     /// What `measure` costs itself, nanoseconds.
     pub(crate) writing: Spread,
+    /// New headers and a redirect without knowing or computing anything, of UDP each way: what no translator is faster than.
+    #[serde(default)]
+    pub(crate) floors: Vec<Floor>,
     /// The scenes.
     pub(crate) rows: Vec<Row>,
+}
+
+/// What the least that a translator has to do takes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Floor {
+    /// `4→6` or `6→4`.
+    pub(crate) way: String,
+    /// Nanoseconds of a packet.
+    pub(crate) ns: Spread,
+    /// Over the bare XDP_TX, measured side by side.
+    pub(crate) over_transmit: Spread,
 }
 
 /// The figures of one scene.
@@ -96,6 +110,7 @@ struct Bench {
     rig: Rig,
     relays: BTreeMap<Table, (ProgramFd, Relay)>,
     transmit: ProgramFd,
+    rewrite: ProgramFd,
     _outside: Namespace,
 }
 
@@ -118,7 +133,8 @@ pub(crate) fn run(scenes: &[Scene], rounds: u32) -> Result<Report> {
         }
     }
     progress.end();
-    Ok(report(&all, lines))
+    let floors = Way::BOTH.into_iter().map(|way| bench.floor(way, rounds)).collect::<Result<_>>()?;
+    Ok(Report { floors, ..report(&all, lines) })
 }
 
 impl Bench {
@@ -139,8 +155,8 @@ impl Bench {
             }
         }
         programs.reset()?;
-        let transmit = programs.fd("transmit")?;
-        Ok(Self { programs, rig, relays, transmit, _outside: outside })
+        let (transmit, rewrite) = (programs.fd("transmit")?, programs.fd("rewrite")?);
+        Ok(Self { programs, rig, relays, transmit, rewrite, _outside: outside })
     }
 
     fn round(&mut self, scene: &Scene) -> Result<(u32, Round)> {
@@ -188,6 +204,38 @@ impl Bench {
         Ok((verdict, round))
     }
 
+    /// What the least that a translator has to do takes.
+    fn floor(&mut self, way: Way, rounds: u32) -> Result<Floor> {
+        let arm = if way == Way::FourToSix { &self.rig.a } else { &self.rig.b };
+        let (macs, ifindex) = (arm.macs, arm.ifindex);
+        let packets = Packets::of(&Scene::plain(way, Kind::Udp), macs);
+        self.programs.set_packets(&packets, Place::Subject)?;
+        self.programs.set_up(Setup::default(), &packets, Place::Subject)?;
+        let subjects = [self.transmit.try_clone()?, self.rewrite.try_clone()?];
+        let (mut ns, mut over) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let mut least = [f64::INFINITY; 3];
+            for _ in 0..TURNS {
+                let bare = self.time("transmit", &[0; 128], ifindex, WARM_UP, REPEAT)?.1;
+                let mut with = |subject| {
+                    self.programs.set_subject(subject)?;
+                    self.time("measure", &packets.frame(), ifindex, WARM_UP, REPEAT)
+                };
+                let (writing, (action, whole)) = (with(&subjects[0])?.1, with(&subjects[1])?);
+                if verdict(action) != "redirect" {
+                    bail!("the program that writes new headers only gave the verdict {}", verdict(action));
+                }
+                for (least, now) in least.iter_mut().zip([bare, writing, whole]) {
+                    *least = least.min(now);
+                }
+            }
+            let [bare, writing, whole] = least;
+            ns.push(whole - writing + bare);
+            over.push((whole - writing + bare) / bare);
+        }
+        Ok(Floor { way: way.to_string(), ns: Spread::of(ns), over_transmit: Spread::of(over) })
+    }
+
     /// One program's verdict and nanoseconds: the kernel's figure, which leaves out when something else ran, and is whole
     /// nanoseconds, rounded down.
     fn time(&mut self, name: &str, frame: &[u8], ifindex: u32, warm_up: u32, repeat: u32) -> Result<(u32, f64)> {
@@ -232,6 +280,7 @@ fn report(all: &[Measured], lines: usize) -> Report {
         memory: every(|round| round.memory),
         memory_bytes: (lines * size_of::<Bucket>()) as u64,
         writing: every(|round| round.writing),
+        floors: Vec::new(),
         rows: all.iter().map(row).collect(),
     }
 }

@@ -27,7 +27,8 @@ use crate::{
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.o"));
 
 /// Each program.
-pub(crate) const PROGRAMS: [&str; 7] = ["generate", "measure", "transmit", "redirect", "discard", "sink", "chase"];
+pub(crate) const PROGRAMS: [&str; 8] =
+    ["generate", "measure", "transmit", "redirect", "rewrite", "discard", "sink", "chase"];
 /// Those that are run by themselves. `BPF_PROG_TEST_RUN` is slow (15 to 45 ms a call) for a program that is attached natively
 /// nowhere.
 const RUN: [&str; 5] = ["generate", "measure", "transmit", "discard", "chase"];

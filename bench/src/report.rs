@@ -137,7 +137,12 @@ fn ns_table(text: &mut String, ns: &ns::Report) -> std::fmt::Result {
     let mib = ns.memory_bytes >> 20;
     writeln!(text, "Nanoseconds of one packet (BPF_PROG_TEST_RUN): median (least to greatest)\n")?;
     writeln!(text, "bare XDP_TX                                     {}", width(ns.transmit, 1, 26))?;
-    writeln!(text, "one dependent read of a random line in {mib:>3} MiB  {}\n", width(ns.memory, 1, 26))?;
+    writeln!(text, "one dependent read of a random line in {mib:>3} MiB  {}", width(ns.memory, 1, 26))?;
+    for floor in &ns.floors {
+        let (ns, over) = (width(floor.ns, 1, 26), width(floor.over_transmit, 2, 22));
+        writeln!(text, "{} new headers and a redirect, nothing else      {ns} {over}", floor.way)?;
+    }
+    writeln!(text)?;
     writeln!(
         text,
         "{:4}{:40}{:10}{:27}{:23}{:22}reads more than UDP",

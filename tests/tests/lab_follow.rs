@@ -181,7 +181,16 @@ fn a_program_of_somebody_else_is_named() {
     let theirs = lab.relay.pass("inet4").expect("their program takes the place");
     expect_soon(&daemon, "the other program", || !daemon.ctl(&lab.relay, "status").success);
     let said = daemon.ctl(&lab.relay, "status").stdout;
-    assert!(said.contains("another") && said.contains("inet4"), "{said}");
+    let shown: Value = serde_json::from_str(&lab.relay.run("bpftool -j net show dev inet4").ok()).expect("JSON");
+    let id = shown[0]["xdp"][0]["id"].as_u64().expect("the id of their program");
+    let shown: Value =
+        serde_json::from_str(&lab.relay.run(&format!("bpftool -j prog show id {id}")).ok()).expect("JSON");
+    // This one has no name.
+    let (id, tag) = (format!("id {id}"), shown["tag"].as_str().expect("a tag"));
+    for words in ["another XDP program", "inet4", &id, tag] {
+        assert!(said.contains(words), "`{words}` is missing: {said}");
+        assert!(daemon.log().contains(words), "`{words}` is missing in the log: {}", daemon.log());
+    }
     let page = lab.relay.run("curl -s http://127.0.0.1:9464/metrics").ok();
     assert!(page.contains("xlat_interface_xdp_mode{interface=\"inet4\",mode=\"none\"} 1"), "{page}");
     drop(theirs);

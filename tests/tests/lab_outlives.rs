@@ -177,6 +177,32 @@ fn a_reload_of_a_wrong_file_changes_nothing() {
     warmed(&lab);
 }
 
+/// A new instance that lacks an entry is found out by a packet, and never gets real ones.
+#[cfg(debug_assertions)]
+#[test]
+fn a_new_instance_that_fails_its_trial_is_not_attached() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let file = daemon.configuration().with_file_name("spoil");
+    daemon.kill().expect("a daemon to kill");
+    daemon.start_again(&lab.relay, &[("XLAT_SPOIL", file.to_str().expect("UTF-8"))]).expect("it starts");
+    warmed(&lab);
+    let running = || lab.relay.run("bpftool -j net show dev inet4").ok();
+    let before = running();
+    std::fs::write(&file, format!("{SERVER_SEEN}/32")).expect("written");
+    let sent = stream(&lab, || {
+        let said = daemon.ctl(&lab.relay, "reload");
+        assert!(!said.success, "{}", said.stdout);
+        for words in ["fails its trial and is not attached", &SERVER_SEEN.to_string(), &SERVER.to_string()] {
+            assert!(said.stderr.contains(words), "`{words}` is missing: {}", said.stderr);
+        }
+    });
+    expect_no_loss(&sent);
+    assert_eq!(running(), before, "another program runs");
+    std::fs::remove_file(&file).expect("removed");
+    daemon.ctl(&lab.relay, "reload").ok();
+    assert_ne!(running(), before, "the new instance does not run");
+}
+
 #[test]
 fn detach_removes_what_a_killed_daemon_left() {
     let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");

@@ -3,7 +3,7 @@
 //! - [`generate`] writes the packets of a schedule into frames, and sends them into an interface. The kernel gives it used
 //!   frames, which keep what was in them, so it writes the whole header each time.
 //! - [`measure`] does the same and then calls the program that is measured, within the same run.
-//! - [`transmit`], [`redirect`], [`discard`] are what XDP itself costs.
+//! - [`transmit`], [`redirect`], [`discard`] are what XDP itself costs; [`rewrite`] is what no translator in XDP can do without.
 //! - [`sink`] counts what arrives.
 //! - [`chase`] reads memory, each place named by the one before.
 //! - [`proof::number`] sends numbered frames, [`proof::note`] notes what came of each.
@@ -21,7 +21,7 @@ mod proof;
 
 use aya_ebpf::{
     bindings::xdp_action,
-    helpers::generated::{bpf_ktime_get_ns, bpf_redirect},
+    helpers::generated::{bpf_ktime_get_ns, bpf_redirect, bpf_xdp_adjust_head},
     macros::xdp,
     programs::XdpContext,
 };
@@ -106,6 +106,38 @@ fn swap_addresses(ctx: &XdpContext) -> Option<()> {
         *macs = [b >> 16 | c << 16, c >> 16 | a << 16, a >> 16 | b << 16];
     }
     Some(())
+}
+
+/// New headers of the other family in the place of the old, redirected: a translation that knows nothing, computes nothing and
+/// counts nothing.
+#[xdp(frags)]
+#[inline(always)]
+pub fn rewrite(ctx: XdpContext) -> u32 {
+    try_rewrite(&ctx).unwrap_or(xdp_action::XDP_ABORTED)
+}
+
+#[inline(always)]
+fn try_rewrite(ctx: &XdpContext) -> Option<u32> {
+    let into = SETUP.get(0)?.redirect_into;
+    // SAFETY: `at` has checked the place.
+    let is_ipv4 = unsafe { *at::<u16>(ctx, 12)? } == 0x0800_u16.to_be();
+    let delta = if is_ipv4 { -20 } else { 20 };
+    // SAFETY: the context is the kernel's; pointers into the packet are made anew afterwards.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, delta) } != 0 {
+        return None;
+    }
+    // SAFETY: `at` has checked the places.
+    unsafe {
+        *at::<u64>(ctx, 0)? = !0;
+        *at::<u64>(ctx, 6)? = !0;
+        if is_ipv4 {
+            *at::<[u64; 5]>(ctx, 14)? = [!0; 5];
+        } else {
+            *at::<[u32; 5]>(ctx, 14)? = [!0; 5];
+        }
+    }
+    // SAFETY: the helper takes numbers only.
+    Some(unsafe { bpf_redirect(into, 0) } as u32)
 }
 
 /// XDP_DROP.

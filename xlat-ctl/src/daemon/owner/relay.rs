@@ -134,6 +134,7 @@ fn fill(
         debug!("{} entries filled in {:.1?}", table.len(), begun.elapsed());
     }
     dataplane.update_machine(machine)?;
+    spoil(dataplane, table)?;
     let own = |address: IpAddr| {
         machine.addresses().find(|(own, _)| *own == address).map(|(_, interface)| interface.to_owned())
     };
@@ -147,6 +148,21 @@ fn fill(
         .map_err(|reason| anyhow::anyhow!("the new program instance fails its trial and is not attached: {reason}"))?;
     dataplane.reset_counters()?;
     Ok(canaries)
+}
+
+/// Has a new instance lack an entry that a test names: `XLAT_SPOIL` is a file, in which its IPv4 prefix stands as long as that is
+/// wanted. Not in release builds.
+fn spoil(dataplane: &mut DataPlane, table: &eam::Table) -> Result<(), DataPlaneError> {
+    #[cfg(debug_assertions)]
+    if let Some(file) = std::env::var_os("XLAT_SPOIL")
+        && let Ok(prefix) = std::fs::read_to_string(file)
+        && let Some(entry) = table.iter().find(|entry| entry.pair.ipv4().to_string() == prefix)
+    {
+        dataplane.remove_eam(&dataplane::Eam { ipv4: entry.pair.ipv4(), ipv6: entry.pair.ipv6(), prefix: None })?;
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = (dataplane, table);
+    Ok(())
 }
 
 /// Whether the table could be had from the instance in force.
