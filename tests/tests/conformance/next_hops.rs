@@ -131,7 +131,7 @@ fn what_is_remembered_does_not_age_while_changes_are_listened_for() {
     expect_most((Verdict::Redirect, Verdict::Redirect), || remembered(&six_to_four(), "route del 0.0.0.0/0", listen));
 }
 
-/// A client's word has an epoch's lower 19 bits only: when they come again, it must have gone.
+/// A destination's word has an epoch's lower 19 bits only: when they come again, it must have gone.
 #[test]
 fn what_is_remembered_is_gone_before_its_epoch_comes_again() {
     let around = |ways: &Ways| {
