@@ -200,6 +200,18 @@ impl Scene {
     pub(crate) fn with_clients(self, clients: u32) -> Self {
         Self { name: format!("{}, {} clients", self.name, thousands(clients)), clients, ..self }
     }
+
+    /// To another number of addresses, those that the way has many of.
+    #[must_use]
+    pub(crate) fn with_destinations(self, destinations: u32) -> Self {
+        let name = format!("{}, {} destinations", self.name, thousands(destinations));
+        match self.way {
+            Way::FourToSix => {
+                Self { name, table: Table { eams: destinations, lengths: 1 }, services: Draw::Uniform, ..self }
+            }
+            Way::SixToFour => Self { name, clients: destinations, ..self },
+        }
+    }
 }
 
 /// A number with commas.

@@ -39,4 +39,4 @@ pub mod state;
 pub mod table;
 
 /// Version of every layout in this crate. A daemon uses only maps of a program with its own version.
-pub const ABI_VERSION: u32 = if cfg!(feature = "other-layout") { 1_000_000 } else { 4 };
+pub const ABI_VERSION: u32 = if cfg!(feature = "other-layout") { 1_000_000 } else { 5 };

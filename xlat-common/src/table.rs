@@ -126,6 +126,9 @@ pub struct TableHeader {
     /// A bit for each /16 of the IPv4 address space: 1: the IPv4 table has something in it. Nearly all Internet clients'
     /// addresses are told apart here, without touching the table: 8 KiB, in the first-level cache.
     pub ipv4_known: [u64; 1024],
+    /// A bit for each /16 of the IPv6 address space: 1: the IPv6 table has something in it or around it that is no single
+    /// address. Nearly nobody's address must be looked for with any but the full length.
+    pub ipv6_shorter: [u64; 1024],
 }
 
 impl TableHeader {
@@ -151,6 +154,7 @@ impl TableHeader {
             reserved: [0; 5],
         }; 2],
         ipv4_known: [0; 1024],
+        ipv6_shorter: [0; 1024],
     };
 }
 
@@ -165,7 +169,21 @@ const _: () = {
 #[inline(always)]
 #[must_use]
 pub const fn known_bit(ipv4: u32) -> (usize, u64) {
-    ((ipv4 >> 22) as usize, 1 << ((ipv4 >> 16) & 63))
+    block_bit(ipv4 >> 16)
+}
+
+/// The word and bit of [`TableHeader::ipv6_shorter`] for an address.
+#[inline(always)]
+#[must_use]
+pub const fn shorter_bit(ipv6: Ipv6) -> (usize, u64) {
+    block_bit((ipv6.hi >> 48) as u32)
+}
+
+/// The word and bit of a /16, here its first 16 bits.
+#[inline(always)]
+#[must_use]
+pub const fn block_bit(block: u32) -> (usize, u64) {
+    ((block >> 6) as usize, 1 << (block & 63))
 }
 
 /// Hash of an IPv4 key. Bits 0–31 choose the first bucket, bits 32–63 the second.
@@ -313,52 +331,43 @@ impl<'table> Found<'table> {
 #[inline(always)]
 pub fn probe4(tables: &impl Tables, address: u32, len: u32, mask: u32, seed: u64) -> Found<'_> {
     let masked = address & mask32(len);
-    let hash = hash4(masked, len, seed);
-    let Some(Bucket { entries: bucket }) = tables.bucket4(first_bucket(hash, mask)) else { return Found::NOTHING };
-    let first = Found::at(&bucket[0]);
-    if first.is_key4(masked, len) {
-        return first;
-    }
-    let found = Found::at(&bucket[1]);
-    if found.is_key4(masked, len) {
-        return found;
-    }
-    if !first.is_marked() {
-        return Found::NOTHING;
-    }
-    let Some(Bucket { entries: bucket }) = tables.bucket4(second_bucket(hash, mask)) else { return Found::NOTHING };
-    let found = Found::at(&bucket[0]);
-    if found.is_key4(masked, len) {
-        return found;
-    }
-    let found = Found::at(&bucket[1]);
-    if found.is_key4(masked, len) { found } else { Found::NOTHING }
+    probe(|index| tables.bucket4(index), hash4(masked, len, seed), mask, |found| found.is_key4(masked, len))
 }
 
 /// Looks an IPv6 address up with one prefix length.
 #[inline(always)]
 pub fn probe6(tables: &impl Tables, address: Ipv6, len: u32, mask: u32, seed: u64) -> Found<'_> {
     let masked = address.masked(len);
-    let hash = hash6(masked, len, seed);
-    let Some(Bucket { entries: bucket }) = tables.bucket6(first_bucket(hash, mask)) else { return Found::NOTHING };
-    let first = Found::at(&bucket[0]);
-    if first.is_key6(masked, len) {
+    probe(|index| tables.bucket6(index), hash6(masked, len, seed), mask, |found| found.is_key6(masked, len))
+}
+
+/// Looks into the first bucket of a hash, and into the second where the first is marked.
+#[inline(always)]
+fn probe<'table>(
+    bucket: impl Fn(u32) -> Option<&'table Bucket>,
+    hash: u64,
+    mask: u32,
+    is_key: impl Fn(&Found<'table>) -> bool,
+) -> Found<'table> {
+    let Some(Bucket { entries: [first, second] }) = bucket(first_bucket(hash, mask)) else { return Found::NOTHING };
+    let first = Found::at(first);
+    if is_key(&first) {
         return first;
     }
-    let found = Found::at(&bucket[1]);
-    if found.is_key6(masked, len) {
-        return found;
+    let second = Found::at(second);
+    if is_key(&second) {
+        return second;
     }
     if !first.is_marked() {
         return Found::NOTHING;
     }
-    let Some(Bucket { entries: bucket }) = tables.bucket6(second_bucket(hash, mask)) else { return Found::NOTHING };
-    let found = Found::at(&bucket[0]);
-    if found.is_key6(masked, len) {
-        return found;
+    let Some(Bucket { entries: [third, fourth] }) = bucket(second_bucket(hash, mask)) else { return Found::NOTHING };
+    let third = Found::at(third);
+    if is_key(&third) {
+        return third;
     }
-    let found = Found::at(&bucket[1]);
-    if found.is_key6(masked, len) { found } else { Found::NOTHING }
+    let fourth = Found::at(fourth);
+    if is_key(&fourth) { fourth } else { Found::NOTHING }
 }
 
 const _: () =

@@ -8,6 +8,7 @@ use xlat_common::{
     state::State,
     table::{
         Bucket, Entry, Found, Lengths, MAX_LENGTHS4, MAX_LENGTHS6, TableHeader, Tables, known_bit, probe4, probe6,
+        shorter_bit,
     },
 };
 
@@ -88,10 +89,23 @@ pub fn find4_in(header: &TableHeader, address: u32) -> Found<'static> {
 
 /// What is known of an IPv6 address: its longest matching entry.
 #[inline(always)]
-pub fn find6(address: Ipv6) -> Found<'static> {
+fn find6(address: Ipv6) -> Found<'static> {
+    match header() {
+        Some(header) => find6_in(header, address),
+        None => Found::NOTHING,
+    }
+}
+
+/// As [`find6`], with the record beside the tables at hand.
+#[inline(always)]
+fn find6_in(header: &TableHeader, address: Ipv6) -> Found<'static> {
     let found = at_length6(address, 128);
     if found.is_entry() {
         return found;
+    }
+    let (word, bit) = shorter_bit(address);
+    if header.ipv6_shorter[word & 1023] & bit == 0 {
+        return Found::NOTHING;
     }
     match shorter_length6(address.hi, address.lo) {
         NO_LENGTH => Found::NOTHING,
@@ -447,13 +461,13 @@ extern "C" fn map6_packed(hi: u64, lo: u64) -> u64 {
 #[inline(always)]
 pub fn map6_in(header: &TableHeader, address: Ipv6) -> Mapped4 {
     if let Some((index, prefix)) = prefix_of(address) {
-        let found = if prefix_has_entries(header, index) { find6(address) } else { Found::NOTHING };
+        let found = if prefix_has_entries(header, index) { find6_in(header, address) } else { Found::NOTHING };
         if found.flags() & Entry::EAM != 0 {
             return by_eam(header, found, address);
         }
         return by_prefix(header, &prefix, address, flags_of(found));
     }
-    let found = find6(address);
+    let found = find6_in(header, address);
     if found.flags() & Entry::EAM != 0 {
         return by_eam(header, found, address);
     }

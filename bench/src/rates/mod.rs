@@ -125,7 +125,9 @@ pub(crate) fn plans(quick: bool) -> Vec<Plan> {
         for kind in [Kind::Untranslatable, Kind::Denied, Kind::Malformed] {
             add(&plain(kind), &[(Subject::Xlat, Subject::Discard)]);
         }
-        add(&plain(Kind::Ordinary), &[(Subject::LinuxWithXlat, Subject::Linux)]);
+        for scene in [plain(Kind::Ordinary), plain(Kind::Ordinary).with_destinations(1_000)] {
+            add(&scene, &[(Subject::LinuxWithXlat, Subject::Linux)]);
+        }
         let large = Table { eams: 1_000_000, lengths: 1 };
         add(&plain(Kind::Udp).among(large, crate::scene::Draw::Uniform), &[two_arms]);
         add(&plain(Kind::Udp).with_clients(65_536), &[two_arms]);

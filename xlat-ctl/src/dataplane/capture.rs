@@ -26,7 +26,7 @@ use super::{
     DataPlane, attach,
     attach::Place,
     error::{AttachError, DataPlaneError},
-    map, object,
+    object::{self, map},
     pins::Pins,
     readers,
 };

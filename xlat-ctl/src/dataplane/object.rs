@@ -13,7 +13,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, ProgramArray},
+    maps::{Map, MapData, MapError, ProgramArray},
     programs::{Program, ProgramType, Xdp},
     sys::{BpfHelper, is_helper_supported},
     util::KernelVersion,
@@ -181,6 +181,12 @@ pub(super) fn descriptor(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, DataPla
     let failed = |error: &dyn std::fmt::Display| DataPlaneError::Object(format!("program {name}: {error}"));
     let program = xdp(ebpf, name)?.fd().map_err(|error| failed(&error))?;
     program.as_fd().try_clone_to_owned().map_err(|error| failed(&error))
+}
+
+/// Takes a map of the object, as the type that it is used as.
+pub(super) fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, DataPlaneError> {
+    let map = ebpf.take_map(name).ok_or_else(|| DataPlaneError::Object(format!("map {name} is missing")))?;
+    T::try_from(map).map_err(|error| DataPlaneError::Object(format!("map {name}: {error}")))
 }
 
 #[cfg(test)]

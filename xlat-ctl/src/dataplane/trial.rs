@@ -17,7 +17,12 @@ use aya::{
 use xlat_common::{counters::Counters, interface::MAX_IFINDEX, next_hop, programs, settings::Settings, state::State};
 
 use super::{
-    DataPlane, error::DataPlaneError, map, object, pins::Pins, program::run_once, table::Memory as _,
+    DataPlane,
+    error::DataPlaneError,
+    object::{self, map},
+    pins::Pins,
+    program::run_once,
+    table::Memory as _,
     ways::DESTINATIONS,
 };
 

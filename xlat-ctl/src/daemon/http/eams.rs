@@ -11,16 +11,13 @@ use axum::{
 };
 use futures::stream;
 use serde::Deserialize;
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::spawn_blocking,
-    time::timeout,
-};
+use tokio::{sync::mpsc, task::spawn_blocking};
 use utoipa::IntoParams;
 
 use super::{
     openapi::{self, Address, Refused},
     read,
+    scarce::Scarce,
     upload::GiveBack,
 };
 use crate::{
@@ -33,8 +30,8 @@ use crate::{
 };
 
 /// Whole tables that are sent at a time: each is a copy as long as its client reads.
-static LISTS: Semaphore = Semaphore::const_new(4);
-/// A client of a list must take the next piece in this time.
+static LISTS: Scarce = Scarce::new(4);
+/// A client of a list must take the next piece in this time, and sooner while others wait for one.
 const READ_TIME: Duration = Duration::from_secs(5);
 /// Entries of one piece of a list.
 const PIECE: usize = 1000;
@@ -67,7 +64,7 @@ pub(super) fn revision(number: u64) -> Result<u64, Refusal> {
 /// The whole table, in the order of its IPv4 prefixes.
 pub(super) async fn eam_list(State(owner): State<Owner>) -> Result<Response, Refusal> {
     let closed = |_| refusal(Code::Failed, "the daemon is stopping");
-    let permit = LISTS.acquire().await.map_err(closed)?;
+    let permit = LISTS.acquire(1).await.map_err(closed)?;
     let (revision, entries) = owner.list().await?;
     let list = List { revision, entries, next: 0, begun: false };
     if list.entries.len() <= PIECE {
@@ -79,7 +76,7 @@ pub(super) async fn eam_list(State(owner): State<Owner>) -> Result<Response, Ref
         let _memory = GiveBack;
         for piece in list {
             // A client that does not read makes room for another.
-            if !matches!(timeout(READ_TIME, pieces.send(Some(piece))).await, Ok(Ok(()))) {
+            if !matches!(LISTS.bear(READ_TIME, pieces.send(Some(piece))).await, Some(Ok(()))) {
                 return;
             }
         }

@@ -1,18 +1,20 @@
 //! The control socket's and the metrics page's server: bounded in connections, in time and in what it reads.
 
 mod capture;
+mod connection;
 mod eams;
 mod explain;
 mod health;
 mod openapi;
 mod page;
 mod patience;
+mod scarce;
 mod share;
 mod upload;
 mod usage;
 mod whole;
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use axum::{
     Extension, Json, Router,
@@ -25,17 +27,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
-    sync::Semaphore,
     time::{sleep, timeout},
 };
-use tower::ServiceExt;
-use tracing::{debug, error};
+use tracing::error;
 use utoipa::IntoParams;
 use xlat_common::{
     counters::{Counters, Direction, Protocol, Verdict},
@@ -43,9 +41,10 @@ use xlat_common::{
 };
 
 use self::{
+    connection::serve,
     eams::{eam_add, eam_del, eam_find, eam_history, eam_list, eam_show},
     openapi::{Address, Refused},
-    patience::Patience,
+    scarce::Scarce,
     whole::{eam_apply, eam_rollback},
 };
 use super::{
@@ -58,46 +57,33 @@ use crate::{
     netlink::links::Links,
 };
 
-/// Most clients at a time on the control socket: so many that some that stall delay nobody.
-const MAX_CONTROL: usize = 256;
-/// Most clients at a time of the metrics page.
-const MAX_METRICS: usize = 32;
+/// The clients of the control socket at a time.
+static CONTROL: Scarce = Scarce::new(256);
+/// The clients of the metrics port at a time.
+static METRICS: Scarce = Scarce::new(32);
 /// Longest request body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
-/// A request's head must be there in this time.
-const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A request's body must be there in this time.
 const BODY_TIME: Duration = Duration::from_secs(5);
-/// A connection is closed after this time, whatever it does, but for a capture: longer than a client waits for a file to be applied.
-const CONNECTION_TIME: Duration = Duration::from_secs(150);
 /// How long no connection is accepted after accepting one failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the control socket until the task is dropped.
 pub(super) async fn serve_control(listener: UnixListener, owner: Owner) {
-    let clients = Arc::new(Semaphore::new(MAX_CONTROL));
     let router = control(owner);
     loop {
-        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let router = router.clone().layer(Extension(Author::of(&stream)));
-                tokio::spawn(async move {
-                    serve(stream, router).await;
-                    drop(permit);
-                });
+                admit(stream, router, &CONTROL).await;
             }
-            Err(error) => {
-                error!("cannot accept a connection on the control socket: {}", crate::plain(&error));
-                sleep(ACCEPT_PAUSE).await;
-            }
+            Err(error) => pause("the control socket", &error).await,
         }
     }
 }
 
 /// Serves the metrics page until the task is dropped.
 pub(super) async fn serve_metrics(listener: TcpListener, owner: Owner) {
-    let clients = Arc::new(Semaphore::new(MAX_METRICS));
     let router = Router::new()
         .route("/metrics", get(metrics_page))
         .merge(health::routes())
@@ -110,42 +96,27 @@ pub(super) async fn serve_metrics(listener: TcpListener, owner: Owner) {
             )
         });
     loop {
-        let Ok(permit) = Arc::clone(&clients).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    serve(stream, router).await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                error!("cannot accept a connection on the metrics port: {}", crate::plain(&error));
-                sleep(ACCEPT_PAUSE).await;
-            }
+            Ok((stream, _)) => admit(stream, router.clone(), &METRICS).await,
+            Err(error) => pause("the metrics port", &error).await,
         }
     }
 }
 
-/// Answers one connection. A client that breaks off, stalls or talks nonsense is its own concern, not the log's.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-    let patience = Patience::new(CONNECTION_TIME);
-    let router = router.layer(Extension(patience.clone()));
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        async move {
-            Ok::<_, Infallible>(router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {}))
-        }
+/// Waits for a place among `clients` and serves a connection there.
+async fn admit(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, clients: &'static Scarce) {
+    // Nobody closes what the places are counted by.
+    let Ok(place) = clients.acquire(1).await else { return };
+    tokio::spawn(async move {
+        serve(stream, router, clients).await;
+        drop(place);
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), service);
-    match patience.wait(connection).await {
-        Some(Ok(())) => {}
-        Some(Err(error)) => debug!("a client's connection ended: {error}"),
-        None => debug!("a client's connection was closed: it has lasted too long"),
-    }
+}
+
+/// Waits a moment where no connection could be accepted: that may be so for a while.
+async fn pause(whose: &str, error: &io::Error) {
+    error!("cannot accept a connection on {whose}: {}", crate::plain(error));
+    sleep(ACCEPT_PAUSE).await;
 }
 
 fn control(owner: Owner) -> Router {
@@ -338,13 +309,13 @@ fn stats_of(counters: &Counters, uptime_milliseconds: u64) -> api::Stats {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    use super::*;
+    use super::{connection::HEAD_TIME, *};
 
     /// What a client hears that says exactly `request` and then waits; and after how many seconds the connection ends.
     async fn exchange(request: &str) -> (String, u64) {
         let (mut client, server) = duplex(256 * 1024);
         let router = control(Owner::without_data_plane()).layer(Extension(Author::default()));
-        let serving = tokio::spawn(serve(server, router));
+        let serving = tokio::spawn(serve(server, router, &CONTROL));
         let start = tokio::time::Instant::now();
         client.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();

@@ -186,7 +186,7 @@ mod tests {
         let page = Page { owner: Owner::without_data_plane(), events: events.clone() };
         let router = Router::new().route("/events", get(listen)).with_state(page);
         let (mut client, server) = duplex(512);
-        let serving = tokio::spawn(super::super::serve(server, router));
+        let serving = tokio::spawn(super::super::serve(server, router, &super::super::METRICS));
         client.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         while events.receiver_count() == 0 {
             tokio::task::yield_now().await;

@@ -7,11 +7,9 @@ use axum::{
     http::{Request, header},
 };
 use futures::StreamExt as _;
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
+use tokio::{sync::SemaphorePermit, time::timeout};
 
+use super::scarce::Scarce;
 use crate::{
     api::{self, Code},
     daemon::owner::{Refusal, refusal},
@@ -20,10 +18,10 @@ use crate::{
 /// What files are counted in.
 const MEBIBYTE: usize = 1 << 20;
 /// Mebibytes of files that are in memory at a time. A client holds no more of them than it has sent.
-static ROOM: Semaphore = Semaphore::const_new(2 * api::MAX_FILE / MEBIBYTE);
+static ROOM: Scarce = Scarce::new(2 * api::MAX_FILE / MEBIBYTE);
 /// A file must be there in this time.
 const FILE_TIME: Duration = Duration::from_secs(55);
-/// More of it must come in this time.
+/// More of it must come in this time, and sooner while others wait for memory.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Gives the kernel back what a whole table took on its way, at the end, however it ends: the allocator would keep it for the next
@@ -50,7 +48,7 @@ async fn receive(body: Body) -> Result<(Bytes, Option<SemaphorePermit<'static>>)
     let mut pieces = body.into_data_stream();
     let mut file = Vec::new();
     let mut room: Option<SemaphorePermit<'static>> = None;
-    while let Some(piece) = timeout(PAUSE, pieces.next()).await.map_err(|_| late(PAUSE))? {
+    while let Some(piece) = ROOM.bear(PAUSE, pieces.next()).await.ok_or_else(|| late(PAUSE))? {
         let piece = piece.map_err(|error| refusal(Code::Invalid, format!("the file cannot be read: {error}")))?;
         if file.len() + piece.len() > api::MAX_FILE {
             return Err(too_large());
@@ -59,7 +57,7 @@ async fn receive(body: Body) -> Result<(Bytes, Option<SemaphorePermit<'static>>)
             (room.as_ref().map_or(0, SemaphorePermit::num_permits), (file.len() + piece.len()).div_ceil(MEBIBYTE));
         if needs > has {
             let more = u32::try_from(needs - has).expect("no more than a file may have");
-            let more = ROOM.acquire_many(more).await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
+            let more = ROOM.acquire(more).await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
             match &mut room {
                 Some(room) => room.merge(more),
                 None => room = Some(more),
@@ -75,5 +73,11 @@ fn too_large() -> Refusal {
 }
 
 fn late(time: Duration) -> Refusal {
-    refusal(Code::Timeout, format!("the file, or more of it, did not arrive in {} seconds", time.as_secs()))
+    let seconds = time.as_secs();
+    refusal(
+        Code::Timeout,
+        format!(
+            "the file, or more of it, did not arrive in {seconds} seconds, or stalled while others waited to send theirs"
+        ),
+    )
 }

@@ -230,24 +230,28 @@ fn acknowledged(directory: &Path, path: &Path, revision: u64) -> Result<Witness,
 /// Adds to the news of a damage what can be done about it.
 fn offer(error: StoreError, directory: &Path) -> StoreError {
     let StoreError::Damaged { path, what } = error else { return error };
-    let backup = directory.join(BACKUP);
-    let good = connect(&backup, false).and_then(|connection| {
-        check_pages(&connection, &backup)?;
-        read_table(&connection, &backup, drop)
+    // Where only the acknowledgement is damaged, the table itself has been read and found sound before.
+    let of_the_table = path != directory.join(witness::NAME);
+    let copy = directory.join(if of_the_table { BACKUP } else { DATABASE });
+    let good = connect(&copy, false).and_then(|connection| {
+        check_pages(&connection, &copy)?;
+        read_table(&connection, &copy, drop)
     });
+    let file = copy.display();
     let cure = match good {
+        Ok(version) if of_the_table => format!(
+            "the last good copy is {file} with revision {} ({} entries): `xlat-ctl state restore` puts it in place",
+            version.revision, version.entries
+        ),
         Ok(version) => format!(
-            "nothing has been changed; the last good copy is {} with revision {} ({} entries): `xlat-ctl state restore` \
-             puts it in place",
-            backup.display(),
-            version.revision,
-            version.entries
+            "the table, {file}, is sound, its latest revision is {} ({} entries): `xlat-ctl state restore --from {file}` takes it \
+             as it is",
+            version.revision, version.entries
         ),
-        Err(_) => format!(
-            "nothing has been changed; there is no good copy at {}: `xlat-ctl state restore --from FILE` puts one of \
-             yours in place",
-            backup.display()
-        ),
+        Err(_) => {
+            format!("there is no good copy at {file}: `xlat-ctl state restore --from FILE` puts one of yours in place")
+        }
     };
+    let cure = format!("nothing has been changed; {cure}");
     StoreError::Damaged { path, what: format!("{what}; {cure}") }
 }

@@ -19,16 +19,23 @@ fn entry(number: u32, comment: &str) -> Entry {
     Entry { pair: Pair::new(ipv4, ipv6).unwrap(), comment: comment.to_owned(), origin: Origin::Dynamic }
 }
 
-fn change(store: &mut Store, difference: &Difference) -> u64 {
+fn prepare(store: &mut Store, difference: &Difference) -> Result<u64, StoreError> {
     let author = Author { uid: Some(0), user: "root".to_owned(), pid: Some(1) };
-    let change = Change { verb: "apply", origin: Origin::Dynamic, author: &author, message: "a test", difference };
-    let revision = store.prepare(&change).unwrap();
+    store.prepare(&Change { verb: "apply", origin: Origin::Dynamic, author: &author, message: "a test", difference })
+}
+
+fn change(store: &mut Store, difference: &Difference) -> u64 {
+    let revision = prepare(store, difference).unwrap();
     store.commit().unwrap();
     revision
 }
 
+fn additions(entries: impl IntoIterator<Item = Entry>) -> Difference {
+    Difference { added: entries.into_iter().collect(), ..Difference::default() }
+}
+
 fn add(store: &mut Store, entries: impl IntoIterator<Item = Entry>) -> u64 {
-    change(store, &Difference { added: entries.into_iter().collect(), ..Difference::default() })
+    change(store, &additions(entries))
 }
 
 /// A store with 300 entries in three revisions, closed.
@@ -59,10 +66,7 @@ fn keeps_what_was_committed_and_forgets_what_was_abandoned() {
     assert_eq!(change(&mut store, &removal), 2);
     let comment = Difference { changed: vec![(entry(1, "uno"), "one".to_owned())], ..Difference::default() };
     assert_eq!(change(&mut store, &comment), 3);
-    let more = Difference { added: vec![entry(9, "")], ..Difference::default() };
-    let change =
-        Change { verb: "add", origin: Origin::Dynamic, author: &Author::default(), message: "", difference: &more };
-    assert_eq!(store.prepare(&change).unwrap(), 4);
+    assert_eq!(prepare(&mut store, &additions([entry(9, "")])).unwrap(), 4);
     store.abandon();
     drop(store);
     let (store, entries) = open(directory.path(), HISTORY).unwrap();
@@ -148,9 +152,10 @@ fn a_damaged_acknowledgement_is_not_taken_for_a_missing_one() {
         let file = directory.path().join(witness::NAME);
         fs::write(&file, &text).unwrap();
         let said = refused(directory.path());
-        assert!(said.contains(sentence) && said.contains("xlat-ctl state restore"), "{said}");
-        assert_eq!(fs::read_to_string(&file).unwrap(), text);
         let itself = directory.path().join(DATABASE);
+        let cure = format!("`xlat-ctl state restore --from {}` takes it as it is", itself.display());
+        assert!(said.contains(sentence) && said.contains(&cure), "{said}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
         let restored = restore::restore(directory.path(), Some(&itself), false).unwrap();
         assert_eq!((restored.of, restored.revision, restored.lost()), (3, 4, None));
         assert_eq!(open(directory.path(), HISTORY).unwrap().0.revision(), 4);
@@ -349,15 +354,7 @@ fn a_store_that_somebody_removed_takes_no_change() {
     let directory = filled();
     let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     fs::remove_file(directory.path().join(DATABASE)).unwrap();
-    let difference = Difference { added: vec![entry(901, "")], ..Difference::default() };
-    let change = Change {
-        verb: "add",
-        origin: Origin::Dynamic,
-        author: &Author::default(),
-        message: "",
-        difference: &difference,
-    };
-    let said = store.prepare(&change).unwrap_err().to_string();
+    let said = prepare(&mut store, &additions([entry(901, "")])).unwrap_err().to_string();
     assert!(said.contains("cannot find ") && said.contains("eam.db: No such file"), "{said}");
 }
 
@@ -368,15 +365,7 @@ fn a_store_that_another_daemon_changed_takes_no_change() {
     fs::remove_file(directory.path().join(lock::NAME)).unwrap();
     let (mut other, _) = open(directory.path(), HISTORY).unwrap();
     add(&mut other, [entry(901, "")]);
-    let difference = Difference { added: vec![entry(902, "")], ..Difference::default() };
-    let change = Change {
-        verb: "add",
-        origin: Origin::Dynamic,
-        author: &Author::default(),
-        message: "",
-        difference: &difference,
-    };
-    let said = store.prepare(&change).unwrap_err().to_string();
+    let said = prepare(&mut store, &additions([entry(902, "")])).unwrap_err().to_string();
     assert!(said.contains("somebody else has changed it (its latest revision is 4, this daemon's 3): "), "{said}");
     assert_eq!(add(&mut other, [entry(903, "")]), 5);
 }

@@ -98,6 +98,14 @@ pub(crate) struct Table<M> {
     accounts: Numbers,
 }
 
+/// What the tables are made of.
+#[derive(Clone, Copy)]
+struct Lists<'a> {
+    rules: &'a [Rule],
+    special4: &'a Specials<V4>,
+    special6: &'a Specials<V6>,
+}
+
 /// The accounts' numbers: which are free.
 #[derive(Clone)]
 struct Numbers {
@@ -158,7 +166,8 @@ impl<M: Memory> Table<M> {
         let rules: Vec<Rule> = input.eams.iter().map(|eam| self.rule_with_account(eam)).collect();
         let (special4, special6) = specials(self.well_known, &input.deny4, &input.deny6, &own);
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
-        let outcome = self.replace_entries(&rules, &special4, &special6, grace);
+        let lists = Lists { rules: &rules, special4: &special4, special6: &special6 };
+        let outcome = self.replace_entries(&lists, grace);
         self.mind_refused(grace);
         outcome?;
         (self.special4, self.special6, self.own) = (special4, special6, own);
@@ -167,16 +176,11 @@ impl<M: Memory> Table<M> {
         Ok(())
     }
 
-    fn replace_entries(
-        &mut self,
-        rules: &[Rule],
-        special4: &Specials<V4>,
-        special6: &Specials<V6>,
-        grace: &mut Grace,
-    ) -> Result<(), TableError> {
+    fn replace_entries(&mut self, lists: &Lists<'_>, grace: &mut Grace) -> Result<(), TableError> {
         if self.ipv4.len() == 0 && self.ipv6.len() == 0 {
-            return self.fill(rules, special4, special6, grace);
+            return self.fill(lists, grace);
         }
+        let Lists { rules, special4, special6 } = *lists;
         let (table4, table6) = (&self.ipv4, &self.ipv6);
         let (ipv4, ipv6) = thread::scope(|scope| {
             let ipv6 = scope.spawn(|| difference(table6, rules, special6));
@@ -354,13 +358,8 @@ impl<M: Memory> Table<M> {
         Some(place.index() * WORDS + std::mem::offset_of!(Entry, next_hop) / size_of::<u64>())
     }
 
-    fn fill(
-        &mut self,
-        rules: &[Rule],
-        special4: &Specials<V4>,
-        special6: &Specials<V6>,
-        grace: &mut Grace,
-    ) -> Result<(), TableError> {
+    fn fill(&mut self, lists: &Lists<'_>, grace: &mut Grace) -> Result<(), TableError> {
+        let Lists { rules, special4, special6 } = *lists;
         let (ipv4, ipv6) = (rules.len() + special4.len(), rules.len() + special6.len());
         if ipv4 > self.ipv4.capacity() {
             return Err(full(&self.ipv4));

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use xlat_common::{
     account,
     address::Ipv6,
-    table::{Bucket, Entry, Found, LEN4_MASK, Lengths, TableHeader, Tables, known_bit, probe4, probe6},
+    table::{Bucket, Entry, Found, LEN4_MASK, Lengths, TableHeader, Tables, known_bit, probe4, probe6, shorter_bit},
 };
 
 use super::{super::TableInput, *};
@@ -91,14 +91,14 @@ impl Reader {
         unsafe { std::mem::transmute(copy) }
     }
 
-    fn is_known(&self, address: u32) -> bool {
-        let (word, bit) = known_bit(address);
-        self.header.0[offset_of!(TableHeader, ipv4_known) / 8 + word].load(Acquire) & bit != 0
+    /// Whether the /16 with this word and bit has anything. `offset`: of the field of the record beside the tables.
+    fn has(&self, offset: usize, (word, bit): (usize, u64)) -> bool {
+        self.header.0[offset / 8 + word].load(Acquire) & bit != 0
     }
 
     fn find4(&mut self, address: u32) -> Option<Entry> {
         self.seen.0.borrow_mut().clear();
-        if !self.is_known(address) {
+        if !self.has(offset_of!(TableHeader, ipv4_known), known_bit(address)) {
             return None;
         }
         let lengths = self.lengths();
@@ -109,10 +109,17 @@ impl Reader {
 
     fn find6(&mut self, address: Ipv6) -> Option<Entry> {
         self.seen.0.borrow_mut().clear();
+        let own = probe6(self, address, 128, self.mask, SEED);
+        if own.is_entry() {
+            return Some(own.entry());
+        }
+        if !self.has(offset_of!(TableHeader, ipv6_shorter), shorter_bit(address)) {
+            return None;
+        }
         let lengths = self.lengths();
-        let shorter = lengths.ipv6[..lengths.ipv6_count as usize].iter().map(|len| u32::from(*len));
-        let all = [128].into_iter().chain(shorter);
-        all.map(|len| probe6(self, address, len, self.mask, SEED)).find(Found::is_entry).map(|found| found.entry())
+        let mut shorter = lengths.ipv6[..lengths.ipv6_count as usize].iter().map(|len| u32::from(*len));
+        let found = shorter.find_map(|len| Some(probe6(self, address, len, self.mask, SEED)).filter(Found::is_entry));
+        found.map(|found| found.entry())
     }
 }
 

@@ -1,0 +1,192 @@
+//! Where an instance is attached, and how it takes the place of another.
+
+use std::collections::BTreeMap;
+
+use aya::maps::MapError;
+use xlat_common::{counters::Counters, interface::MAX_IFINDEX};
+
+use super::{
+    AttachError, DataPlane, DataPlaneError, XdpMode, accounts,
+    attach::{self, Link, Place},
+    capture,
+    fragmenter::Fragmenter,
+    interfaces::{Records, Sources},
+    prefixes, readers,
+};
+
+/// Where the program is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Index of the interface.
+    pub ifindex: u32,
+    /// Its name when it was attached.
+    pub name: String,
+    /// [`XdpMode::Native`] or [`XdpMode::Generic`].
+    pub mode: XdpMode,
+}
+
+impl DataPlane {
+    /// Attaches the program to an interface and says in which mode it runs there.
+    ///
+    /// # Errors
+    /// Somebody else's program is there, or the driver refuses.
+    pub fn attach(&mut self, ifindex: u32, name: &str, mode: XdpMode) -> Result<XdpMode, AttachError> {
+        if let Some(link) = self.links.get(&ifindex) {
+            return Ok(link.mode);
+        }
+        if ifindex >= MAX_IFINDEX {
+            return Err(AttachError::Index { interface: name.to_owned(), ifindex });
+        }
+        if !self.grace.has_readers() {
+            // From here on there are readers. Canaries may have left next hops of a table that has changed since.
+            self.grace.set_readers(true);
+            if let Some(ways) = &self.ways {
+                ways.forget();
+            }
+        }
+        self.start_fragmenter()?;
+        let place = Place { ifindex, name, pins: self.pins.as_deref() };
+        let link = attach::attach(capture::entry(&mut self.capture, &mut self.ebpf)?, place, mode)?;
+        let mode = link.mode;
+        self.links.insert(ifindex, link);
+        self.tell_interfaces()?;
+        self.follow_mtu()?;
+        Ok(mode)
+    }
+
+    /// Pins again what somebody has unpinned: another instance could not take its place, and the program would be detached.
+    ///
+    /// # Errors
+    /// It cannot be pinned.
+    pub fn mend_pins(&mut self) -> Result<(), DataPlaneError> {
+        let Some(pins) = self.pins.clone() else { return Ok(()) };
+        pins.make_links()?;
+        let there = pins.links();
+        let missing: Vec<u32> = self.links.keys().copied().filter(|ifindex| !there.contains(ifindex)).collect();
+        for ifindex in missing {
+            let Some(link) = self.links.remove(&ifindex) else { continue };
+            self.links.insert(ifindex, link.pin_again(ifindex, &pins)?);
+        }
+        if let Some(near) = self.fragmenter.as_ref().map(|fragmenter| fragmenter.near().ifindex)
+            && !there.contains(&near)
+            && let Some(link) = self.near_link.take()
+        {
+            self.near_link = Some(link.pin_again(near, &pins)?);
+        }
+        Ok(())
+    }
+
+    /// Detaches the program from an interface.
+    ///
+    /// # Errors
+    /// It is not attached there, or the kernel refuses.
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), DataPlaneError> {
+        // Closing the link detaches; an interface that is gone has done so already.
+        drop(self.links.remove(&ifindex).ok_or(DataPlaneError::NotAttached(ifindex))?);
+        if let Some(pins) = &self.pins {
+            pins.unpin_link(ifindex);
+        }
+        self.tell_interfaces()?;
+        self.follow_mtu()
+    }
+
+    /// As [`Self::detach`], and waits until another instance's program can be attached in another mode.
+    ///
+    /// # Errors
+    /// As of [`Self::detach`].
+    pub fn leave(&mut self, ifindex: u32) -> Result<(), DataPlaneError> {
+        let program = self.attached_program();
+        self.detach(ifindex)?;
+        attach::wait_until_gone(ifindex, program);
+        Ok(())
+    }
+
+    /// Ends the take-over from instances before this one, once it is attached: detaches them where `wanted` (by `ifindex`) says
+    /// no, takes their counts over and removes them. `Ok(false)`: an interface that is wanted still has an older instance, which
+    /// therefore stays.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn finish_take_over(&mut self, wanted: impl Fn(u32) -> bool) -> Result<bool, DataPlaneError> {
+        let Some(pins) = self.pins.clone() else { return Ok(true) };
+        let near = self.fragmenter.as_ref().map(|fragmenter| fragmenter.near().ifindex);
+        let others = |ifindex: &u32| !self.links.contains_key(ifindex) && Some(*ifindex) != near;
+        let (left, unwanted): (Vec<u32>, Vec<u32>) = pins.links().into_iter().filter(others).partition(|i| wanted(*i));
+        unwanted.into_iter().for_each(|ifindex| pins.unpin_link(ifindex));
+        if !left.is_empty() {
+            return Ok(false);
+        }
+        if let Some(fragmenter) = &mut self.fragmenter {
+            fragmenter.forget_other_prefixes();
+        }
+        // A packet may still be on its way through the old programs.
+        readers::wait();
+        let mut carried = Counters::ZERO;
+        for instance in pins.instances().iter().filter(|instance| Some(*instance) != self.instance.as_ref()) {
+            if let Some(counters) = pins.counters_of(instance) {
+                carried.add(&counters);
+                self.carried_accounts.extend(accounts::rest_of(&pins, instance));
+            }
+            pins.remove_instance(instance);
+        }
+        let failed = |error: MapError| DataPlaneError::new("take the counters over", &error);
+        let mut before = self.carried.get(&0, 0).map_err(failed)?;
+        before.add(&carried);
+        self.carried.set(0, before, 0).map_err(failed)?;
+        Ok(true)
+    }
+
+    /// Where the program is attached, without the fragmenter.
+    #[must_use]
+    pub fn attached(&self) -> Vec<Attached> {
+        let attached =
+            |(ifindex, link): (&u32, &Link)| Attached { ifindex: *ifindex, name: link.name.clone(), mode: link.mode };
+        self.links.iter().map(attached).collect()
+    }
+
+    /// Whether an interface is the data plane's own (the fragmenter's), which nobody else is to attach to.
+    #[must_use]
+    pub fn is_own_interface(&self, ifindex: u32) -> bool {
+        self.fragmenter.as_ref().is_some_and(|fragmenter| fragmenter.near().ifindex == ifindex)
+    }
+
+    /// Attaches the fragmenter's near end, then leads packets into it.
+    fn start_fragmenter(&mut self) -> Result<(), DataPlaneError> {
+        let Some(fragmenter) = &mut self.fragmenter else { return Ok(()) };
+        if self.near_link.is_some() {
+            return Ok(());
+        }
+        let near = fragmenter.near();
+        let program = capture::entry(&mut self.capture, &mut self.ebpf)?;
+        let name = fragmenter.name().to_owned();
+        let place = Place { ifindex: near.ifindex, name: &name, pins: self.pins.as_deref() };
+        let link = attach::attach(program, place, XdpMode::Native)
+            .map_err(|error| DataPlaneError::Fragmenter { name, reason: error.to_string() })?;
+        self.near_link = Some(link);
+        self.tell_interfaces()?;
+        if let Some(fragmenter) = &mut self.fragmenter {
+            fragmenter.set_in_use();
+            fragmenter.lead_own_errors(&prefixes(&self.settings));
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell_interfaces(&mut self) -> Result<(), DataPlaneError> {
+        let near_end = self.fragmenter.as_ref().map(Fragmenter::near);
+        let mut attached: BTreeMap<u32, XdpMode> = self.links.iter().map(|(index, link)| (*index, link.mode)).collect();
+        attached.extend(near_end.zip(self.near_link.as_ref()).map(|(near, link)| (near.ifindex, link.mode)));
+        let sources =
+            Sources { machine: &self.machine, attached: &attached, near_end, prefixes: &self.prefix_of_interface };
+        self.interfaces.hold(Records::new(&sources))
+    }
+
+    /// Keeps the fragmenter's pieces small enough for every interface that they can leave by.
+    pub(super) fn follow_mtu(&mut self) -> Result<(), DataPlaneError> {
+        // Before it is attached, the pieces are those of the instance before this one.
+        let (Some(fragmenter), true) = (&mut self.fragmenter, self.near_link.is_some()) else { return Ok(()) };
+        let mtus = self.links.keys().filter_map(|ifindex| Some(self.machine.interface(*ifindex)?.mtu));
+        // An interface below IPv6's minimum carries no IPv6 (RFC 8200 5).
+        let smallest = mtus.filter(|mtu| *mtu >= 1280).min().unwrap_or(u32::MAX);
+        Ok(fragmenter.set_ipv6_mtu(smallest.min(self.settings.lowest_ipv6_mtu))?)
+    }
+}
