@@ -1,24 +1,20 @@
 //! The calls that show and change the table of explicit address mappings.
 
-use std::{convert::Infallible, io, net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use axum::{
     Extension, Json,
-    body::{Body, Bytes},
+    body::Body,
     extract::{Path, Query, State, rejection::QueryRejection},
-    http::{Request, StatusCode, header},
-    response::{IntoResponse, Response},
+    http::{Request, StatusCode},
 };
-use futures::stream;
 use serde::Deserialize;
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
 
 use super::{
     openapi::{self, Address, Refused},
     read,
-    scarce::Scarce,
-    upload::GiveBack,
 };
 use crate::{
     api::{self, Code},
@@ -29,12 +25,6 @@ use crate::{
     eam::{self, Entry, Origin, Pair},
 };
 
-/// Whole tables that are sent at a time: each is a copy as long as its client reads.
-static LISTS: Scarce = Scarce::new(4);
-/// A client of a list must take the next piece in this time, and sooner while others wait for one.
-const READ_TIME: Duration = Duration::from_secs(5);
-/// Entries of one piece of a list.
-const PIECE: usize = 1000;
 /// Revisions that are shown when nothing else is said, and at most.
 const REVISIONS: (usize, usize) = (50, 10_000);
 
@@ -58,75 +48,6 @@ pub(super) fn revision(number: u64) -> Result<u64, Refusal> {
         ));
     }
     Ok(number)
-}
-
-#[utoipa::path(get, path = "/v1/eam", tag = "table", responses((status = 200, body = api::EamList), Refused))]
-/// The whole table, in the order of its IPv4 prefixes.
-pub(super) async fn eam_list(State(owner): State<Owner>) -> Result<Response, Refusal> {
-    let closed = |_| refusal(Code::Failed, "the daemon is stopping");
-    let permit = LISTS.acquire(1).await.map_err(closed)?;
-    let (revision, entries) = owner.list().await?;
-    let list = List { revision, entries, next: 0, begun: false };
-    if list.entries.len() <= PIECE {
-        drop(permit);
-        return Ok(json(Body::from_stream(stream::iter(list.map(Ok::<_, Infallible>)))));
-    }
-    let (pieces, taken) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let _memory = GiveBack;
-        for piece in list {
-            // A client that does not read makes room for another.
-            if !matches!(LISTS.bear(READ_TIME, pieces.send(Some(piece))).await, Some(Ok(()))) {
-                return;
-            }
-        }
-        let _ = pieces.send(None).await;
-        drop(permit);
-    });
-    let pieces = stream::unfold(taken, async |mut taken| match taken.recv().await {
-        Some(piece) => piece.map(|piece| (Ok(piece), taken)),
-        None => Some((Err(io::Error::from(io::ErrorKind::TimedOut)), taken)),
-    });
-    Ok(json(Body::from_stream(pieces)))
-}
-
-fn json(body: Body) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-/// A table as the pieces of its JSON text.
-struct List {
-    entries: Vec<Entry>,
-    revision: u64,
-    next: usize,
-    begun: bool,
-}
-
-impl Iterator for List {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        let mut text = Vec::new();
-        if !self.begun {
-            self.begun = true;
-            text.extend_from_slice(format!("{{\"revision\":{},\"entries\":[", self.revision).as_bytes());
-        } else if self.next > self.entries.len() {
-            return None;
-        }
-        let end = self.entries.len().min(self.next + PIECE);
-        for (index, entry) in self.entries[self.next..end].iter().enumerate() {
-            if self.next + index > 0 {
-                text.push(b',');
-            }
-            serde_json::to_writer(&mut text, &api::Eam::from(entry)).expect("an entry has only string keys");
-        }
-        self.next = end;
-        if end == self.entries.len() {
-            text.extend_from_slice(b"]}");
-            self.next = end + 1;
-        }
-        Some(Bytes::from(text))
-    }
 }
 
 #[utoipa::path(

@@ -5,6 +5,7 @@ mod connection;
 mod eams;
 mod explain;
 mod health;
+mod list;
 mod openapi;
 mod page;
 mod patience;
@@ -42,7 +43,7 @@ use xlat_common::{
 
 use self::{
     connection::serve,
-    eams::{eam_add, eam_del, eam_find, eam_history, eam_list, eam_show},
+    eams::{eam_add, eam_del, eam_find, eam_history, eam_show},
     openapi::{Address, Refused},
     scarce::Scarce,
     whole::{eam_apply, eam_rollback},
@@ -127,7 +128,7 @@ fn control(owner: Owner) -> Router {
         .route("/v1/lookup", get(lookup))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/capture", get(capture::capture))
-        .route("/v1/eam", get(eam_list).post(eam_add).delete(eam_del).put(eam_apply))
+        .route("/v1/eam", get(list::eam_list).post(eam_add).delete(eam_del).put(eam_apply))
         .route("/v1/eam/find", get(eam_find))
         .route("/v1/eam/rates", get(usage::eam_rates))
         .route("/v1/eam/idle", get(usage::eam_idle))
@@ -141,6 +142,7 @@ fn control(owner: Owner) -> Router {
             refusal(Code::MethodNotAllowed, format!("this call cannot be made with {method}"))
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(Extension(list::Latest::default()))
         .with_state(owner)
 }
 

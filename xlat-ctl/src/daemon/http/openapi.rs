@@ -38,7 +38,7 @@ use crate::{
         super::lookup,
         super::explain::explain,
         super::capture::capture,
-        super::eams::eam_list,
+        super::list::eam_list,
         super::eams::eam_add,
         super::eams::eam_del,
         super::whole::eam_apply,

@@ -64,6 +64,7 @@ enum Request {
     Lookup(IpAddr, Reply<Lookup>),
     Ready(Reply<Result<(), String>>),
     Explain(Vec<u8>, Option<String>, Reply<Result<Box<api::Explained>, Refusal>>),
+    Revision(Reply<u64>),
     List(Reply<(u64, Vec<Entry>)>),
     Find(IpAddr, Reply<api::EamList>),
     Add {
@@ -278,6 +279,10 @@ impl Owner {
     }
 
     /// The revision and the entries, in the order of their IPv4 prefixes.
+    pub(super) async fn revision(&self) -> Result<u64, Refusal> {
+        self.ask(Request::Revision).await
+    }
+
     pub(super) async fn list(&self) -> Result<(u64, Vec<Entry>), Refusal> {
         self.ask(Request::List).await
     }

@@ -342,6 +342,7 @@ impl Relay {
                 Request::Explain(packet, interface, reply) => {
                     drop(reply.send(self.explain(&packet, interface.as_deref())));
                 }
+                Request::Revision(reply) => drop(reply.send(self.store.revision())),
                 Request::List(reply) => {
                     drop(reply.send((self.store.revision(), self.table.iter().cloned().collect())));
                 }
