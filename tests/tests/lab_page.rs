@@ -71,6 +71,7 @@ fn events_come_every_second_to_a_bounded_number_of_pages_that_delay_nobody() {
         .collect();
     assert!((2..=4).contains(&events.len()), "{} events in 3.5 seconds", events.len());
     assert_eq!(events[0]["status"]["state"], "attached");
+    assert!(events[0]["not_ready"].is_null(), "{}", events[0]["not_ready"]);
     assert!(events[1]["stats"]["uptime_milliseconds"].as_u64() > events[0]["stats"]["uptime_milliseconds"].as_u64());
 
     // None of them reads what comes.
@@ -133,6 +134,7 @@ fn a_browser_shows_the_relay_as_it_is() {
         browser.wait_for(&format!("{}.includes({})", text(id), json!(part))).expect("the page shows it");
     };
     wait_for(&mut browser, "state", "attached");
+    wait_for(&mut browser, "ready", "ready");
     wait_for(&mut browser, "interfaces", "inet4\tattached\tnative");
     wait_for(&mut browser, "drops", "TTL or hop limit was used up at this relay.");
     browser.wait_for(&format!("parseFloat({}) > 20", text("four_to_six"))).expect("a rate");
@@ -142,7 +144,9 @@ fn a_browser_shows_the_relay_as_it_is() {
     // Some seconds more for the chart.
     browser.wait_for("past.four_to_six.length >= 20").expect("a history");
 
+    wait_for(&mut browser, "share_service", "All services");
     ask_by_keyboard(&mut browser, "198.51.100.10", "2001:db8:5e1:1::10");
+    wait_for(&mut browser, "share_service", "198.51.100.10/32 ↔ 2001:db8:5e1:1::10/128");
     browser.screenshot(&pictures.join("light.png")).expect("a picture");
     let back = "getComputedStyle(document.body).backgroundColor";
     let light = browser.evaluate(back).expect("a colour");

@@ -16,7 +16,12 @@ use crate::{
 };
 
 /// The page for one reading.
-pub(super) fn page(status: &Status, counters: &Counters, usage: &UsageForMetrics) -> prometheus::Result<String> {
+pub(super) fn page(
+    status: &Status,
+    counters: &Counters,
+    usage: &UsageForMetrics,
+    ready: Option<bool>,
+) -> prometheus::Result<String> {
     let registry = Registry::new();
     traffic(&registry, counters)?;
     drops(&registry, counters)?;
@@ -25,6 +30,7 @@ pub(super) fn page(status: &Status, counters: &Counters, usage: &UsageForMetrics
     native(&registry, usage)?;
     table(&registry, status)?;
     interfaces(&registry, status)?;
+    readiness(&registry, ready)?;
     build_info(&registry, status)?;
     registry.register(Box::new(ProcessCollector::for_self()))?;
     let mut text = Vec::new();
@@ -170,6 +176,14 @@ fn interfaces(registry: &Registry, status: &Status) -> prometheus::Result<()> {
         }
     }
     registry.register(Box::new(modes))
+}
+
+/// `None`: this kernel runs no canaries.
+fn readiness(registry: &Registry, ready: Option<bool>) -> prometheus::Result<()> {
+    let Some(ready) = ready else { return Ok(()) };
+    let gauge = IntGauge::new("xlat_ready", "Whether canaries were translated rightly in both directions just now.")?;
+    gauge.set(ready.into());
+    registry.register(Box::new(gauge))
 }
 
 fn build_info(registry: &Registry, status: &Status) -> prometheus::Result<()> {

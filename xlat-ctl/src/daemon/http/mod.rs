@@ -55,6 +55,7 @@ use super::{
 };
 use crate::{
     api::{self, Code},
+    dataplane::DataPlane,
     netlink::links::Links,
 };
 
@@ -264,7 +265,8 @@ async fn metrics_page(State(owner): State<Owner>) -> Response {
     let page = async {
         let (status, counters) = (owner.status().await?, owner.counters().await?);
         let usage = owner.usage_for_metrics().await?;
-        metrics::page(&status, &counters, &usage).map_err(|error| refusal(Code::Failed, error.to_string()))
+        let ready = if DataPlane::can_be_tried() { Some(owner.ready().await.is_ok()) } else { None };
+        metrics::page(&status, &counters, &usage, ready).map_err(|error| refusal(Code::Failed, error.to_string()))
     };
     match page.await {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),

@@ -5,14 +5,14 @@ use std::{convert::Infallible, sync::LazyLock, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::State,
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderName, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures::{StreamExt as _, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
@@ -90,6 +90,8 @@ async fn page() -> Response {
 struct Event {
     status: api::Status,
     stats: api::Stats,
+    /// Why the relay is not ready for traffic, as `/readyz` says it.
+    not_ready: Option<String>,
 }
 
 async fn tell(owner: Owner, events: watch::Sender<Bytes>) {
@@ -103,7 +105,8 @@ async fn tell(owner: Owner, events: watch::Sender<Bytes>) {
         // An owner that cannot answer has nothing to tell: the page sees that nothing comes.
         if let (Ok(status), Ok(counters)) = (owner.status().await, owner.counters().await) {
             let uptime = u64::try_from(owner.uptime().as_millis()).unwrap_or(u64::MAX);
-            let event = Event { status, stats: stats_of(&counters, uptime) };
+            let not_ready = owner.ready().await.err().map(|refusal| refusal.message);
+            let event = Event { status, stats: stats_of(&counters, uptime), not_ready };
             let json = serde_json::to_string(&event).expect("an event has only string keys");
             events.send_replace(format!("data: {json}\n\n").into());
         }
@@ -137,15 +140,26 @@ async fn listen(State(page): State<Page>) -> Response {
 
 async fn look_up(
     State(page): State<Page>,
-    query: Result<axum::extract::Query<LookupQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<LookupQuery>, QueryRejection>,
 ) -> Result<axum::Json<api::Lookup>, Refusal> {
     let _permit = LOOKUPS.acquire().await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
     super::lookup(State(page.owner), query).await
 }
 
-async fn share(State(page): State<Page>) -> Result<Response, Refusal> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PictureQuery {
+    /// IPv4 or IPv6 prefix of an entry; `None`: all of them.
+    service: Option<String>,
+}
+
+async fn share(
+    State(page): State<Page>,
+    query: Result<Query<PictureQuery>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(PictureQuery { service }) = query?;
     let _permit = LOOKUPS.acquire().await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
-    let Some(picture) = super::share::picture(&page.owner).await? else {
+    let Some(picture) = super::share::picture(&page.owner, service.as_deref()).await? else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let headers = [

@@ -65,10 +65,14 @@ pub(super) async fn share(
 ) -> Result<Json<api::Share>, Refusal> {
     let Query(query) = query?;
     let days = number("share: days", query.days.unwrap_or(DAYS), LONGEST)?;
-    let service = query.service.as_deref().map(parse_prefix).transpose();
-    let service = service.map_err(|text| refusal(Code::Invalid, format!("share: {text}")))?;
+    let service = named(query.service.as_deref())?;
     let limit = number("share: limit", query.limit.unwrap_or(SHOWN), api::SHOWN_ENTRIES)? as usize;
     answer(&owner, days, service, limit).await.map(Json)
+}
+
+fn named(service: Option<&str>) -> Result<Option<Prefix>, Refusal> {
+    let service = service.map(parse_prefix).transpose();
+    service.map_err(|text| refusal(Code::Invalid, format!("share: {text}")))
 }
 
 /// The share of some days, as the call gives it, with so many services.
@@ -90,9 +94,9 @@ async fn answer(owner: &Owner, days: u64, service: Option<Prefix>, limit: usize)
     read.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
 }
 
-/// The days before now as a picture, for the status page. `None`: native IPv6 is not counted.
-pub(super) async fn picture(owner: &Owner) -> Result<Option<String>, Refusal> {
-    match answer(owner, PICTURED, None, 0).await {
+/// The days before now as a picture, for the status page: of one service, or of all. `None`: native IPv6 is not counted.
+pub(super) async fn picture(owner: &Owner, service: Option<&str>) -> Result<Option<String>, Refusal> {
+    match answer(owner, PICTURED, named(service)?, 0).await {
         Ok(share) => Ok(Some(plot::svg(&share.days))),
         Err(refusal) if refusal.code == Code::Conflict => Ok(None),
         Err(refusal) => Err(refusal),

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use xlat_common::{account::Record, counters::Traffic};
@@ -62,7 +62,7 @@ fn usage() -> UsageForMetrics {
 
 #[test]
 fn shows_what_was_counted() {
-    let page = page(&status(), &counters(), &usage()).unwrap();
+    let page = page(&status(), &counters(), &usage(), Some(true)).unwrap();
     for line in [
         r#"xlat_packets_total{direction="four_to_six",protocol="tcp",verdict="redirected"} 7"#,
         r#"xlat_bytes_total{direction="four_to_six",protocol="tcp",verdict="redirected"} 700"#,
@@ -74,6 +74,7 @@ fn shows_what_was_counted() {
         r#"xlat_eam_native_packets_total{direction="to_service",ipv4="198.51.100.10",ipv6="2001:db8:5e1:1::10"} 7"#,
         r#"xlat_native_bytes_total{direction="from_service"} 8000"#,
         "xlat_eam_entries 3",
+        "xlat_ready 1",
         "xlat_table_bytes 4096",
         r#"xlat_build_info{program_tag="0123456789abcdef",version="0.1.0"} 1"#,
     ] {
@@ -81,27 +82,69 @@ fn shows_what_was_counted() {
     }
 }
 
-/// The names in `| \`name\` |` at the beginning of a row.
-fn documented(section: &str) -> BTreeSet<String> {
-    section.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
+/// The cells of a document's tables, the rows by the name in their first cell.
+fn documented(section: &str) -> BTreeMap<String, Vec<String>> {
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.map(|row| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>());
+    cells.map(|cells| (cells[0].trim_matches('`').to_owned(), cells[1..].to_vec())).collect()
+}
+
+/// The words that stand in backquotes.
+fn quoted(text: &str) -> BTreeSet<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The names of a metric's labels, and what they are on the page.
+fn labels(page: &str, metric: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let series = page.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{')?.split_once('}'));
+    let pairs = series.flat_map(|(labels, _)| labels.split(',').filter_map(|label| label.split_once('=')));
+    pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).unzip()
 }
 
 #[test]
-fn every_metric_and_every_reason_is_in_docs_metrics_md() {
+fn docs_metrics_md_names_every_metric_with_its_type_and_labels() {
     let document = include_str!("../../../../docs/metrics.md");
-    let (metrics, reasons) = document.split_once("## Drop reasons").expect("a section for the drop reasons");
-    let page = page(&status(), &counters(), &usage()).unwrap();
-    let live: BTreeSet<String> =
-        page.lines().filter_map(|line| Some(line.strip_prefix("# TYPE ")?.split_once(' ')?.0.to_owned())).collect();
-    assert_eq!(documented(metrics), live);
-    let known: BTreeSet<String> = DropReason::ALL.iter().map(|reason| reason.name().to_owned()).collect();
-    assert_eq!(documented(reasons), known);
+    let (metrics, _) = document.split_once("## Drop reasons").expect("a section for the drop reasons");
+    let documented = documented(metrics);
+    let page = page(&status(), &counters(), &usage(), Some(true)).unwrap();
+    let live: BTreeMap<&str, &str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    assert!(documented.keys().eq(live.keys()), "{:?} are not {:?}", documented.keys(), live.keys());
+    for (metric, kind) in live {
+        let cells = &documented[metric];
+        assert_eq!(cells[0], kind, "{metric}");
+        let (names, values) = labels(&page, metric);
+        let said = quoted(&cells[1]);
+        assert!(names.is_subset(&said), "docs/metrics.md says of the labels of {metric}: {said:?}, not {names:?}");
+        for word in said.difference(&names) {
+            assert!(values.contains(word), "docs/metrics.md says of {metric}: `{word}`, which no label of it is");
+        }
+    }
+}
+
+#[test]
+fn docs_metrics_md_names_what_directions_protocols_and_verdicts_there_are() {
+    let document = include_str!("../../../../docs/metrics.md");
+    let (_, section) = document.split_once("## Labels").expect("a section for the labels");
+    let (section, _) = section.split_once("\n## ").expect("another section");
+    let names: BTreeSet<String> = ["direction", "protocol", "verdict", "xlat_drops_total"]
+        .into_iter()
+        .chain(Direction::ALL.iter().map(|direction| direction.name()))
+        .chain(Protocol::ALL.iter().map(|protocol| protocol.name()))
+        .chain(Verdict::ALL.iter().map(|verdict| verdict.name()))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(quoted(section), names);
+}
+
+#[test]
+fn docs_metrics_md_names_every_reason_in_its_own_words() {
+    let document = include_str!("../../../../docs/metrics.md");
+    let (_, reasons) = document.split_once("## Drop reasons").expect("a section for the drop reasons");
+    let documented = documented(reasons);
+    let known: BTreeSet<&str> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+    assert!(documented.keys().eq(known.iter()), "{:?} are not {known:?}", documented.keys());
     for reason in DropReason::ALL {
-        assert!(
-            reasons.contains(reason.text()),
-            "docs/metrics.md does not say of {}: {}",
-            reason.name(),
-            reason.text()
-        );
+        assert_eq!(documented[reason.name()][0], reason.text(), "{}", reason.name());
     }
 }
