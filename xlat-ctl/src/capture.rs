@@ -3,7 +3,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use xlat_common::capture::{MAX_SNAPLEN, MIN_SNAPLEN};
 
 /// Bytes of each frame that are kept: whatever the query may ask for.
@@ -29,12 +29,16 @@ pub struct Query {
     /// The reasons for a drop that count, names with commas between them; any if there is none.
     pub reason: Option<String>,
     /// Packets after which it ends.
+    #[param(minimum = 1)]
     pub count: Option<u64>,
-    /// Seconds after which it ends ([`DURATION`]).
+    /// Seconds after which it ends; 600 when nothing is said.
+    #[param(minimum = 1, maximum = 86400)]
     pub duration: u64,
-    /// Bytes of each frame that are kept ([`SNAPLEN`]).
+    /// Bytes of each frame that are kept; 2048 when nothing is said.
+    #[param(minimum = 64, maximum = 2048)]
     pub snaplen: u32,
-    /// Packets a second that are shown; what is more is counted ([`RATE`]).
+    /// Packets a second that are shown, 1000 when nothing is said; what is more is counted.
+    #[param(minimum = 1, maximum = 100000)]
     pub rate: u32,
 }
 
@@ -54,8 +58,9 @@ impl Default for Query {
 }
 
 /// A line of the answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CaptureLine)]
 pub enum Line {
     /// The first: packets are captured from here on.
     Begin(Begin),
@@ -68,7 +73,8 @@ pub enum Line {
 }
 
 /// A capture has begun.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CaptureBegin)]
 pub struct Begin {
     /// Version of the daemon.
     pub version: String,
@@ -77,7 +83,8 @@ pub struct Begin {
 }
 
 /// A packet before and after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CapturePacket)]
 pub struct Packet {
     /// Its number in this capture, from 1.
     pub number: u64,
@@ -103,7 +110,8 @@ pub struct Packet {
 }
 
 /// A frame.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CaptureFrame)]
 pub struct Frame {
     /// The interface. Of one that left, the interface with its source address; nothing where the kernel forwards it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,11 +120,13 @@ pub struct Frame {
     pub len: u32,
     /// The first of them, in Base64.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    #[schema(value_type = String)]
     pub data: Vec<u8>,
 }
 
 /// What has been counted so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CaptureProgress)]
 pub struct Progress {
     /// Packets shown.
     pub shown: u64,
@@ -129,7 +139,8 @@ pub struct Progress {
 }
 
 /// A capture has ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = CaptureEnd)]
 pub struct End {
     /// Why, in a sentence.
     pub reason: String,

@@ -54,7 +54,15 @@ const XDP_TX: u32 = 3;
     path = "/v1/capture",
     tag = "relay",
     params(capture::Query),
-    responses((status = 200, body = String, content_type = "application/x-ndjson"), Refused),
+    responses(
+        (
+            status = 200,
+            body = Line,
+            content_type = "application/x-ndjson",
+            description = "Such objects, one a line, as they come",
+        ),
+        Refused,
+    ),
 )]
 /// Packets before and after translation, as they pass: one JSON object a line, until the duration or the count is over.
 pub(super) async fn capture(

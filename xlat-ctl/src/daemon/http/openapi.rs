@@ -133,8 +133,26 @@ pub(super) struct EamLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture;
 
     const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+
+    #[test]
+    fn a_captures_bounds_are_those_that_hold() {
+        let document = serde_json::to_value(Api::openapi()).unwrap();
+        let parameters = document["paths"]["/v1/capture"]["get"]["parameters"].as_array().unwrap();
+        let bounds = |name: &str| {
+            let parameter = parameters.iter().find(|parameter| parameter["name"] == name).unwrap();
+            let bound = |key: &str| parameter["schema"][key].as_f64().unwrap() as u64;
+            bound("minimum")..=bound("maximum")
+        };
+        let wide = |range: std::ops::RangeInclusive<u32>| u64::from(*range.start())..=u64::from(*range.end());
+        assert_eq!(bounds("duration"), capture::DURATION);
+        assert_eq!(bounds("snaplen"), wide(capture::SNAPLEN));
+        assert_eq!(bounds("rate"), wide(capture::RATE));
+        let usual = capture::Query::default();
+        assert_eq!((usual.duration, usual.snaplen, usual.rate), (600, 2048, 1000), "as its description says");
+    }
 
     #[test]
     fn the_description_in_the_documents_is_that_of_the_code() {
