@@ -120,6 +120,9 @@ fn drops_are_shown_with_their_reason_and_the_answer() {
     ping(&lab, 1);
     let drops = Capture::start(&lab, &daemon, "drops", "--drops");
     let other = Capture::start(&lab, &daemon, "other", "--reason packet_too_big,igmp");
+    let file = daemon.directory().join("drops.pcapng");
+    let written = format!("--reason hop_limit_exceeded --count 1 -w {}", file.display());
+    let mut written = Capture::start(&lab, &daemon, "written", &written);
     ping(&lab, 1);
     let expiring = lab.client.run(&format!("ping -n -c 1 -W 1 -t 2 {SERVER_SEEN}"));
     assert!(!expiring.success, "{}", expiring.stdout);
@@ -132,6 +135,14 @@ fn drops_are_shown_with_their_reason_and_the_answer() {
     assert_eq!(number_before(&said, "captured"), 1, "{said}");
     let said = other.interrupt();
     assert_eq!(number_before(&said, "captured"), 0, "{said}");
+    written.ended();
+    expect_no_fault(&file, 2);
+    for filter in [
+        "frame.comment contains \"as it arrived: four_to_six, dropped for hop_limit_exceeded:\" && icmp.type == 8",
+        "frame.comment contains \"the answer to its sender: four_to_six, dropped for hop_limit_exceeded\" && icmp.type == 11",
+    ] {
+        assert_eq!(tshark(&file, filter).len(), 1, "{filter}");
+    }
 }
 
 #[test]

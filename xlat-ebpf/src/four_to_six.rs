@@ -270,7 +270,8 @@ fn may_fill(ctx: &Context, header: &Header4, transport: &Transport) -> Result<bo
         return Ok(true);
     };
     if limits::event() {
-        log_udp_checksum_zero(header.source(), header.destination(), transport.ports(ctx));
+        let fragment = header.is_fragment().into();
+        log_udp_checksum_zero(header.source(), header.destination(), transport.ports(ctx), fragment);
     }
     Err(Stop::drop(reason))
 }
@@ -278,15 +279,27 @@ fn may_fill(ctx: &Context, header: &Header4, transport: &Transport) -> Result<bo
 /// The system management event of RFC 7915 4.5. A global function (see `lookup::shorter_length4`) for its stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn log_udp_checksum_zero(source: u32, destination: u32, ports: u32) -> u32 {
-    warn!(
-        (),
-        "dropped a UDP packet without checksum: {:i} port {} to {:i} port {}",
-        source,
-        ports >> 16,
-        destination,
-        ports & 0xffff
-    );
+extern "C" fn log_udp_checksum_zero(source: u32, destination: u32, ports: u32, fragment: u32) -> u32 {
+    let (source_port, destination_port) = (ports >> 16, ports & 0xffff);
+    if fragment == 0 {
+        warn!(
+            (),
+            "dropped a UDP packet without checksum: {:i} port {} to {:i} port {}",
+            source,
+            source_port,
+            destination,
+            destination_port
+        );
+    } else {
+        warn!(
+            (),
+            "dropped a fragment of a UDP packet without checksum: {:i} port {} to {:i} port {}",
+            source,
+            source_port,
+            destination,
+            destination_port
+        );
+    }
     0
 }
 

@@ -43,7 +43,7 @@ const fn unreadable(reason: DropReason) -> Entry {
                 version, a length beyond the end.",
             cause: "A broken or hostile sender, or damage on the way. Where it begins suddenly at one interface: its NIC, \
                 driver or cable.",
-            remedy: "Look at the packets (`tcpdump -i IFACE -e -vv`). From one source: tell its owner, or put it in \
+            remedy: "Look at the packets (`xlat-ctl capture --reason malformed_header`). From one source: tell its owner, or put it in \
                 `[deny]`. From everywhere: look at the interface's errors (`ip -s -s link`, `ethtool -S`).",
             answer: Silent,
             source: "RFC 1812 5.2.2, RFC 8200 3",
@@ -81,7 +81,7 @@ const fn unreadable(reason: DropReason) -> Entry {
             meaning: "A whole packet ends before its TCP, UDP, UDP-Lite, DCCP or ICMP header does, so that there is no \
                 checksum to adjust.",
             cause: "A broken or hostile sender. A tunnel or a capture tool that cuts packets without changing their length.",
-            remedy: "Look at the packets (`tcpdump -i IFACE -vv`) and at who sends them. From one source: tell its owner, or \
+            remedy: "Look at the packets (`xlat-ctl capture --reason malformed_transport`) and at who sends them. From one source: tell its owner, or \
                 put it in `[deny]`.",
             answer: Silent,
             source: "RFC 7915 4.5, 5.5",
@@ -259,7 +259,7 @@ const fn by_icmp(reason: DropReason) -> Entry {
         DropReason::IcmpPointer => Entry {
             meaning: "A Parameter Problem that points at a field which the other family's header does not have.",
             cause: "A router that complains of an option or of the checksum: rare, as hardly anything sends Parameter Problem.",
-            remedy: "Look at what the sender of the error complains of (`tcpdump -vv icmp or icmp6`), and mend that.",
+            remedy: "Look at what the sender of the error complains of (`xlat-ctl capture --reason icmp_pointer`), and mend that.",
             answer: Silent,
             source: "RFC 7915 figures 3 and 6",
             section: "8",

@@ -103,10 +103,10 @@ pub fn find(name: &str) -> Result<DropReason, String> {
     Err(format!("reason {name}: there is no such drop reason; {hint}"))
 }
 
-/// How the program's events about dropped packets begin, and the reason that each is about. Of a fragment the first is
-/// `udp_checksum_zero_fragment`, which the entry of the one named tells of.
-const EVENTS: [(&str, DropReason); 2] = [
+/// How the program's events about dropped packets begin, and the reason that each is about.
+const EVENTS: [(&str, DropReason); 3] = [
     ("dropped a UDP packet without checksum", DropReason::UdpChecksumZero),
+    ("dropped a fragment of a UDP packet without checksum", DropReason::UdpChecksumZeroFragment),
     ("dropped an IPv6 packet with an extension header after its Fragment Header", DropReason::FragmentExtension),
 ];
 
