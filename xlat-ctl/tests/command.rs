@@ -60,35 +60,6 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
-fn every_verb_has_help_with_an_example_where_it_takes_arguments() {
-    for verb in [
-        &["run"][..],
-        &["check"],
-        &["status"],
-        &["lookup"],
-        &["annotate"],
-        &["stats"],
-        &["eam", "add"],
-        &["eam", "del"],
-        &["eam", "find"],
-        &["eam", "apply"],
-        &["eam", "export"],
-        &["eam", "history"],
-        &["eam", "show"],
-        &["eam", "rollback"],
-        &["import", "jool"],
-        &["import", "tayga"],
-        &["state", "restore"],
-    ] {
-        let output = xlat_ctl(&[verb, &["--help"]].concat());
-        assert_eq!(code(&output), 0, "{verb:?}");
-        assert!(stdout(&output).contains("Example"), "{verb:?}: {}", stdout(&output));
-        assert!(stdout(&output).contains("--socket <PATH>"), "{verb:?}");
-        assert!(stdout(&output).contains("--json"), "{verb:?}");
-    }
-}
-
-#[test]
 fn without_a_daemon_every_call_fails_with_one_sentence() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing.sock");
