@@ -265,6 +265,33 @@ fn dump(bytes: &[u8], other: Option<&[u8]>) -> String {
     text
 }
 
+/// A row in the list of all.
+#[derive(Debug)]
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is about a relay with settings of its own.
+    pub has_settings: bool,
+    /// Sends its packet, and panics where the outcome is another.
+    pub check: fn(),
+}
+
+inventory::collect!(Row);
+
+/// Checks every row that is about the relay with the usual settings, and says how many there are.
+///
+/// # Errors
+/// The names of those that fail.
+pub fn check_usual() -> Result<usize, Vec<&'static str>> {
+    let usual: Vec<&Row> = inventory::iter::<Row>.into_iter().filter(|row| !row.has_settings).collect();
+    let failed: Vec<&str> =
+        usual.iter().filter(|row| std::panic::catch_unwind(row.check).is_err()).map(|row| row.name).collect();
+    if failed.is_empty() { Ok(usual.len()) } else { Err(failed) }
+}
+
+#[doc(hidden)]
+pub use inventory::submit;
+
 /// Rows of the conformance table: a name that says the behaviour, the section that asks for it, settings if they are not the
 /// usual ones (in TOML), and a packet `=>` what becomes of it. Each row is a test of its own.
 #[macro_export]
@@ -276,5 +303,10 @@ macro_rules! rows {
             let changes: &[&str] = &[$($settings)?];
             $crate::harness::row::check(stringify!($name), $section, &changes.concat(), $frame, &$expected);
         }
+        $crate::harness::row::submit!($crate::harness::row::Row {
+            name: stringify!($name),
+            has_settings: !stringify!($($settings)?).is_empty(),
+            check: $name,
+        });
     )+};
 }

@@ -38,3 +38,14 @@ mod settings;
 mod transports;
 mod udp_zero_checksum;
 mod well_known_prefix;
+
+/// What `cargo xtask vm --all` runs on each kernel: under software emulation, loading a program for each of the other settings takes
+/// an hour.
+#[test]
+#[ignore = "these rows are tests of their own: `cargo xtask vm --all` asks for them together"]
+fn every_row_with_the_usual_settings() {
+    match xlat_tests::harness::row::check_usual() {
+        Ok(number) => println!("{number} rows"),
+        Err(failed) => panic!("rows that fail: {}", failed.join(", ")),
+    }
+}

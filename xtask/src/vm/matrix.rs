@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::{
     Options,
@@ -12,13 +13,17 @@ use super::{
 };
 use crate::{
     interrupt, setup,
-    shell::{cargo, show, target_dir, workspace},
+    shell::{capture, cargo, show, target_dir, workspace},
 };
 
 /// The kernels of the matrix, the oldest first.
 const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", "newest"];
 /// The drivers; the first needs no NIC.
 const DRIVERS: [&str; 5] = ["veth", "virtio_net", "igb", "vmxnet3", "e1000e"];
+/// The one that needs no NIC, with which the conformance rows go.
+const WITHOUT_NIC: &str = DRIVERS[0];
+/// The rows that are tried on each kernel, and how the test runner says that they hold.
+const ROWS: &str = "every_row_with_the_usual_settings";
 /// How long one trial may take under software emulation on a busy machine.
 const LONGEST: Duration = Duration::from_secs(900);
 /// Where the tables stand in the document.
@@ -44,11 +49,15 @@ pub(crate) fn run(only: &[&str]) -> Result<()> {
     setup::for_vm()?;
     let programs = ["--package", "xlat-ctl", "--package", "xlat-tests", "--bin", "xlat-ctl", "--bin", "nic"];
     show(cargo(["build", "--locked", "--release"]).args(programs))?;
+    let conformance = conformance()?;
     for version in named(&KERNELS, only) {
         let kernel = Kernel::get(version)?;
         for driver in named(&DRIVERS, only) {
             eprintln!("== {driver} on Linux {}", kernel.release);
-            let steps = trial_of(&kernel, driver.parse().ok())?;
+            let mut steps = trial_of(&kernel, driver.parse().ok())?;
+            if driver == WITHOUT_NIC {
+                steps.push(rows_on(&kernel, &conformance)?);
+            }
             // An interrupt ends the emulator as well, which says nothing of the relay.
             interrupt::check()?;
             for [step, word, words] in &steps {
@@ -79,6 +88,30 @@ fn trial_of(kernel: &Kernel, nic: Option<Nic>) -> Result<Vec<[String; 3]>> {
         Ended::Command { output, .. } => output.lines().filter_map(step).collect(),
         Ended::Itself(reason) => vec![["attach".to_owned(), "fails".to_owned(), reason.replace('\n', " ")]],
     })
+}
+
+/// Builds the conformance tests; gives their program.
+fn conformance() -> Result<String> {
+    let words = ["test", "--locked", "--release", "--package", "xlat-tests", "--test", "conformance", "--no-run"];
+    let said = capture(cargo(words).args(["--quiet", "--message-format", "json"]))?;
+    let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let programs = messages.filter_map(|message| Some(message["executable"].as_str()?.to_owned()));
+    programs.last().context("cargo names no program of the conformance tests")
+}
+
+/// The conformance rows with the usual settings, on one kernel.
+fn rows_on(kernel: &Kernel, conformance: &str) -> Result<[String; 3]> {
+    let options = Options { timeout: LONGEST, ..Options::default() };
+    let words = [conformance, ROWS, "--ignored", "--exact", "--nocapture"];
+    let (word, said) = match (Guest { kernel, options: &options }).run(&words, Output::Keep)? {
+        Ended::Command { code: 0, output } => {
+            let rows = output.lines().find(|line| line.ends_with(" rows")).map(str::to_owned);
+            rows.map_or(("fails", "no row was tried".to_owned()), |rows| ("works", rows))
+        }
+        Ended::Command { output, .. } => ("fails", output.replace(['\n', '\t'], " ")),
+        Ended::Itself(reason) => ("fails", reason.replace('\n', " ")),
+    };
+    Ok(["conformance".to_owned(), word.to_owned(), said])
 }
 
 /// A line of the trial: step, word, words.
