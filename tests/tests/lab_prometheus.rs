@@ -173,7 +173,7 @@ fn every_alert_has_a_test_and_a_page_that_says_what_to_do() {
     let rules = read("contrib/prometheus/xlat.rules.yml");
     let after = |prefix: &'static str| rules.lines().filter_map(move |line| line.trim().strip_prefix(prefix));
     let alerts: BTreeSet<&str> = after("- alert: ").collect();
-    let links: BTreeSet<&str> = after("runbook_url: docs/alerts.md#").collect();
+    let links: BTreeSet<&str> = after("runbook_url: file:///usr/share/doc/xlat/docs/alerts.md#").collect();
     assert!(alerts.len() >= 9, "{alerts:?}");
     assert_eq!(
         links,
@@ -182,6 +182,7 @@ fn every_alert_has_a_test_and_a_page_that_says_what_to_do() {
     let (page, tests) = (read("docs/alerts.md"), read("contrib/prometheus/xlat.rules.test.yml"));
     let headings: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     assert_eq!(headings, alerts, "docs/alerts.md has a heading for each alert");
+    assert_eq!(after("description: ").count(), alerts.len(), "each alert has a description");
     for alert in alerts {
         let raised = format!("alertname: {alert}\n        exp_alerts:\n");
         assert!(tests.contains(&raised), "no test of the rules raises {alert}");

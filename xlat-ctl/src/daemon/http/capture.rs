@@ -102,7 +102,7 @@ fn asked(query: &capture::Query, author: String) -> Result<CaptureAsk, Refusal> 
     };
     let reason = |name: &str| {
         let reason = DropReason::from_name(name);
-        let text = || wrong(format!("there is no reason {name}: `xlat-ctl stats` and docs/translation.md name them"));
+        let text = || wrong(format!("there is no reason {name}: `xlat-ctl reason` lists them"));
         reason.map(|reason| 1 << reason as u32).ok_or_else(text)
     };
     let names = query.reason.as_deref().unwrap_or_default().split(',').filter(|name| !name.is_empty());
