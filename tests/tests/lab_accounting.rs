@@ -217,6 +217,15 @@ fn the_share_of_ipv6_is_exact_and_survives_reload_and_restart() {
     let text = relay.ok(&format!("share --plot {}", picture.display()));
     assert!(text.contains("63.6 %") && text.contains("198.51.100.10 ↔ 2001:db8:5e1:1::10"), "{text}");
     assert!(fs::read_to_string(picture).unwrap().starts_with("<svg"));
+    let shown = |query: &str| {
+        let url = format!("http://127.0.0.1:9464/share.svg{query}");
+        relay.lab.relay.run(&format!("curl --silent --max-time 5 --globoff --write-out %{{http_code}} {url}")).stdout
+    };
+    for query in ["", "?service=2001:db8:5e1:1::10"] {
+        let picture = shown(query);
+        assert!(picture.starts_with("<svg") && picture.ends_with("200"), "{query}: {picture}");
+    }
+    assert!(shown("?service=198.51.100.11").ends_with("404"), "of a service that there is not");
     let one = relay.json("share --service 2001:db8:5e1:1::10");
     assert_eq!(one["total"]["native"]["to_service"]["packets"], 7);
     assert_eq!(one["services"], serde_json::json!([]));

@@ -72,6 +72,14 @@ impl<'lab> Prometheus<'lab> {
         answer["data"]["result"].as_array().map_or(0, Vec::len)
     }
 
+    /// How many values a variable of the dashboard can have, `label_values(SERIES, LABEL)`, which Grafana asks for so.
+    fn choices(&self, definition: &str) -> usize {
+        let inside = definition.strip_prefix("label_values(").and_then(|text| text.strip_suffix(')'));
+        let (series, label) = inside.and_then(|text| text.rsplit_once(", ")).expect("label_values(SERIES, LABEL)");
+        let answer = self.call(&format!("/api/v1/label/{label}/values"), &[("match[]", series)]).unwrap_or_default();
+        answer["data"].as_array().map_or(0, Vec::len)
+    }
+
     /// Waits until an expression gives something.
     fn wait_for(&self, expression: &str) {
         let begin = Instant::now();
@@ -100,21 +108,21 @@ fn compared(condition: &str) -> Vec<String> {
     sides.map(without).collect()
 }
 
-/// The expressions of the dashboard, with its variables filled in as Grafana does.
-fn dashboard() -> Vec<String> {
-    fn walk(value: &Value, found: &mut Vec<String>) {
+/// Every text of the dashboard that stands under a key, with its variables filled in as Grafana does.
+fn dashboard(key: &str) -> Vec<String> {
+    fn walk(value: &Value, key: &str, found: &mut Vec<String>) {
         match value {
             Value::Object(map) => {
-                found.extend(map.get("expr").and_then(Value::as_str).map(str::to_owned));
-                map.values().for_each(|value| walk(value, found));
+                found.extend(map.get(key).and_then(Value::as_str).map(str::to_owned));
+                map.values().for_each(|value| walk(value, key, found));
             }
-            Value::Array(list) => list.iter().for_each(|value| walk(value, found)),
+            Value::Array(list) => list.iter().for_each(|value| walk(value, key, found)),
             _ => (),
         }
     }
     let text = fs::read_to_string(root().join("contrib/grafana/xlat.json")).expect("the dashboard");
     let mut found = Vec::new();
-    walk(&serde_json::from_str(&text).expect("JSON"), &mut found);
+    walk(&serde_json::from_str(&text).expect("JSON"), key, &mut found);
     let filled = |text: &String| {
         let filled = text.replace("$job", "xlat").replace("$instance", ".+").replace("$__rate_interval", "10s");
         assert!(!filled.contains('$'), "a variable that is not known: {filled}");
@@ -146,12 +154,17 @@ fn every_query_gives_data_and_a_healthy_relay_raises_no_alert() {
             assert!(prometheus.series(&part) > 0, "{}: `{part}` gives nothing", rule["name"]);
         }
     }
-    let expressions = dashboard();
+    let expressions = dashboard("expr");
     assert!(expressions.len() >= 15, "{expressions:?}");
     for expression in &expressions {
         // The starts of the daemon: there are none while nothing restarts.
         let expression = expression.strip_suffix(" > 0").unwrap_or(expression);
         assert!(prometheus.series(expression) > 0, "the dashboard: `{expression}` gives nothing");
+    }
+    let choices = dashboard("definition");
+    assert!(choices.len() >= 2, "{choices:?}");
+    for choice in &choices {
+        assert!(prometheus.choices(choice) > 0, "the dashboard: `{choice}` gives nothing to choose from");
     }
     assert_eq!(prometheus.series("ALERTS"), 0, "{:?}", prometheus.call("/api/v1/alerts", &[]));
 }

@@ -256,6 +256,7 @@ fn what_is_exported_can_be_applied_in_every_format() {
         assert_eq!((&back["added"], &back["changes"][0]["kind"]), (&2.into(), &"+".into()));
         assert_eq!(relay.table(), wanted, "{format}");
     }
+    assert_eq!(relay.ok("eam export --json"), relay.ok("eam export --format json"));
     let list = relay.file("list.json", &relay.ok("eam list --json"));
     assert_eq!(relay.json(&format!("eam apply {list}"))["unchanged"], 2);
 }

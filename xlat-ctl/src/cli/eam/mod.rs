@@ -139,9 +139,9 @@ pub(super) struct Find {
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// How to write it
-    #[arg(long, value_enum, default_value_t = Format::Csv)]
-    format: Format,
+    /// How to write it: csv where nothing is said, json with --json
+    #[arg(long, value_enum)]
+    format: Option<Format>,
 }
 
 /// Text that cannot be read is wrong usage; what can be read is for the daemon to judge.
@@ -199,7 +199,8 @@ pub(super) fn eam(common: &Common, verb: Verb) -> Result<(), Failed> {
     Ok(())
 }
 
-fn export(common: &Common, format: Format) -> Result<(), Failed> {
+fn export(common: &Common, format: Option<Format>) -> Result<(), Failed> {
+    let format = format.unwrap_or(if common.json { Format::Json } else { Format::Csv });
     let list = client::get::<EamList>(common, "/v1/eam")?.value;
     let entry = |entry: Eam| {
         Some(Entry { pair: Pair::new(entry.ipv4, entry.ipv6).ok()?, comment: entry.comment, origin: entry.origin })
