@@ -95,8 +95,8 @@ fn conformance() -> Result<String> {
     let words = ["test", "--locked", "--release", "--package", "xlat-tests", "--test", "conformance", "--no-run"];
     let said = capture(cargo(words).args(["--quiet", "--message-format", "json"]))?;
     let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let programs = messages.filter_map(|message| Some(message["executable"].as_str()?.to_owned()));
-    programs.last().context("cargo names no program of the conformance tests")
+    let mut programs = messages.filter_map(|message| Some(message["executable"].as_str()?.to_owned()));
+    programs.next_back().context("cargo names no program of the conformance tests")
 }
 
 /// The conformance rows with the usual settings, on one kernel.

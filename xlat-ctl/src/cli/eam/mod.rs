@@ -180,7 +180,7 @@ pub(super) fn eam(common: &Common, verb: Verb) -> Result<(), Failed> {
                 |deleted: &EamDeleted| format!("deleted {} (revision {})\n", pair(&deleted.entry), deleted.revision);
             client::delete::<EamDeleted>(common, &path)?.print(common, said);
         }
-        Verb::List(List { csv: true, .. }) => export(common, Format::Csv)?,
+        Verb::List(List { csv: true, .. }) => export(common, Some(Format::Csv))?,
         Verb::List(List { rates: true, seconds, limit, .. }) => usage::rates(common, seconds, limit)?,
         Verb::Idle(idle) => usage::idle(common, &idle)?,
         Verb::List(List { .. }) => client::get::<EamList>(common, "/v1/eam")?.print(common, human),
