@@ -119,6 +119,7 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
     };
     notify::stopping();
     let end = owner.stop(*outcome.as_ref().unwrap_or(&Ending::Failure)).await;
+    http::captures_told().await;
     drop(claim);
     match (&outcome, end) {
         (Ok(_), OnEnd::Detach) => info!("stopped: nothing is attached, nothing is left behind"),

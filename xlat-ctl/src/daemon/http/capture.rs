@@ -3,7 +3,10 @@
 use std::{
     convert::Infallible,
     net::IpAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +22,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use tokio::{
     task::spawn_blocking,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use xlat_common::{
     capture::Tally,
@@ -77,7 +80,15 @@ pub(super) async fn capture(
     let capturing = owner.capture(asked(&query, author)?).await?;
     let end = Instant::now() + Duration::from_secs(query.duration);
     patience.until(end + AFTER);
-    let answer = Answer { owner, capturing, query, end, progress: Progress::default(), state: Stage::Begins };
+    let answer = Answer {
+        owner,
+        capturing,
+        query,
+        end,
+        progress: Progress::default(),
+        state: Stage::Begins,
+        _open: Open::new(),
+    };
     let lines = stream::unfold(answer, async |mut answer| {
         let piece = answer.next().await?;
         Some((Ok::<_, Infallible>(piece), answer))
@@ -117,6 +128,36 @@ fn asked(query: &capture::Query, author: String) -> Result<CaptureAsk, Refusal> 
     })
 }
 
+/// Captures whose last line has not been taken yet.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// One of [`OPEN`].
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        OPEN.fetch_add(1, Relaxed);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Waits until every capture has been told of its end, a second at most: for a daemon that stops.
+pub(in crate::daemon) async fn told() {
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 0..100 {
+        if OPEN.load(Relaxed) == 0 {
+            break;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 enum Stage {
     Begins,
     Runs,
@@ -131,6 +172,7 @@ struct Answer {
     end: Instant,
     progress: Progress,
     state: Stage,
+    _open: Open,
 }
 
 impl Answer {

@@ -41,6 +41,7 @@ use xlat_common::{
     reason::DropReason,
 };
 
+pub(super) use self::capture::told as captures_told;
 use self::{
     connection::serve,
     eams::{eam_add, eam_del, eam_find, eam_history, eam_show},
