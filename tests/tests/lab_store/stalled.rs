@@ -1,0 +1,49 @@
+//! Clients that stall.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use xlat_tests::lab::Lab;
+
+/// Clients that stall at a time: more than the control socket's server has room for (256).
+const STALLED: usize = 300;
+/// Of them, those that do not read the table they asked for: more than it is copied for (4).
+const READING: usize = 12;
+
+/// Who stalls makes room for others: more clients than are served at a time, who do not end their request, or do not read the
+/// answer.
+#[test]
+fn clients_that_stall_do_not_keep_others_waiting() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let directory = tempfile::tempdir().expect("a directory");
+    let table = directory.path().join("table.csv");
+    let line =
+        |number: u32| format!("{},2001:db8:77::{number:x}\n", std::net::Ipv4Addr::from_bits(0x1200_0000 + number));
+    fs::write(&table, (0..10_000).map(line).collect::<String>()).expect("a file");
+    let apply = format!("eam apply --yes --json {}", table.display());
+    daemon.ctl(&lab.relay, &apply).ok();
+    let stalled = |request: &str| {
+        let mut stream = UnixStream::connect(daemon.socket()).expect("a connection");
+        // One that has had to make room already is none the less one that stalls.
+        let _ = stream.write_all(request.as_bytes());
+        stream
+    };
+    let reading = "GET /v1/eam HTTP/1.1\r\nHost: xlat\r\n\r\n";
+    let sending =
+        ["PUT /v1/eam?dry_run=true HTTP/1.1\r\nHost: xlat\r\nContent-Length: 1000\r\n\r\n#", "GET /v1/stat", ""];
+    for command in [&*apply, "eam export --format csv", "eam add 192.0.2.77 2001:db8::77", "status"] {
+        let streams: Vec<UnixStream> = (0..STALLED)
+            .map(|number| stalled(if number < READING { reading } else { sending[number % sending.len()] }))
+            .collect();
+        let begun = Instant::now();
+        daemon.ctl(&lab.relay, command).ok();
+        let took = begun.elapsed();
+        // Less than the five seconds that any of them would have if nobody waited.
+        assert!(took < Duration::from_secs(4), "`{command}` took {took:?}");
+        drop(streams);
+    }
+}
