@@ -11,8 +11,10 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use xlat_tests::lab::{Daemon, Lab, Namespace, SERVER_SEEN};
 
-/// What the issue of following promises, and a little for the looking.
+/// What is promised of following, and a little for the looking.
 const SOON: Duration = Duration::from_millis(1200);
+/// What another program instance may take, beside it.
+const RELOAD: Duration = Duration::from_secs(4);
 
 fn status(lab: &Lab, daemon: &Daemon) -> Value {
     let said = daemon.ctl(&lab.relay, "status --json");
@@ -28,10 +30,15 @@ fn interface(status: &Value, name: &str) -> Option<(String, Option<u64>)> {
 }
 
 #[track_caller]
-fn expect_soon(daemon: &Daemon, what: &str, mut is_so: impl FnMut() -> bool) {
+fn expect_soon(daemon: &Daemon, what: &str, is_so: impl FnMut() -> bool) {
+    expect_within(SOON, daemon, what, is_so);
+}
+
+#[track_caller]
+fn expect_within(most: Duration, daemon: &Daemon, what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < SOON, "{what}: not within a second; the log:\n{}", daemon.log());
+        assert!(begin.elapsed() < most, "{what}: not within {most:?}; the log:\n{}", daemon.log());
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -167,6 +174,37 @@ fn overruns(relay: &Namespace) -> u64 {
     let page = relay.run("curl -s http://127.0.0.1:9464/metrics").ok();
     let line = page.lines().find_map(|line| line.strip_prefix("xlat_netlink_overruns_total "));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no counter in\n{page}"))
+}
+
+/// What others undo of the fragmenter is made anew: a network manager may remove what is not its own.
+#[test]
+fn the_fragmenter_is_kept_whole() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let large = || lab.client.run(&format!("ping -n -c 1 -W 1 -M dont -s 1400 {SERVER_SEEN}")).success;
+    let led = || {
+        let table = u32::from_be_bytes(*b"xlat");
+        let rules = lab.relay.ip("-6 rule show").expect("the rules");
+        let routes = lab.relay.run(&format!("ip -6 route show table {table}")).stdout;
+        rules.lines().filter(|rule| rule.starts_with("64:")).count() + routes.lines().count()
+    };
+    assert!(large(), "{}", daemon.log());
+    let all = led();
+    assert!(all >= 2, "no rule or no route");
+    lab.relay.ip("-6 rule del priority 64").expect("it can be removed");
+    assert!(led() < all);
+    expect_soon(&daemon, "the rule", || led() == all);
+    lab.relay.ip(&format!("-6 route flush table {}", u32::from_be_bytes(*b"xlat"))).expect("it can be removed");
+    expect_soon(&daemon, "the route", || led() == all);
+    lab.relay.ip("link set xlat0 down").expect("it can be set down");
+    expect_within(RELOAD, &daemon, "xlat0 up", || led() == all && large());
+    lab.relay.ip("link del xlat0").expect("it can be removed");
+    expect_within(RELOAD, &daemon, "another pair", || led() == all && large());
+    assert!(ping(&lab), "{}", daemon.log());
+    for words in
+        ["somebody has removed `ip -6 rule add iif lo", "somebody has set xlat0 down", "somebody has removed it"]
+    {
+        assert!(daemon.log().contains(words), "{words}: {}", daemon.log());
+    }
 }
 
 /// Another loader takes an interface: who it is stands in the status, and the metrics show that it is not translated there.

@@ -403,6 +403,7 @@ impl Config {
     pub fn needs_restart(&self, new: &Self) -> Option<&'static str> {
         let differs = [
             (self.dataplane.pin_directory != new.dataplane.pin_directory, "dataplane.pin_directory"),
+            (self.control.socket != new.control.socket, "control.socket"),
             (self.control.group != new.control.group, "control.group"),
             (self.metrics.listen != new.metrics.listen, "metrics.listen"),
             (self.state != new.state, "state"),

@@ -16,6 +16,8 @@ pub(crate) mod store;
 mod time;
 
 use std::{
+    io,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -23,8 +25,9 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
     time::{MissedTickBehavior, interval},
@@ -39,7 +42,7 @@ use self::{
 use crate::{
     config::{self, Checked, Config, OnEnd},
     dataplane::{Pins, Ways},
-    netlink,
+    netlink::{self, Machine},
 };
 
 /// How often it is looked whether the program is still attached, and tried again where it could not be.
@@ -89,8 +92,7 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
     info!("xlat {} starts with {}", env!("CARGO_PKG_VERSION"), config_path.display());
     let mut claim = Claim::new(&config.control.socket)?;
     let listen = config.metrics.listen;
-    let metrics = TcpListener::bind(listen)
-        .await
+    let metrics = listen_on(listen)
         .map_err(|error| anyhow!("cannot listen on metrics.listen = \"{listen}\": {}", crate::plain(&error)))?;
     let pins = Arc::new(Pins::open(&config.dataplane.pin_directory)?);
     say_what_is_there(&pins);
@@ -98,6 +100,9 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
     tokio::spawn(follow_ways(ways.clone()));
     let kernel = Kernel { pins, ways };
     let mut machine = netlink::watch().await.context("cannot read the machine's interfaces")?;
+    if !is_of(listen.ip(), &machine.borrow()) {
+        warn!("metrics.listen = \"{listen}\": the machine has no such address; it is answered on as soon as it has");
+    }
     let control = config.control.clone();
     let (owner, ended) = Owner::start(config, config_path.to_owned(), machine.clone(), kernel).await?;
     let outcome = match claim.bind(&control.group) {
@@ -127,6 +132,22 @@ async fn relay(config: Config, config_path: &Path) -> anyhow::Result<()> {
         (Err(_), _) => error!("packets go on being translated without a daemon; `xlat-ctl detach` ends that"),
     }
     outcome.map(|_| ())
+}
+
+/// Listens, also on an address that the machine has not got yet: at a boot, addresses come when they come.
+fn listen_on(listen: SocketAddr) -> io::Result<TcpListener> {
+    /// Connections that may wait to be accepted.
+    const BACKLOG: u32 = 1024;
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    setsockopt(&socket, sockopt::IpFreebind, &true)?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)
+}
+
+/// Whether packets to an address reach the machine.
+fn is_of(address: IpAddr, machine: &Machine) -> bool {
+    address.is_unspecified() || address.is_loopback() || machine.addresses().any(|(own, _)| own == address)
 }
 
 /// Has program instances forget the next hops that they have cached whenever a way may have changed, and only then.

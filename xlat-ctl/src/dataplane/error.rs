@@ -65,6 +65,14 @@ pub enum DataPlaneError {
         /// What is in the way.
         reason: String,
     },
+    /// Somebody has undone the fragmenter.
+    #[error("the fragmenter (the veth pair {name}) is lost: {reason}")]
+    FragmenterLost {
+        /// Name of its near end.
+        name: String,
+        /// What has become of it.
+        reason: String,
+    },
     /// There is no BPF file system to pin anything in.
     #[error(
         "{} is not in a BPF file system, in which the program is kept when the daemon ends: mount one \

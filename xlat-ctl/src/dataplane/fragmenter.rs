@@ -37,7 +37,7 @@ use super::{error::DataPlaneError, interfaces::NearEnd, namespaces};
 use crate::{
     netlink::{
         NetlinkError,
-        links::{End, Links, sysctl},
+        links::{End, Links, own_errors_rule, sysctl},
         offload::{self, Offload},
     },
     plain,
@@ -224,6 +224,22 @@ impl Fragmenter {
                 Err(error) => warn!("the kernel's own ICMPv6 errors to IPv4 clients will not be translated: {error}"),
             }
         }
+    }
+
+    /// Sets the near end up again.
+    pub(super) fn set_up(&mut self) -> Result<(), NetlinkError> {
+        self.links.up(self.near.ifindex)
+    }
+
+    /// Makes anew what somebody has removed of [`Self::lead_own_errors`]: network managers remove rules that are not theirs.
+    pub(super) fn keep_leading_own_errors(&mut self) -> Result<(), NetlinkError> {
+        for prefix in &self.led {
+            if self.links.lead_own_errors_again(*prefix, self.near.ifindex)? {
+                let rule = own_errors_rule(prefix);
+                warn!("somebody has removed `ip -6 rule add {rule}` or the route in its table: both are there again");
+            }
+        }
+        Ok(())
     }
 
     /// Takes back what a daemon before has led into the near end and is not wanted any more.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aya::maps::MapError;
+use tracing::warn;
 use xlat_common::{counters::Counters, interface::MAX_IFINDEX};
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     interfaces::{Records, Sources},
     prefixes, readers,
 };
+use crate::netlink::Machine;
 
 /// Where the program is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +171,28 @@ impl DataPlane {
             fragmenter.lead_own_errors(&prefixes(&self.settings));
         }
         Ok(())
+    }
+
+    /// Mends what somebody has undone of the fragmenter: that its near end is up, and the rules into it.
+    ///
+    /// # Errors
+    /// The near end is gone or has not the program: it takes another instance. Or the kernel refuses.
+    pub fn keep_fragmenter(&mut self, machine: &Machine) -> Result<(), DataPlaneError> {
+        let program = self.attached_program();
+        let (Some(fragmenter), true) = (&mut self.fragmenter, self.near_link.is_some()) else { return Ok(()) };
+        let name = fragmenter.name().to_owned();
+        let lost = |reason: &str| Err(DataPlaneError::FragmenterLost { name: name.clone(), reason: reason.to_owned() });
+        let Some(near) = machine.interface(fragmenter.near().ifindex) else {
+            return lost("somebody has removed it");
+        };
+        if near.xdp_program.is_none_or(|there| there.id != program) {
+            return lost("somebody has taken the program from it");
+        }
+        if !near.up {
+            fragmenter.set_up()?;
+            warn!("somebody has set {name} down: it is up again");
+        }
+        Ok(fragmenter.keep_leading_own_errors()?)
     }
 
     pub(super) fn tell_interfaces(&mut self) -> Result<(), DataPlaneError> {

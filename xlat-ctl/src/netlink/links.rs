@@ -164,11 +164,24 @@ impl Links {
     /// the other tables, as ever. The rules outlive the interface: see [`Self::forget_own_errors`].
     pub(crate) fn lead_own_errors(&mut self, prefix: Ipv6Net, ifindex: u32) -> Result<(), NetlinkError> {
         self.route(&format!("set a route for {prefix}"), ipv6_default(ifindex).table_id(TABLE).build())?;
-        let what = format!("set a rule for {prefix}");
-        match self.socket.change(&what, RouteNetlinkMessage::NewRule(rule(prefix)), NLM_F_CREATE | NLM_F_EXCL) {
-            // Left by a relay that was killed.
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-            other => other,
+        // The rule may be left by a relay that was killed.
+        self.add(&format!("set a rule for {prefix}"), RouteNetlinkMessage::NewRule(rule(prefix))).map(|_| ())
+    }
+
+    /// Makes anew what is missing of [`Self::lead_own_errors`]; says whether anything was. What is there is left alone, and
+    /// nobody hears of it.
+    pub(crate) fn lead_own_errors_again(&mut self, prefix: Ipv6Net, ifindex: u32) -> Result<bool, NetlinkError> {
+        let route = ipv6_default(ifindex).table_id(TABLE).build();
+        let route = self.add(&format!("set a route for {prefix}"), RouteNetlinkMessage::NewRoute(route))?;
+        let rule = self.add(&format!("set a rule for {prefix}"), RouteNetlinkMessage::NewRule(rule(prefix)))?;
+        Ok(route || rule)
+    }
+
+    /// Adds what is not there; says whether it was not.
+    fn add(&mut self, what: &str, message: RouteNetlinkMessage) -> Result<bool, NetlinkError> {
+        match self.socket.change(what, message, NLM_F_CREATE | NLM_F_EXCL) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            other => other.map(|()| true),
         }
     }
 

@@ -57,6 +57,8 @@ pub(super) struct Relay {
     pub(super) waiting: Vec<Pattern>,
     /// The machine's own addresses that are also a service's.
     pub(super) shadowed: BTreeSet<IpAddr>,
+    /// Whether the fragmenter is lost and could not be made anew.
+    fragmenter_is_lost: bool,
     pub(super) started: Instant,
     pub(super) captures: Captures,
     pub(super) readiness: Readiness,
@@ -224,6 +226,7 @@ impl Relay {
             links: BTreeMap::new(),
             waiting: Vec::new(),
             shadowed: BTreeSet::new(),
+            fragmenter_is_lost: false,
             started,
             captures: Captures::new(),
             readiness: Readiness::default(),
@@ -288,6 +291,7 @@ impl Relay {
     /// Notes where somebody has taken the program away: nothing tells of it.
     pub(super) fn look_for_losses(&mut self) {
         let Ok(machine) = netlink::snapshot() else { return };
+        self.keep_fragmenter(&machine);
         let id = self.dataplane.attached_program();
         for (ifindex, link) in self.links.iter_mut().filter(|(_, link)| link.outcome.is_ok()) {
             let Some(interface) = machine.interface(*ifindex) else { continue };
@@ -304,6 +308,22 @@ impl Relay {
             if let Err(error) = self.dataplane.detach(*ifindex) {
                 error!("{error}");
             }
+        }
+    }
+
+    /// Mends the fragmenter, with a new program instance where that is what it takes; once, if it fails.
+    fn keep_fragmenter(&mut self, machine: &Machine) {
+        let Err(error) = self.dataplane.keep_fragmenter(machine) else {
+            self.fragmenter_is_lost = false;
+            return;
+        };
+        if self.fragmenter_is_lost {
+            return;
+        }
+        error!("{error}; it is made anew");
+        if let Err(error) = self.swap(None) {
+            self.fragmenter_is_lost = true;
+            error!("packets that need fragmenting are lost until `xlat-ctl reload` succeeds: {error:#}");
         }
     }
 
