@@ -67,7 +67,8 @@ impl Annotate {
     /// The configuration: the file's, or one that has nothing but the prefixes that were given.
     fn config(&self) -> Result<Config, Failed> {
         if self.prefix.is_empty() {
-            return Ok(config::load(&self.config).map_err(|error| error.to_string())?.config);
+            let read = config::load(&self.config);
+            return Ok(read.map_err(|error| format!("{error}; --prefix takes a translation prefix instead"))?.config);
         }
         let prefixes: Vec<String> = self.prefix.iter().map(|prefix| format!("\"{prefix}\"")).collect();
         let text = format!("[dataplane]\ninterfaces = [\"*\"]\n[translation]\nprefixes = [{}]\n", prefixes.join(", "));

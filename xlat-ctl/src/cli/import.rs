@@ -21,11 +21,11 @@ use crate::{
 pub(super) enum Verb {
     /// From SIIT Jool: its JSON configuration, the CSV of `jool_siit eamt display --csv`, or both
     #[command(after_help = "Settings without an equivalent are told on standard error and in the configuration.\n\n\
-        Example:\n  xlat-ctl import jool jool.json eamt.csv --interfaces eth0,eth1 --output /etc/xlat")]
+        Example:\n  xlat-ctl import jool jool.json eamt.csv --interfaces eth0,eth1 --output /root/xlat-import")]
     Jool(Files),
     /// From TAYGA: its tayga.conf, and the map-file if it has one
     #[command(after_help = "Settings without an equivalent are told on standard error and in the configuration.\n\n\
-        Example:\n  xlat-ctl import tayga /etc/tayga.conf --interfaces eth0,eth1 --output /etc/xlat")]
+        Example:\n  xlat-ctl import tayga /etc/tayga.conf --interfaces eth0,eth1 --output /root/xlat-import")]
     Tayga(Files),
 }
 
@@ -99,7 +99,13 @@ pub(super) fn import(common: &Common, verb: Verb) -> Result<(), Failed> {
 
 /// Writes a file that is not there yet: nobody's configuration is overwritten.
 fn write_new(path: &Path, text: &str) -> Result<(), String> {
-    use std::io::Write;
+    use std::io::{ErrorKind, Write};
     let written = fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| format!("cannot make {}: {}", path.display(), crate::plain(&error)))
+    written.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => format!(
+            "{} is there already and is not overwritten: give another directory with --output, or move the file away",
+            path.display()
+        ),
+        _ => format!("cannot make {}: {}", path.display(), crate::plain(&error)),
+    })
 }

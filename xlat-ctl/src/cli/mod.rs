@@ -78,7 +78,8 @@ enum Verb {
     /// Have the daemon take its configuration file as it is, without losing a packet
     #[command(
         after_help = "A new program instance is made, filled, tried and put in the place of the old one. Where the file \
-        is wrong, nothing changes. SIGHUP does the same.\n\nExample:\n  xlat-ctl reload"
+        is wrong, nothing changes. Where it gives an interface another XDP mode, packets go untranslated for a moment. SIGHUP \
+        does the same.\n\nExample:\n  xlat-ctl reload"
     )]
     Reload,
     /// Remove the program that a daemon has left attached

@@ -43,8 +43,8 @@ const fn unreadable(reason: DropReason) -> Entry {
                 version, a length beyond the end.",
             cause: "A broken or hostile sender, or damage on the way. Where it begins suddenly at one interface: its NIC, \
                 driver or cable.",
-            remedy: "Look at the packets (`xlat-ctl capture --reason malformed_header`). From one source: tell its owner, or put it in \
-                `[deny]`. From everywhere: look at the interface's errors (`ip -s -s link`, `ethtool -S`).",
+            remedy: "Look at the packets (`xlat-ctl capture --reason malformed_header`). From one source: tell its owner. A \
+                flood is filtered on a router before the relay. From everywhere: look at the interface's errors (`ip -s -s link`, `ethtool -S`).",
             answer: Silent,
             source: "RFC 1812 5.2.2, RFC 8200 3",
             section: "2",
@@ -63,7 +63,8 @@ const fn unreadable(reason: DropReason) -> Entry {
             meaning: "A source route among the IPv4 options says a length of 0 or 1, or one beyond the header: whether it is \
                 expired cannot be told. Any other option whose length lies is ignored, as all options are, and with it what follows.",
             cause: "A scanner or a fuzzer; hardly any real sender uses IPv4 options at all.",
-            remedy: "Nothing, at a low rate. A flood from few sources belongs in `[deny]`.",
+            remedy: "Nothing, at a low rate. A flood is filtered on a router before the relay: `[deny]` would answer it, out of the same \
+                `[icmp] rate` that path MTU discovery needs.",
             answer: Silent,
             source: "RFC 7915 4.1; RFC 791 3.1",
             section: "2",
@@ -81,8 +82,8 @@ const fn unreadable(reason: DropReason) -> Entry {
             meaning: "A whole packet ends before its TCP, UDP, UDP-Lite, DCCP or ICMP header does, so that there is no \
                 checksum to adjust.",
             cause: "A broken or hostile sender. A tunnel or a capture tool that cuts packets without changing their length.",
-            remedy: "Look at the packets (`xlat-ctl capture --reason malformed_transport`) and at who sends them. From one source: tell its owner, or \
-                put it in `[deny]`.",
+            remedy: "Look at the packets (`xlat-ctl capture --reason malformed_transport`) and at who sends them. From one source: tell its \
+                owner. A flood is filtered on a router before the relay: `[deny]` would answer it.",
             answer: Silent,
             source: "RFC 7915 4.5, 5.5",
             section: "2",
@@ -189,8 +190,8 @@ const fn by_protocol(reason: DropReason) -> Entry {
             section: "6",
         },
         DropReason::UdpChecksumZero => Entry {
-            meaning: "An IPv4 UDP packet without checksum, which IPv6 does not allow. Each is logged with addresses and ports \
-                (`event_rate` limits that).",
+            meaning: "An IPv4 UDP packet without checksum, which IPv6 does not allow. Each is logged with addresses and ports, \
+                at most ten a second; `xlat_suppressed_events_total` counts the others.",
             cause: "Old or embedded senders, some tunnels (VXLAN, GRE in UDP) and voice equipment that leave the checksum \
                 out.",
             remedy: "`[translation] udp_zero_checksum = \"compute\"` computes it, for whole packets; fragments \
