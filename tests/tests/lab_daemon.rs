@@ -243,6 +243,28 @@ fn a_reload_changes_the_mode_at_once() {
     assert!(!daemon.log().contains("carries another XDP program"), "{}", daemon.log());
 }
 
+/// What holds for the daemon's whole life is refused by name, and so is all else that the file changes.
+#[test]
+fn a_reload_refuses_what_takes_a_restart() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let path = daemon.configuration();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    for (from, to, key) in [
+        ("127.0.0.1:9464", "127.0.0.1:9465", "metrics.listen"),
+        ("group = \"root\"", "group = \"daemon\"", "control.group"),
+        ("xlat.sock\"", "other.sock\"", "control.socket"),
+        ("[state]", "[state]\nhistory = 5", "state"),
+    ] {
+        assert!(text.contains(from), "{from}: {text}");
+        let changed = text.replacen(from, to, 1).replace("198.51.100.66", "198.51.100.67");
+        std::fs::write(&path, changed).expect("another configuration");
+        let said = daemon.ctl(&lab.relay, "reload");
+        let expected = format!("xlat-ctl: reload: {key} cannot be changed without a restart; nothing is changed\n");
+        assert_eq!((said.code, said.stderr), (Some(1), expected));
+        assert!(daemon.ctl(&lab.relay, "eam list").ok().contains("198.51.100.66"));
+    }
+}
+
 #[test]
 fn mtus_are_followed_without_a_restart() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");

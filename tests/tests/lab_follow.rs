@@ -176,6 +176,18 @@ fn overruns(relay: &Namespace) -> u64 {
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no counter in\n{page}"))
 }
 
+/// The metrics page has an address that comes after the daemon, as addresses do at a boot.
+#[test]
+fn a_metrics_address_that_comes_later_is_answered_on() {
+    let changes = [("127.0.0.1:9464", "198.18.0.77:9464")];
+    let (lab, daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    assert!(daemon.log().contains("the machine has no such address"), "{}", daemon.log());
+    let page = || lab.relay.run("curl -s --max-time 1 http://198.18.0.77:9464/metrics").stdout.contains("xlat_ready");
+    assert!(!page());
+    lab.relay.ip("addr add 198.18.0.77/32 dev inet4").expect("an address");
+    expect_soon(&daemon, "the page", page);
+}
+
 /// What others undo of the fragmenter is made anew: a network manager may remove what is not its own.
 #[test]
 fn the_fragmenter_is_kept_whole() {

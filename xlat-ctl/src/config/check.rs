@@ -437,7 +437,7 @@ impl Checker<'_> {
                 text.into_inner()
             },
         );
-        Control { socket, group }
+        Control { socket, is_named: false, group }
     }
 
     fn metrics(&mut self, section: file::Metrics) -> Metrics {

@@ -263,6 +263,8 @@ pub struct Deny {
 pub struct Control {
     /// Path of the Unix socket.
     pub socket: PathBuf,
+    /// Whether the command line has named it, which wins over what the file says.
+    pub is_named: bool,
     /// The group that may use it.
     pub group: String,
 }
@@ -403,7 +405,7 @@ impl Config {
     pub fn needs_restart(&self, new: &Self) -> Option<&'static str> {
         let differs = [
             (self.dataplane.pin_directory != new.dataplane.pin_directory, "dataplane.pin_directory"),
-            (self.control.socket != new.control.socket, "control.socket"),
+            (!self.control.is_named && self.control.socket != new.control.socket, "control.socket"),
             (self.control.group != new.control.group, "control.group"),
             (self.metrics.listen != new.metrics.listen, "metrics.listen"),
             (self.state != new.state, "state"),

@@ -76,6 +76,7 @@ fn try_run(config_path: &Path, socket: Option<PathBuf>) -> anyhow::Result<()> {
     }
     if let Some(socket) = socket {
         config.control.socket = config::socket(&socket).map_err(|text| anyhow!("--socket {text}"))?;
+        config.control.is_named = true;
     }
     privileges::shed();
     let runtime = tokio::runtime::Builder::new_multi_thread()
