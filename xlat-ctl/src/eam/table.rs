@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     net::{Ipv4Addr, Ipv6Addr},
+    ops::Bound,
     thread,
 };
 
@@ -64,6 +65,14 @@ impl Table {
     /// The entries in the order of their IPv4 prefixes.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.by_ipv4.values()
+    }
+
+    /// All entries, in the order of their IPv4 prefixes, from behind one of them around to it.
+    pub fn iter_behind(&self, prefix: Option<Ipv4Net>) -> impl Iterator<Item = &Entry> {
+        let from = prefix.map_or(Bound::Unbounded, |prefix| Bound::Excluded(key4(prefix)));
+        let behind = self.by_ipv4.range((from, Bound::Unbounded));
+        let rest = prefix.into_iter().flat_map(|prefix| self.by_ipv4.range(..=key4(prefix)));
+        behind.chain(rest).map(|(_, entry)| entry)
     }
 
     /// The entries themselves, in the order of their IPv4 prefixes.
@@ -304,6 +313,24 @@ mod tests {
             "another entry has the IPv4 prefix 198.51.100.8: 198.51.100.8 ↔ 2001:db8::1"
         );
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn goes_around_from_behind_an_entry() {
+        let mut table = Table::default();
+        for number in 1..=3 {
+            table.insert(entry(&format!("192.0.2.{number}"), &format!("2001:db8::{number}"))).unwrap();
+        }
+        let order = |behind: Option<&str>| -> Vec<String> {
+            let entries = table.iter_behind(behind.map(|text| parse_ipv4(text).unwrap()));
+            entries.map(|entry| entry.pair.ipv4().network().to_string()).collect()
+        };
+        let [one, two, three] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+        assert_eq!(order(None), [one, two, three]);
+        assert_eq!(order(Some(one)), [two, three, one]);
+        assert_eq!(order(Some(three)), [one, two, three]);
+        // One that is not there any more.
+        assert_eq!(order(Some("192.0.2.2/31")), [three, one, two]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, PacketBuilder, TransportSlice};
+use ipnet::Ipv4Net;
 
 use crate::{
     api::Rule,
@@ -54,7 +55,8 @@ pub(super) fn send(
     Ok(sent)
 }
 
-/// Sends one canary in each direction, for the first of a few entries that is translated both ways; `turn` chooses among all.
+/// Sends one canary in each direction, for the first of a few entries behind `last` that is translated both ways; `last` becomes the
+/// entry that was tried last.
 ///
 /// # Errors
 /// Which packet failed, and how; or why there is none to be sent.
@@ -62,7 +64,7 @@ pub(super) fn send_both_ways(
     subject: &impl Subject,
     rules: &Rules<'_>,
     arrival: &Interface,
-    turn: usize,
+    last: &mut Option<Ipv4Net>,
 ) -> Result<(), String> {
     let canary = Canary { subject, rules, arrival };
     let mut clients = clients(rules);
@@ -78,9 +80,8 @@ pub(super) fn send_both_ways(
             _ => Err("the table is empty: no service is translated".to_owned()),
         };
     }
-    let from = turn % count;
-    let entries = rules.table.iter().skip(from).chain(rules.table.iter().take(from));
-    for entry in entries.take(MOST) {
+    for entry in rules.table.iter_behind(*last).take(MOST) {
+        *last = Some(entry.pair.ipv4());
         if canary.entry(client, entry)? == 2 {
             return Ok(());
         }

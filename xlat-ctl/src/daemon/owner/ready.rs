@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::Ipv4Net;
+
 use super::{canary, relay::Relay, status::waiting_sentence};
 use crate::{
     daemon::lookup::Rules,
@@ -21,8 +23,8 @@ const HOLDS: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Readiness {
     last: Option<(Instant, Result<(), String>)>,
-    /// How often there was a new one: each is about another entry of the table.
-    turn: usize,
+    /// The entry that the last one is about: each is about another.
+    tried: Option<Ipv4Net>,
 }
 
 /// The program in force, loaded once more: what runs through it is not counted.
@@ -67,7 +69,6 @@ impl Relay {
         }
         self.look_for_losses();
         let answer = self.check_interfaces().and_then(|arrival| self.send_canaries(&arrival));
-        self.readiness.turn = self.readiness.turn.wrapping_add(1);
         self.readiness.last = Some((Instant::now(), answer.clone()));
         answer
     }
@@ -102,6 +103,6 @@ impl Relay {
         };
         let rules = Rules { config: &self.config, table: &self.table, own: &own };
         let subject = Uncounted { dataplane: RefCell::new(&mut self.dataplane), rules: &rules };
-        canary::send_both_ways(&subject, &rules, arrival, self.readiness.turn)
+        canary::send_both_ways(&subject, &rules, arrival, &mut self.readiness.tried)
     }
 }
