@@ -47,8 +47,9 @@ use crate::{
 pub(super) const NAME: &str = "xlat0";
 /// Name of the far end, in a namespace where no other interface is.
 pub(super) const FAR: &str = "far";
-/// The IPv6 header and the Fragment Header over the IPv4 header: what a fragment grows by.
-const GROWTH: u32 = 28;
+/// The largest IPv4 packet that leaves the far end: IPv6's minimum MTU (RFC 8200 5) without the 28 bytes that a fragment grows by.
+/// Such pieces fit every way, also one whose route has a smaller MTU than any interface.
+const PIECE: u32 = 1280 - 28;
 /// MTU of the pair where frames may have several buffers.
 const MTU: u32 = 65_535;
 /// MTU where they may not: what fits one page beside the room that veth keeps.
@@ -83,8 +84,6 @@ pub(super) struct Fragmenter {
     links: Links,
     far: Links,
     far_ifindex: u32,
-    /// The largest IPv4 packet that leaves the far end.
-    mtu: u32,
     /// The prefixes that there are rules for.
     led: Vec<Ipv6Net>,
     /// Where the namespace is kept when this process ends.
@@ -98,12 +97,7 @@ pub(super) struct Fragmenter {
 impl Fragmenter {
     /// Makes the pair and sets both ends up, or takes over what is kept at `keep` (a path below `/run/netns`). Nothing is led
     /// into a new pair yet.
-    pub(super) fn new(
-        name: &str,
-        lowest_ipv6_mtu: u32,
-        multi_buffer: bool,
-        keep: Option<&Path>,
-    ) -> Result<Self, DataPlaneError> {
+    pub(super) fn new(name: &str, multi_buffer: bool, keep: Option<&Path>) -> Result<Self, DataPlaneError> {
         let refused = |reason| DataPlaneError::Fragmenter { name: name.to_owned(), reason };
         keep.map_or(Ok(()), |kept| namespaces::expect_own(kept, FAR)).map_err(refused)?;
         let pair_mtu = if multi_buffer { MTU } else { ONE_PAGE_MTU };
@@ -117,7 +111,7 @@ impl Fragmenter {
                 }
             }
         }
-        Self::make(name, lowest_ipv6_mtu, pair_mtu, keep).map_err(refused)
+        Self::make(name, pair_mtu, keep).map_err(refused)
     }
 
     /// The pair that another daemon has made and set up.
@@ -140,8 +134,6 @@ impl Fragmenter {
             links,
             far,
             far_ifindex,
-            // Whatever it is: it is another instance's until this one sets its own.
-            mtu: 0,
             led: Vec::new(),
             kept: Some(kept.to_owned()),
             in_use: true,
@@ -149,9 +141,8 @@ impl Fragmenter {
         })
     }
 
-    fn make(name: &str, lowest_ipv6_mtu: u32, pair_mtu: u32, keep: Option<&Path>) -> Result<Self, String> {
+    fn make(name: &str, pair_mtu: u32, keep: Option<&Path>) -> Result<Self, String> {
         let mac = random_mac();
-        let mtu = lowest_ipv6_mtu - GROWTH;
         let keep_at = keep.map(Path::to_owned);
         let mut links = Links::open().map_err(text)?;
         // The steps on both sides of the border take turns.
@@ -164,7 +155,7 @@ impl Fragmenter {
                 let kept = keep_at.filter(|path| namespaces::is_kept(path) || namespaces::keep(path));
                 ready.send((namespace, kept)).map_err(|_| "nobody waits for the namespace".to_owned())?;
                 is_made.recv().map_err(|_| "the veth pair was not made".to_owned())?;
-                set_up_far(mtu)
+                set_up_far()
             })
             .map_err(|error| plain(&error))?;
         let failed = || "its thread ended early".to_owned();
@@ -186,7 +177,6 @@ impl Fragmenter {
             links: guard.links.take().expect("taken only here"),
             far,
             far_ifindex,
-            mtu,
             led: Vec::new(),
             kept: kept.take(),
             in_use: false,
@@ -204,15 +194,9 @@ impl Fragmenter {
         self.near
     }
 
-    /// Has pieces fit an IPv6 MTU.
-    pub(super) fn set_ipv6_mtu(&mut self, ipv6_mtu: u32) -> Result<(), NetlinkError> {
-        let mtu = ipv6_mtu - GROWTH;
-        if mtu != self.mtu {
-            self.far.set_ipv4_default(self.far_ifindex, mtu)?;
-            debug!("IPv4 packets are fragmented to {mtu} bytes");
-            self.mtu = mtu;
-        }
-        Ok(())
+    /// Has pieces fit every way, where another daemon has made the pair: it may have wanted other pieces.
+    pub(super) fn cut(&mut self) -> Result<(), NetlinkError> {
+        self.far.set_ipv4_default(self.far_ifindex, PIECE)
     }
 
     /// Leads what the kernel itself sends to IPv4 clients into the near end. To be called once the program is attached
@@ -449,7 +433,7 @@ fn set_up_near(links: &mut Links, name: &str, ifindex: u32) -> Result<(), String
 }
 
 /// The far end, in its namespace: whole packets in, pieces out.
-fn set_up_far(mtu: u32) -> Result<(Links, u32), String> {
+fn set_up_far() -> Result<(Links, u32), String> {
     let mut links = Links::open().map_err(text)?;
     let (ifindex, _) = links.find(FAR).map_err(text)?;
     quieten(FAR, &[Offload::TransmitChecksum, Offload::TcpSegmentation, Offload::GenericSegmentation])?;
@@ -458,7 +442,7 @@ fn set_up_far(mtu: u32) -> Result<(Links, u32), String> {
     // look at it only when both ends are up.
     offload::set(FAR, Offload::GenericReceive, true)
         .map_err(|error| format!("cannot switch GRO on: {}", plain(&error)))?;
-    links.set_ipv4_default(ifindex, mtu).map_err(text)?;
+    links.set_ipv4_default(ifindex, PIECE).map_err(text)?;
     match links.set_ipv6_default(ifindex) {
         // A kernel without IPv6.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => {}

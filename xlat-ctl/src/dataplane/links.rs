@@ -52,7 +52,6 @@ impl DataPlane {
         let mode = link.mode;
         self.links.insert(ifindex, link);
         self.tell_interfaces()?;
-        self.follow_mtu()?;
         Ok(mode)
     }
 
@@ -88,8 +87,7 @@ impl DataPlane {
         if let Some(pins) = &self.pins {
             pins.unpin_link(ifindex);
         }
-        self.tell_interfaces()?;
-        self.follow_mtu()
+        self.tell_interfaces()
     }
 
     /// As [`Self::detach`], and waits until another instance's program can be attached in another mode.
@@ -168,6 +166,7 @@ impl DataPlane {
         self.tell_interfaces()?;
         if let Some(fragmenter) = &mut self.fragmenter {
             fragmenter.set_in_use();
+            fragmenter.cut()?;
             fragmenter.lead_own_errors(&prefixes(&self.settings));
         }
         Ok(())
@@ -202,15 +201,5 @@ impl DataPlane {
         let sources =
             Sources { machine: &self.machine, attached: &attached, near_end, prefixes: &self.prefix_of_interface };
         self.interfaces.hold(Records::new(&sources))
-    }
-
-    /// Keeps the fragmenter's pieces small enough for every interface that they can leave by.
-    pub(super) fn follow_mtu(&mut self) -> Result<(), DataPlaneError> {
-        // Before it is attached, the pieces are those of the instance before this one.
-        let (Some(fragmenter), true) = (&mut self.fragmenter, self.near_link.is_some()) else { return Ok(()) };
-        let mtus = self.links.keys().filter_map(|ifindex| Some(self.machine.interface(*ifindex)?.mtu));
-        // An interface below IPv6's minimum carries no IPv6 (RFC 8200 5).
-        let smallest = mtus.filter(|mtu| *mtu >= 1280).min().unwrap_or(u32::MAX);
-        Ok(fragmenter.set_ipv6_mtu(smallest.min(self.settings.lowest_ipv6_mtu))?)
     }
 }

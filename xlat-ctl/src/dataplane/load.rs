@@ -92,7 +92,7 @@ impl DataPlane {
             .then(|| {
                 let keep = options.pins.as_ref().map(|pins| namespaces::place(pins.directory()));
                 let multi_buffer = settings.multi_buffer != 0;
-                Fragmenter::new(&options.fragmenter_name, settings.lowest_ipv6_mtu, multi_buffer, keep.as_deref())
+                Fragmenter::new(&options.fragmenter_name, multi_buffer, keep.as_deref())
             })
             .transpose()?;
         settings.accounts = if options.accounts { account::places(options.max_eams) } else { 0 };

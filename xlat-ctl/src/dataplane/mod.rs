@@ -235,8 +235,7 @@ impl DataPlane {
             ipv4.map_or(0, std::net::Ipv4Addr::to_bits),
             ipv6.map_or(Ipv6::UNSPECIFIED, Ipv6::from),
         );
-        self.table.set_own(own_addresses(machine), &mut self.grace)?;
-        self.follow_mtu()
+        Ok(self.table.set_own(own_addresses(machine), &mut self.grace)?)
     }
 
     /// Takes this instance's pins away again: for one that is not to be attached.

@@ -95,8 +95,12 @@ pub async fn follow_ways(tell: impl Fn(Ways)) -> Result<(), NetlinkError> {
             Err(error) => {
                 warn!("the routing may have changed unseen: {error}; every way is asked for until it is known again");
                 tell(Ways::ByMore);
-                sleep(RETRY).await;
-                ways = Follower::new().unwrap_or(ways);
+                ways = loop {
+                    sleep(RETRY).await;
+                    if let Ok(ways) = Follower::new() {
+                        break ways;
+                    }
+                };
                 tell(ways.told());
             }
         }
@@ -117,10 +121,21 @@ struct Follower {
 
 impl Follower {
     fn new() -> Result<Self, NetlinkError> {
-        let mut this =
-            Self { neighbours: HashMap::new(), rules: has_policy()?, routes: has_special_routes()?, said: None };
+        let mut this = Self { neighbours: HashMap::new(), rules: false, routes: false, said: None };
+        this.ask()?;
         this.say();
         Ok(this)
+    }
+
+    /// Asks for everything anew.
+    fn ask(&mut self) -> Result<(), NetlinkError> {
+        let neighbours = neighbours()?;
+        self.neighbours.clear();
+        for neighbour in &neighbours {
+            self.neighbour(neighbour, true);
+        }
+        (self.rules, self.routes) = (has_policy()?, has_special_routes()?);
+        Ok(())
     }
 
     fn told(&self) -> Ways {
@@ -142,7 +157,7 @@ impl Follower {
 
     /// Reads what has arrived. `Ok(true)`: a way may have changed.
     fn read(&mut self, socket: &Socket) -> Result<bool, NetlinkError> {
-        let (mut changed, mut rules) = (false, false);
+        let (mut changed, mut rules, mut routes) = (false, false, false);
         let what = "follow the routing";
         let lost = socket
             .read_news(|kind, payload| {
@@ -155,6 +170,10 @@ impl Follower {
                         self.routes |= is_special(&route);
                         changed |= !is_cached(&route);
                     }
+                    Ok(RouteNetlinkMessage::DelRoute(route)) => {
+                        routes |= is_special(&route);
+                        changed |= !is_cached(&route);
+                    }
                     Ok(RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_)) => rules = true,
                     // Whatever it is, it is news.
                     _ => changed = true,
@@ -162,11 +181,16 @@ impl Follower {
             })
             .map_err(|source| NetlinkError::Transport { what: what.to_owned(), source })?;
         if lost {
-            self.neighbours.clear();
-        }
-        if rules || lost {
-            self.rules = has_policy()?;
-            changed = true;
+            self.ask()?;
+        } else {
+            if rules {
+                self.rules = has_policy()?;
+                changed = true;
+            }
+            if routes {
+                // It may have been the last of its kind.
+                self.routes = has_special_routes()?;
+            }
         }
         self.say();
         Ok(changed || lost)
@@ -191,6 +215,24 @@ impl Follower {
         }
         self.neighbours.insert(key, mac.clone()).is_none_or(|before| before != mac)
     }
+}
+
+/// The neighbours that there are.
+fn neighbours() -> Result<Vec<NeighbourMessage>, NetlinkError> {
+    let mut socket = Socket::open(NETLINK_ROUTE)?;
+    let mut all = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut question = NeighbourMessage::default();
+        question.header.family = family;
+        let question = RouteNetlinkMessage::GetNeighbour(question);
+        all.extend(socket.dump("list the neighbours", &question, |kind, payload| {
+            Ok(match read_message(kind, payload) {
+                Some(RouteNetlinkMessage::NewNeighbour(neighbour)) => Some(neighbour),
+                _ => None,
+            })
+        })?);
+    }
+    Ok(all)
 }
 
 /// Whether there are rules that ask for more than the destination.

@@ -59,6 +59,8 @@ pub(super) struct Relay {
     pub(super) shadowed: BTreeSet<IpAddr>,
     /// Whether the fragmenter is lost and could not be made anew.
     fragmenter_is_lost: bool,
+    /// Whether an interface still has the program of before.
+    take_over_is_due: bool,
     pub(super) started: Instant,
     pub(super) captures: Captures,
     pub(super) readiness: Readiness,
@@ -227,6 +229,7 @@ impl Relay {
             waiting: Vec::new(),
             shadowed: BTreeSet::new(),
             fragmenter_is_lost: false,
+            take_over_is_due: false,
             started,
             captures: Captures::new(),
             readiness: Readiness::default(),
@@ -281,8 +284,10 @@ impl Relay {
             let interface = machine.interface(ifindex);
             interface.is_some_and(|interface| patterns.iter().any(|pattern| pattern.matches(&interface.name)))
         };
+        let was_due = std::mem::replace(&mut self.take_over_is_due, true);
         match self.dataplane.finish_take_over(wanted) {
-            Ok(true) => {}
+            Ok(true) => self.take_over_is_due = false,
+            Ok(false) if was_due => {}
             Ok(false) => warn!("an interface still has the program of before: see the errors above"),
             Err(error) => error!("{error}"),
         }
@@ -358,6 +363,8 @@ impl Relay {
                     drop(reply.send(self.dataplane.counters().map_err(failed)));
                 }
                 Request::Lookup(address, reply) => drop(reply.send(self.look_up(address))),
+                // Whoever asked may have given up meanwhile: the answer can take the loading of a program.
+                Request::Ready(reply) if reply.is_closed() => {}
                 Request::Ready(reply) => drop(reply.send(self.ready())),
                 Request::Explain(packet, interface, reply) => {
                     drop(reply.send(self.explain(&packet, interface.as_deref())));
@@ -386,6 +393,9 @@ impl Relay {
                     self.look_for_losses();
                     let snapshot = Arc::clone(&self.machine.borrow());
                     self.follow(&snapshot, false);
+                    if self.take_over_is_due {
+                        self.finish_take_over(&snapshot);
+                    }
                     self.follow_captures();
                 }
                 Request::Reload(author, reply) => drop(reply.send(self.reload(&author))),
