@@ -173,12 +173,12 @@ fn lowest_ipv6_mtu_of_1500_needs_no_fragments() {
     assert!(fragments.is_empty(), "fragments:\n{}", fragments.join("\n"));
 }
 
-/// The way to a service is narrower than every interface, and than `lowest_ipv6_mtu` says.
+/// The way to a service is narrower than every interface, and than `lowest_ipv6_mtu` says. What is forwarded obeys a locked MTU alone.
 #[test]
 fn what_exceeds_a_narrow_route_is_fragmented() {
     let changes = [("[translation]", "[translation]\nlowest_ipv6_mtu = 1500")];
     let (lab, daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
-    lab.relay.ip("-6 route change 2001:db8:5e1::/48 via 2001:db8:fe::2 mtu 1400").expect("a narrow route");
+    lab.relay.ip("-6 route change 2001:db8:5e1::/48 via 2001:db8:fe::2 mtu lock 1400").expect("a narrow route");
     std::thread::sleep(Duration::from_millis(200));
     // 1400 bytes of IPv6 carry an echo of 1352.
     for size in [1352, 1353, 1400, 1452] {

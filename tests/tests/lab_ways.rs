@@ -152,6 +152,18 @@ fn a_policy_rule_is_obeyed_at_once_and_ends_the_caching() {
     assert!(!is_cached(&daemon), "the way depends on the source: {}", daemon.log());
 }
 
+/// A route that asks for more than the destination ends the caching as long as it is there, and no longer.
+#[test]
+fn the_caching_comes_back_with_the_end_of_a_special_route() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let is_cached =
+        || daemon.log().lines().rfind(|line| line.contains("way")).is_none_or(|line| line.contains("cached"));
+    for (change, cached) in [("add", false), ("del", true), ("add", false)] {
+        lab.relay.ip(&format!("route {change} 203.0.113.0/24 tos 0x10 via 198.18.0.1")).expect("a route");
+        expect_within(WITH_DAEMON, change, || is_cached() == cached);
+    }
+}
+
 #[test]
 fn a_smaller_mtu_is_told_at_once() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
