@@ -207,7 +207,7 @@ fn import_writes_files_that_this_program_takes_and_tells_what_it_left() {
     assert!(table.contains("192.0.2.1/32,2001:db8::1/128,,dynamic"), "{table}");
     let output = run();
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("cannot make") && stderr(&output).contains("File exists"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("is there already and is not overwritten"), "{}", stderr(&output));
 }
 
 #[test]

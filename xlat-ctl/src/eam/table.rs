@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(order(Some(one)), [two, three, one]);
         assert_eq!(order(Some(three)), [one, two, three]);
         // One that is not there any more.
-        assert_eq!(order(Some("192.0.2.2/31")), [three, one, two]);
+        assert_eq!(order(Some("192.0.2.2/31")), [two, three, one]);
     }
 
     #[test]
