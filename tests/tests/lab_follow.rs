@@ -217,6 +217,8 @@ fn the_fragmenter_is_kept_whole() {
     {
         assert!(daemon.log().contains(words), "{words}: {}", daemon.log());
     }
+    // The other instance is not taken for somebody else's program.
+    assert!(!daemon.log().contains("has taken the program"), "{}", daemon.log());
 }
 
 /// Another loader takes an interface: who it is stands in the status, and the metrics show that it is not translated there.

@@ -7,6 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use xlat_tests::lab::{CLIENT, CLIENT_SEEN, Daemon, Lab, Namespace, SERVER, SERVER_SEEN};
 
 const PORT: u16 = 4243;
@@ -162,6 +166,41 @@ fn the_caching_comes_back_with_the_end_of_a_special_route() {
         lab.relay.ip(&format!("route {change} 203.0.113.0/24 tos 0x10 via 198.18.0.1")).expect("a route");
         expect_within(WITH_DAEMON, change, || is_cached() == cached);
     }
+}
+
+/// More news than the socket holds, and that of a special route among what is lost.
+#[test]
+fn a_special_route_that_nobody_heard_of_ends_the_caching() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let said = daemon.ctl(&lab.relay, "status --json").ok();
+    let status: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let pid = Pid::from_raw(status["pid"].as_i64().expect("a number") as i32);
+    kill(pid, Signal::SIGSTOP).expect("it can be stopped");
+    let mut batch: String =
+        (0..20_000).map(|n| format!("route add unreachable 10.{}.{}.0/24\n", n / 256, n % 256)).collect();
+    batch += "route add 203.0.113.0/24 tos 0x10 via 198.18.0.1\n";
+    let file = daemon.directory().join("batch");
+    std::fs::write(&file, batch).expect("a file");
+    lab.relay.ip(&format!("-batch {}", file.display())).expect("many changes");
+    kill(pid, Signal::SIGCONT).expect("it can go on");
+    expect_within(WITHOUT_DAEMON, "a special route", || !is_cached(&daemon));
+}
+
+/// A neighbour of which there was no news since the daemon started is forgotten as fast as any other.
+#[test]
+fn a_neighbour_from_before_the_daemon_is_forgotten_at_once() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let ping = || lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}")).success;
+    warmed(&lab);
+    daemon.stop().expect("a clean end");
+    // Nobody has this address.
+    let neighbour = "2001:db8:fe::2 lladdr 02:00:00:00:66:66 nud permanent dev inet6";
+    lab.relay.ip(&format!("neigh replace {neighbour}")).expect("a neighbour");
+    daemon.start_again(&lab.relay, &[]).expect("it starts again");
+    assert!(!ping() && !ping());
+    lab.relay.ip("neigh del 2001:db8:fe::2 dev inet6").expect("no neighbour");
+    thread::sleep(WITH_DAEMON);
+    assert!(ping(), "packets still go to the old link-layer address");
 }
 
 #[test]

@@ -66,7 +66,7 @@ reasons! {
     /// RFC 7915 4.1, 5.1.
     PacketTooBig = "packet_too_big", "The translated packet does not fit the next hop's MTU and must not be fragmented.";
     /// RFC 7915 4.1.
-    FragmentTooBig = "fragment_too_big", "A piece that came from the fragmenter still does not fit: lowest_ipv6_mtu or an interface's MTU just changed.";
+    FragmentTooBig = "fragment_too_big", "A piece that came from the fragmenter still does not fit: another version has just been replaced.";
     /// RFC 7915 5.1.
     RoutingHeader = "routing_header", "The IPv6 packet has a routing header with segments left.";
     /// RFC 7915 5.1.1.

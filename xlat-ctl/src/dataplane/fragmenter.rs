@@ -82,8 +82,6 @@ pub(super) struct Fragmenter {
     name: String,
     near: NearEnd,
     links: Links,
-    far: Links,
-    far_ifindex: u32,
     /// The prefixes that there are rules for.
     led: Vec<Ipv6Net>,
     /// Where the namespace is kept when this process ends.
@@ -117,10 +115,12 @@ impl Fragmenter {
     /// The pair that another daemon has made and set up.
     fn take_over(name: &str, kept: &Path) -> Result<Self, String> {
         let namespace = File::open(kept).map_err(|error| plain(&error))?;
-        let (far, (far_ifindex, far_mac)) = namespaces::inside(&namespace, || {
+        let far_mac = namespaces::inside(&namespace, || {
             let mut far = Links::open().map_err(text)?;
-            let found = far.find(FAR).map_err(text)?;
-            Ok((far, found))
+            let (ifindex, mac) = far.find(FAR).map_err(text)?;
+            // A daemon of another version may have wanted larger pieces. These fit its settings, too.
+            far.set_ipv4_default(ifindex, PIECE).map_err(text)?;
+            Ok(mac)
         })?;
         let mut links = Links::open().map_err(text)?;
         let (ifindex, mac) = links.find(name).map_err(text)?;
@@ -132,8 +132,6 @@ impl Fragmenter {
             name: name.to_owned(),
             near,
             links,
-            far,
-            far_ifindex,
             led: Vec::new(),
             kept: Some(kept.to_owned()),
             in_use: true,
@@ -170,13 +168,11 @@ impl Fragmenter {
         let links = guard.links.as_mut().expect("taken only at the end");
         set_up_near(links, name, ifindex)?;
         made.send(()).map_err(|_| failed())?;
-        let (far, far_ifindex) = inside.join().map_err(|_| failed())??;
+        inside.join().map_err(|_| failed())??;
         Ok(Self {
             name: name.to_owned(),
             near: NearEnd { ifindex, mac, peer_mac: mac, mtu: pair_mtu },
             links: guard.links.take().expect("taken only here"),
-            far,
-            far_ifindex,
             led: Vec::new(),
             kept: kept.take(),
             in_use: false,
@@ -192,11 +188,6 @@ impl Fragmenter {
     /// Its near end, which the program is attached to.
     pub(super) fn near(&self) -> NearEnd {
         self.near
-    }
-
-    /// Has pieces fit every way, where another daemon has made the pair: it may have wanted other pieces.
-    pub(super) fn cut(&mut self) -> Result<(), NetlinkError> {
-        self.far.set_ipv4_default(self.far_ifindex, PIECE)
     }
 
     /// Leads what the kernel itself sends to IPv4 clients into the near end. To be called once the program is attached
@@ -433,7 +424,7 @@ fn set_up_near(links: &mut Links, name: &str, ifindex: u32) -> Result<(), String
 }
 
 /// The far end, in its namespace: whole packets in, pieces out.
-fn set_up_far() -> Result<(Links, u32), String> {
+fn set_up_far() -> Result<(), String> {
     let mut links = Links::open().map_err(text)?;
     let (ifindex, _) = links.find(FAR).map_err(text)?;
     quieten(FAR, &[Offload::TransmitChecksum, Offload::TcpSegmentation, Offload::GenericSegmentation])?;
@@ -448,7 +439,7 @@ fn set_up_far() -> Result<(Links, u32), String> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => {}
         other => other.map_err(text)?,
     }
-    Ok((links, ifindex))
+    Ok(())
 }
 
 /// Switches off what would make half-finished packets of whole ones.

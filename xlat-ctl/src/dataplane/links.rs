@@ -166,7 +166,6 @@ impl DataPlane {
         self.tell_interfaces()?;
         if let Some(fragmenter) = &mut self.fragmenter {
             fragmenter.set_in_use();
-            fragmenter.cut()?;
             fragmenter.lead_own_errors(&prefixes(&self.settings));
         }
         Ok(())

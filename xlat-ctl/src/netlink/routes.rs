@@ -172,7 +172,7 @@ impl Follower {
                     }
                     Ok(RouteNetlinkMessage::DelRoute(route)) => {
                         routes |= is_special(&route);
-                        changed |= !is_cached(&route);
+                        changed = true;
                     }
                     Ok(RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_)) => rules = true,
                     // Whatever it is, it is news.

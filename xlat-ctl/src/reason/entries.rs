@@ -314,8 +314,8 @@ const fn on_the_way(reason: DropReason) -> Entry {
         },
         DropReason::FragmentTooBig => Entry {
             meaning: "A piece that the fragmenter made is still larger than `lowest_ipv6_mtu` or the next hop's MTU allow, and \
-                is not sent round again.",
-            cause: "An interface's MTU or the setting changed in the moment in which the piece was on its way.",
+                is not sent round again. Pieces have 1252 bytes, which fit every way.",
+            cause: "An upgrade from a version with larger pieces, in the moment in which one was on its way.",
             remedy: "Nothing, if it stops after a moment. If not: it is a bug; report it with `xlat-ctl status --json` and \
                 `ip -details link`.",
             answer: Silent,

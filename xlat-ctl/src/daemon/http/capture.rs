@@ -31,7 +31,7 @@ use xlat_common::{
     reason::DropReason,
 };
 
-use super::{openapi::Refused, patience::Patience};
+use super::{openapi::Refused, patience::Patience, scarce::Counted};
 use crate::{
     api::Code,
     capture::{self, Begin, DURATION, End, Frame, Line, Packet, Progress, RATE, SNAPLEN},
@@ -87,7 +87,7 @@ pub(super) async fn capture(
         end,
         progress: Progress::default(),
         state: Stage::Begins,
-        _open: Open::new(),
+        _open: Counted::new(&OPEN),
     };
     let lines = stream::unfold(answer, async |mut answer| {
         let piece = answer.next().await?;
@@ -131,22 +131,6 @@ fn asked(query: &capture::Query, author: String) -> Result<CaptureAsk, Refusal> 
 /// Captures whose last line has not been taken yet.
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
-/// One of [`OPEN`].
-struct Open;
-
-impl Open {
-    fn new() -> Self {
-        OPEN.fetch_add(1, Relaxed);
-        Self
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        OPEN.fetch_sub(1, Relaxed);
-    }
-}
-
 /// Waits until every capture has been told of its end, a second at most: for a daemon that stops.
 pub(in crate::daemon) async fn told() {
     const PAUSE: Duration = Duration::from_millis(10);
@@ -172,7 +156,7 @@ struct Answer {
     end: Instant,
     progress: Progress,
     state: Stage,
-    _open: Open,
+    _open: Counted<'static>,
 }
 
 impl Answer {

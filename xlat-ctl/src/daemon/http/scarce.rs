@@ -33,8 +33,7 @@ impl Scarce {
         if let Ok(permit) = self.shares.try_acquire_many(shares) {
             return Ok(permit);
         }
-        self.waiting.fetch_add(1, Relaxed);
-        let _waiting = Waiting(&self.waiting);
+        let _waiting = Counted::new(&self.waiting);
         self.shares.acquire_many(shares).await
     }
 
@@ -56,10 +55,17 @@ impl Scarce {
     }
 }
 
-/// Somebody who waits, also if they give up.
-struct Waiting<'a>(&'a AtomicUsize);
+/// One of those who are counted, as long as it lives.
+pub(super) struct Counted<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl<'a> Counted<'a> {
+    pub(super) fn new(all: &'a AtomicUsize) -> Self {
+        all.fetch_add(1, Relaxed);
+        Self(all)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }

@@ -296,7 +296,6 @@ impl Relay {
     /// Notes where somebody has taken the program away: nothing tells of it.
     pub(super) fn look_for_losses(&mut self) {
         let Ok(machine) = netlink::snapshot() else { return };
-        self.keep_fragmenter(&machine);
         let id = self.dataplane.attached_program();
         for (ifindex, link) in self.links.iter_mut().filter(|(_, link)| link.outcome.is_ok()) {
             let Some(interface) = machine.interface(*ifindex) else { continue };
@@ -314,6 +313,8 @@ impl Relay {
                 error!("{error}");
             }
         }
+        // At the end: it may put another program in the place of the one that was looked for.
+        self.keep_fragmenter(&machine);
     }
 
     /// Mends the fragmenter, with a new program instance where that is what it takes; once, if it fails.
