@@ -391,6 +391,16 @@ fn globs_mean_interfaces_but_never_the_loopback() {
 }
 
 #[test]
+fn another_socket_takes_a_restart_unless_the_command_line_has_named_it() {
+    let mut before = parse(EXAMPLE).unwrap().config;
+    let mut after = before.clone();
+    after.control.socket = PathBuf::from("/run/other.sock");
+    assert_eq!(before.needs_restart(&after), Some("control.socket"));
+    before.control.is_named = true;
+    assert_eq!(before.needs_restart(&after), None);
+}
+
+#[test]
 fn a_missing_file_is_told_with_its_name() {
     let error = load(Path::new("/nonexistent/xlat.toml")).unwrap_err().to_string();
     assert_eq!(

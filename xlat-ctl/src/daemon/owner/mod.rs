@@ -7,6 +7,7 @@ mod difference;
 mod doubles;
 mod eams;
 mod explain;
+mod losses;
 mod ready;
 mod relay;
 mod reload;
