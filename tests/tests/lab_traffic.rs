@@ -2,11 +2,12 @@
 
 use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use xlat_tests::lab::{
-    CLIENT, CLIENT_SEEN, Capture, Lab, Namespace, SERVER, SERVER_SEEN, TcpServer, UdpServer, ask, random_bytes,
+    CLIENT, CLIENT_SEEN, Capture, Daemon, Lab, Namespace, Running, SERVER, SERVER_SEEN, TcpServer, UdpServer, ask,
+    random_bytes,
 };
 
 const MEGABYTE: usize = 1 << 20;
@@ -74,16 +75,25 @@ fn udp_question_and_answer_in_both_directions() {
     assert_eq!((from.ip().to_string(), question), (SERVER_SEEN.to_owned(), b"query".to_vec()));
 }
 
+/// An iperf3 server that answers once, listening.
+fn iperf3(lab: &Lab, daemon: &Daemon) -> Running {
+    let log = daemon.directory().join("iperf3");
+    let server = lab.server.start("iperf3", &["-s", "-1"], &log).expect("an iperf3 server");
+    let begin = Instant::now();
+    while lab.server.run("ss -Hlnt sport = :5201").ok().is_empty() {
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(begin.elapsed() < Duration::from_secs(20), "iperf3 does not listen: {said}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server
+}
+
 #[test]
 fn parallel_tcp_in_both_directions() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
-    let _server =
-        lab.server.start("iperf3", &["-s", "-1"], &daemon.directory().join("iperf3")).expect("an iperf3 server");
-    std::thread::sleep(Duration::from_millis(500));
+    let _server = iperf3(&lab, &daemon);
     lab.client.run(&format!("iperf3 -c {SERVER_SEEN} -P 4 -t 3 -O 0 --connect-timeout 3000")).ok();
-    let _server =
-        lab.server.start("iperf3", &["-s", "-1"], &daemon.directory().join("iperf3")).expect("an iperf3 server");
-    std::thread::sleep(Duration::from_millis(500));
+    let _server = iperf3(&lab, &daemon);
     let said = lab.client.run(&format!("iperf3 -c {SERVER_SEEN} -P 4 -t 3 -R --connect-timeout 3000 --json")).ok();
     let report: serde_json::Value = serde_json::from_str(&said).expect("iperf3 speaks JSON");
     let rate = report["end"]["sum_received"]["bits_per_second"].as_f64().expect("a rate");

@@ -203,6 +203,54 @@ fn a_neighbour_from_before_the_daemon_is_forgotten_at_once() {
     assert!(ping(), "packets still go to the old link-layer address");
 }
 
+/// What only the program sends to, the kernel does not ask for by itself: one that has moved without a word would be sent to where
+/// it was for ever.
+#[track_caller]
+fn expect_to_be_found_again(
+    lab: &Lab,
+    (family, interface, neighbour): (&str, &str, &str),
+    router: &Namespace,
+    ping: impl Fn() -> bool,
+) {
+    for (name, value) in
+        [("base_reachable_time_ms", "2500"), ("delay_first_probe_time", "1"), ("retrans_time_ms", "200")]
+    {
+        lab.relay.sysctl(&format!("{family}/neigh/{interface}/{name}"), value).expect("a time");
+    }
+    lab.relay.ip(&format!("neigh flush dev {interface}")).expect("those times count from here on");
+    warmed(lab);
+    let begin = Instant::now();
+    while !lab.relay.ip(&format!("neigh show dev {interface} nud stale")).expect("neighbours").contains(neighbour) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the neighbour does not become stale");
+        assert!(ping(), "the lab works");
+    }
+    router.ip("link set relay address 02:00:00:00:66:66").expect("another address");
+    // Until the daemon looks, 5 s; until the kernel asks, 1; three questions; and one to everybody.
+    let begin = Instant::now();
+    assert!(!ping(), "nobody sends to the old address");
+    while !ping() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(12),
+            "packets go to where nobody is, after {:?}",
+            begin.elapsed()
+        );
+    }
+}
+
+#[test]
+fn an_ipv6_neighbour_that_moves_without_a_word_is_found_again() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let ping = || lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}")).success;
+    expect_to_be_found_again(&lab, ("ipv6", "inet6", "2001:db8:fe::2"), &lab.router6, ping);
+}
+
+#[test]
+fn an_ipv4_neighbour_that_moves_without_a_word_is_found_again() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let ping = || lab.server.run(&format!("ping -n -c 1 -W 1 {CLIENT_SEEN}")).success;
+    expect_to_be_found_again(&lab, ("ipv4", "inet4", "198.18.0.1"), &lab.router4, ping);
+}
+
 #[test]
 fn a_smaller_mtu_is_told_at_once() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");

@@ -16,6 +16,7 @@ use std::{
 
 use tracing::warn;
 use xlat_common::{
+    interface::{Interface, MAX_IFINDEX},
     next_hop::{CHANGE, WORDS, WORDS_WRAP},
     state::State as Shared,
     table::TableHeader,
@@ -26,6 +27,9 @@ use super::{mapping::Mapping, table::Memory};
 /// The word that the epoch follows from.
 const WAY: usize = (offset_of!(Shared, header) + offset_of!(TableHeader, way)) / size_of::<u64>();
 const _: () = assert!(offset_of!(TableHeader, way).is_multiple_of(size_of::<u64>()));
+/// The records of the interfaces; flags are the lower half of a record's first word.
+const INTERFACES: usize = offset_of!(Shared, interfaces) / size_of::<u64>();
+const _: () = assert!(offset_of!(Interface, flags) == 0);
 /// The words of the destinations without an entry of their own.
 pub(super) const DESTINATIONS: usize = offset_of!(Shared, destinations) / size_of::<u64>();
 
@@ -72,6 +76,12 @@ impl Ways {
     /// Has what every instance has cached go on counting for about a second: every change up to this moment has been told.
     pub fn unchanged(&self) {
         self.lock().instances.iter_mut().for_each(Instance::renew);
+    }
+
+    /// Whether an instance sends packets by an interface.
+    #[must_use]
+    pub fn sends_by(&self, ifindex: u32) -> bool {
+        self.lock().instances.iter().any(|instance| instance.sends_by(ifindex))
     }
 
     /// Changes what addresses map to, where the next hop of one may be cached elsewhere than in an entry of its own: nothing is
@@ -125,6 +135,15 @@ struct Instance {
 }
 
 impl Instance {
+    fn sends_by(&self, ifindex: u32) -> bool {
+        const SENDS: u32 = Interface::CAN_TX | Interface::CAN_REDIRECT | Interface::VLAN;
+        if ifindex >= MAX_IFINDEX {
+            return false;
+        }
+        let flags = INTERFACES + ifindex as usize * (size_of::<Interface>() / size_of::<u64>());
+        self.shared.upgrade().is_some_and(|shared| shared.words()[flags].load(Relaxed) as u32 & SENDS != 0)
+    }
+
     /// Nobody else stores the word: the programs that renew it run under the same lock.
     fn change(&mut self, remembers: bool) {
         let Some(shared) = self.shared.upgrade() else { return };

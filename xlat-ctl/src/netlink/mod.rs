@@ -6,6 +6,7 @@
 pub(crate) mod features;
 pub(crate) mod links;
 mod machine;
+mod neighbours;
 pub(crate) mod offload;
 mod route_lookup;
 mod routes;

@@ -1,13 +1,12 @@
 //! Following what decides a packet's way: routes, rules, neighbours and links. What is told is not what changed but that
 //! something has, and whether the way depends on the destination alone.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use rtnetlink::{
     packet_core::{NetlinkDeserializable, NetlinkHeader},
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
-        neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
         route::{RouteHeader, RouteMessage},
         rule::{RuleAction, RuleAttribute, RuleMessage},
     },
@@ -21,6 +20,7 @@ use tracing::{info, warn};
 
 use super::{
     links::is_own_rule,
+    neighbours::Neighbours,
     socket::{NetlinkError, Socket},
 };
 
@@ -32,6 +32,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const UNCHANGED: Duration = Duration::from_millis(100);
 /// Not everything that leads packets elsewhere is told by the kernel: this often every way is taken for changed.
 const UNTOLD: Duration = Duration::from_secs(10);
+/// This often the kernel is told of the neighbours that the program may be sending to.
+const IN_USE: Duration = Duration::from_secs(5);
 /// Tables of rules that every machine has: local, main, default.
 const ORDINARY_TABLES: [u32; 3] = [255, 254, 253];
 
@@ -47,10 +49,11 @@ pub enum Ways {
 }
 
 /// Follows the machine's routing until the task is dropped, and tells each change: within milliseconds, from a task of its own.
+/// `sends_by`: whether the program sends by an interface; the neighbours there are kept from going stale unseen.
 ///
 /// # Errors
 /// The kernel cannot be asked.
-pub async fn follow_ways(tell: impl Fn(Ways)) -> Result<(), NetlinkError> {
+pub async fn follow_ways(tell: impl Fn(Ways), sends_by: impl Fn(u32) -> bool) -> Result<(), NetlinkError> {
     let mut socket = Socket::open(NETLINK_ROUTE)?;
     for group in [
         libc::RTNLGRP_LINK,
@@ -72,11 +75,20 @@ pub async fn follow_ways(tell: impl Fn(Ways)) -> Result<(), NetlinkError> {
     let news = unsafe { AsyncFd::register(socket) }.map_err(|error| NetlinkError::Open(error.into()))?;
     let mut ways = Follower::new()?;
     tell(ways.told());
-    let mut last = Instant::now();
+    let (mut last, mut used) = (Instant::now(), Instant::now());
+    let mut refused = false;
     loop {
         if last.elapsed() >= UNTOLD {
             last = Instant::now();
             tell(ways.told());
+        }
+        if used.elapsed() >= IN_USE {
+            used = Instant::now();
+            if let Err(error) = ways.neighbours.confirm(&sends_by)
+                && !std::mem::replace(&mut refused, true)
+            {
+                warn!("a neighbour that dies goes on being sent to until its entry is deleted: {error}");
+            }
         }
         let Ok(ready) = timeout(UNCHANGED, news.readable()).await else {
             tell(Ways::Unchanged);
@@ -109,8 +121,7 @@ pub async fn follow_ways(tell: impl Fn(Ways)) -> Result<(), NetlinkError> {
 
 /// What of the routing must be remembered to tell news from noise.
 struct Follower {
-    /// The neighbours that can be sent to: the kernel tells of every look at one.
-    neighbours: HashMap<(u32, IpAddr), Vec<u8>>,
+    neighbours: Neighbours,
     /// Policy rules that ask for more than the destination.
     rules: bool,
     /// A route that asks for more than the destination.
@@ -121,7 +132,7 @@ struct Follower {
 
 impl Follower {
     fn new() -> Result<Self, NetlinkError> {
-        let mut this = Self { neighbours: HashMap::new(), rules: false, routes: false, said: None };
+        let mut this = Self { neighbours: Neighbours::default(), rules: false, routes: false, said: None };
         this.ask()?;
         this.say();
         Ok(this)
@@ -129,11 +140,7 @@ impl Follower {
 
     /// Asks for everything anew.
     fn ask(&mut self) -> Result<(), NetlinkError> {
-        let neighbours = neighbours()?;
-        self.neighbours.clear();
-        for neighbour in &neighbours {
-            self.neighbour(neighbour, true);
-        }
+        self.neighbours = Neighbours::ask()?;
         (self.rules, self.routes) = (has_policy()?, has_special_routes()?);
         Ok(())
     }
@@ -164,8 +171,8 @@ impl Follower {
                 let mut header = NetlinkHeader::default();
                 header.message_type = kind;
                 match RouteNetlinkMessage::deserialize(&header, payload) {
-                    Ok(RouteNetlinkMessage::NewNeighbour(message)) => changed |= self.neighbour(&message, true),
-                    Ok(RouteNetlinkMessage::DelNeighbour(message)) => changed |= self.neighbour(&message, false),
+                    Ok(RouteNetlinkMessage::NewNeighbour(message)) => changed |= self.neighbours.note(&message, true),
+                    Ok(RouteNetlinkMessage::DelNeighbour(message)) => changed |= self.neighbours.note(&message, false),
                     Ok(RouteNetlinkMessage::NewRoute(route)) => {
                         self.routes |= is_special(&route);
                         changed |= !is_cached(&route);
@@ -195,44 +202,6 @@ impl Follower {
         self.say();
         Ok(changed || lost)
     }
-
-    /// Whether a neighbour can be sent to in another way than before.
-    fn neighbour(&mut self, message: &NeighbourMessage, there: bool) -> bool {
-        let (mut address, mut mac) = (None, Vec::new());
-        for attribute in &message.attributes {
-            match attribute {
-                NeighbourAttribute::Destination(NeighbourAddress::Inet(ipv4)) => address = Some(IpAddr::V4(*ipv4)),
-                NeighbourAttribute::Destination(NeighbourAddress::Inet6(ipv6)) => address = Some(IpAddr::V6(*ipv6)),
-                NeighbourAttribute::LinkLayerAddress(bytes) => mac.clone_from(bytes),
-                _ => {}
-            }
-        }
-        let Some(address) = address else { return false };
-        let key = (message.header.ifindex, address);
-        let unusable = [NeighbourState::Failed, NeighbourState::Incomplete, NeighbourState::None];
-        if !there || unusable.contains(&message.header.state) {
-            return self.neighbours.remove(&key).is_some();
-        }
-        self.neighbours.insert(key, mac.clone()).is_none_or(|before| before != mac)
-    }
-}
-
-/// The neighbours that there are.
-fn neighbours() -> Result<Vec<NeighbourMessage>, NetlinkError> {
-    let mut socket = Socket::open(NETLINK_ROUTE)?;
-    let mut all = Vec::new();
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut question = NeighbourMessage::default();
-        question.header.family = family;
-        let question = RouteNetlinkMessage::GetNeighbour(question);
-        all.extend(socket.dump("list the neighbours", &question, |kind, payload| {
-            Ok(match read_message(kind, payload) {
-                Some(RouteNetlinkMessage::NewNeighbour(neighbour)) => Some(neighbour),
-                _ => None,
-            })
-        })?);
-    }
-    Ok(all)
 }
 
 /// Whether there are rules that ask for more than the destination.
@@ -308,7 +277,7 @@ fn is_cached(route: &RouteMessage) -> bool {
     route.header.flags.contains(rtnetlink::packet_route::route::RouteFlags::Cloned)
 }
 
-fn read_message(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
+pub(super) fn read_message(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
     let mut header = NetlinkHeader::default();
     header.message_type = kind;
     RouteNetlinkMessage::deserialize(&header, payload).ok()
