@@ -128,10 +128,14 @@ pub fn tshark(file: &Path, filter: &str) -> Vec<String> {
     output_of(tshark_on(file).args(["-Y", filter])).lines().map(str::to_owned).collect()
 }
 
-/// tshark with the preferences that have it check all checksums.
+/// tshark with the preferences that have it check all checksums. What it would read above UDP and TCP by a port that the
+/// kernel has chosen at random is taken for the data that it is.
 fn tshark_on(file: &Path) -> Command {
     let mut command = Command::new("tshark");
     command.args(["-n", "-r"]).arg(file);
+    for transport in ["udp", "tcp"] {
+        command.args(["-d", &format!("{transport}.port==0-65535,data")]);
+    }
     for preference in ["ip.check_checksum", "tcp.check_checksum", "udp.check_checksum"] {
         command.args(["-o", &format!("{preference}:TRUE")]);
     }
