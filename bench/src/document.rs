@@ -24,10 +24,17 @@ pub(crate) fn write(report: Report) -> Result<()> {
     fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
     let figures = directory.join("figures.json");
     let report = match fs::read_to_string(&figures) {
-        Ok(text) => {
-            let before = serde_json::from_str(&text).with_context(|| format!("reading {}", figures.display()))?;
-            report.over(before)
-        }
+        Ok(text) => match serde_json::from_str(&text) {
+            Ok(before) => report.over(before),
+            // What was measured is worth more than what is not measured any more.
+            Err(error) => {
+                eprintln!(
+                    "bench: nothing is kept of {}, which was written for other figures: {error}",
+                    figures.display()
+                );
+                report
+            }
+        },
         Err(_) => report,
     };
     put(&figures, &(serde_json::to_string_pretty(&report)? + "\n"))?;

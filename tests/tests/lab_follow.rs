@@ -148,6 +148,27 @@ fn addresses_of_the_relay_are_followed() {
     assert!(!answered());
 }
 
+/// An address of the relay's own that lies in an EAM of more than one cuts that service off, which is told.
+#[test]
+fn an_address_inside_a_prefix_that_is_mapped_is_told() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    daemon.ctl(&lab.relay, "eam add 192.0.2.32/28 2001:db8:5e1:7::/124").ok();
+    lab.relay.ip("addr add 192.0.2.40/32 dev inet4").expect("an address");
+    let told = "192.0.2.40 is the relay's own address on inet4";
+    expect_soon(&daemon, "a warning", || daemon.log().contains(told));
+}
+
+/// Who reloads is told where the new configuration is not in force.
+#[test]
+fn a_reload_tells_what_is_not_attached() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let file = daemon.configuration();
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    std::fs::write(file, text.replace("\"inet6\"", "\"inet66\"")).expect("a slip of the pen");
+    let said = daemon.ctl(&lab.relay, "reload");
+    assert!(said.stderr.contains("warning: interface inet66 is not there: waiting for it"), "{}", said.stderr);
+}
+
 /// More news than the socket holds: nothing is missed, and it is counted.
 #[test]
 fn an_overrun_of_the_news_is_made_good() {

@@ -17,7 +17,8 @@
 //! stored. The epoch moves with every change of a route, rule, neighbour, link or address that the daemon hears of. A daemon
 //! that listens says so again and again ([`renewed`]); some [`LEASE`] ticks after it has last said so, the epoch begins to move by
 //! the clock too, so that a relay without a daemon is not wrong for longer than about a second and a half. A next hop, once
-//! stored, is never overwritten: a place always means the same, as long as the program instance lives.
+//! stored, is never overwritten: a place means the same as long as anything of its epoch counts. (The daemon gives places back
+//! between two epochs, while nothing is remembered.)
 //!
 //! ```text
 //!  what the epoch follows from, in the record beside the tables

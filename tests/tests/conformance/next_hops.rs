@@ -1,11 +1,13 @@
 //! The next-hop cache (docs/architecture.md): what is remembered is used, and forgotten when it must be.
 
+use std::net::Ipv4Addr;
+
 use aya::maps::{Map, MapData, ProgramArray, loaded_maps};
 use aya::programs::loaded_programs;
 use xlat_common::{programs::index, reason::DropReason};
 use xlat_ctl::dataplane::{Eam, Ways};
 use xlat_tests::{
-    harness::{Relay, Verdict, row::*, settings},
+    harness::{Relay, Verdict, row::*, settings, world::way_out},
     notation::*,
 };
 
@@ -145,6 +147,42 @@ fn what_is_remembered_is_gone_before_its_epoch_comes_again() {
     };
     let (_, later) = remembered(&six_to_four(), "route del 0.0.0.0/0", around);
     assert_eq!(later, Verdict::Pass, "a next hop of half a million changes ago counts");
+}
+
+/// More machines on the link than there are places for next hops, one after the other: nearly each is remembered. (A next hop is looked
+/// for in four places: the more are taken, the likelier all four are. Without giving back a thousand would find none.)
+#[test]
+fn places_of_next_hops_are_given_back() {
+    const MACHINES: u32 = 5000;
+    let ways = Ways::default();
+    ways.changed(true);
+    let mut relay = Relay::load_with(&settings(""), Some(ways.clone())).expect("the program loads");
+    let device = way_out("203.0.113.7".parse().expect("an address")).name;
+    let address = |machine: u32| Ipv4Addr::from(0x6440_0000 + machine).to_string();
+    let mut batch = format!("route add 100.64.0.0/16 dev {device}\n");
+    for machine in 0..MACHINES {
+        let mac = format!("02:00:00:00:{:02x}:{:02x}", machine / 256, machine % 256);
+        batch += &format!("neigh add {} lladdr {mac} dev {device} nud permanent\n", address(machine));
+    }
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, batch).expect("the commands");
+    relay.ip(&format!("-batch {}", file.path().display())).expect("a link with many machines");
+    let (mut given_back, mut forgotten) = (None, 0);
+    for machine in 0..MACHINES {
+        ways.unchanged();
+        let address: &str = address(machine).leak();
+        let frame = ip6(SERVER, address).udp(1, 2, b"?").into();
+        let mut asked = || {
+            let before = relay.dataplane().counters().expect("the counters").route_lookups;
+            assert_eq!(relay.run(&frame).expect("the program runs").verdict, Verdict::Redirect, "{address}");
+            relay.dataplane().counters().expect("the counters").route_lookups - before
+        };
+        // The epoch can move by the clock in between.
+        forgotten += u32::from((0..3).all(|_| asked() > 0));
+        given_back = given_back.or(relay.dataplane().give_back_next_hops());
+    }
+    assert!(forgotten < 400, "of {MACHINES} machines the way to {forgotten} is not remembered");
+    assert!(given_back.is_some_and(|places| places > 2000), "{given_back:?}");
 }
 
 /// The programs that a relay's entry program goes on in by tail call.

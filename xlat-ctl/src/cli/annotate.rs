@@ -20,6 +20,8 @@ use crate::{
 
 /// How often it is asked whether the daemon's table has changed, at most.
 const REFRESH: Duration = Duration::from_secs(10);
+/// A daemon that has not answered in this time meanwhile keeps the log waiting no longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Annotate {
@@ -47,10 +49,8 @@ pub(super) fn annotate(common: &Common, annotate: &Annotate) -> Result<(), Faile
     let direction = if annotate.reverse { Direction::ToIpv6 } else { Direction::ToIpv4 };
     let mut annotator = Annotator::new(mapper, direction, annotate.keep);
     let refresh = |annotator: &mut Annotator| {
-        if let Some(daemon) = &mut daemon
-            && daemon.refresh()
-        {
-            annotator.set_mapper(Mapper::new(config.clone(), daemon.pairs()));
+        if let Some(list) = daemon.as_mut().and_then(Daemon::refresh) {
+            annotator.set_mapper(Mapper::new(config.clone(), pairs(list)));
         }
     };
     copy(io::stdin().lock(), io::stdout().lock(), &mut annotator, refresh).map_err(|error| match error.kind() {
@@ -79,31 +79,33 @@ impl Annotate {
         Ok(checked.config)
     }
 
-    /// The daemon, where its table is to be used and it runs. One that was named has to answer.
+    /// The daemon, where its table is to be used. One that was named has to answer; another may come later.
     fn daemon(&self, common: &Common, config: &Config) -> Result<Option<Daemon>, Failed> {
         if self.eams.is_some() || (!self.prefix.is_empty() && common.socket.is_none()) {
             return Ok(None);
         }
         let socket = common.socket.clone().unwrap_or_else(|| config.control.socket.clone());
         let is_there = socket.exists();
-        match Daemon::ask(Common { socket: Some(socket), json: false }) {
-            Ok(daemon) => Ok(Some(daemon)),
-            Err(failed) if common.socket.is_some() => Err(failed),
+        let mut daemon =
+            Daemon { common: Common { socket: Some(socket), json: false }, known: None, asked: Instant::now() };
+        match daemon.ask() {
+            Ok(()) => {}
+            Err(failed) if common.socket.is_some() => return Err(failed),
             Err(failed) => {
                 if let Some(message) = failed.message.filter(|_| is_there) {
-                    output::complain(&format!("warning: only the configuration's EAMs are known: {message}"));
+                    output::complain(&format!("warning: only the configuration's EAMs are known as yet: {message}"));
                 }
-                Ok(None)
             }
         }
+        Ok(Some(daemon))
     }
 
     fn mapper(&self, config: Config, daemon: Option<&Daemon>) -> Result<Mapper, Failed> {
         if let Some(file) = &self.eams {
             return Ok(Mapper::new(config, read_eams(file)?.into_iter()));
         }
-        if let Some(daemon) = daemon {
-            return Ok(Mapper::new(config, daemon.pairs()));
+        if let Some((list, _)) = daemon.and_then(|daemon| daemon.known.as_ref()) {
+            return Ok(Mapper::new(config, pairs(list)));
         }
         let pairs: Vec<Pair> = config.eams.iter().map(|entry| entry.pair).collect();
         Ok(Mapper::new(config, pairs.into_iter()))
@@ -117,39 +119,37 @@ fn read_eams(file: &Path) -> Result<Vec<Pair>, String> {
     Ok(lines.iter().map(|line| line.pair).collect())
 }
 
-/// A running daemon and the table that it had when it was last asked.
+/// A daemon.
 struct Daemon {
     common: Common,
-    list: EamList,
-    /// What its status said of that table.
-    table: TableStatus,
+    /// The table that it had when it was last asked, and what its status said of that. `None`: it has not answered yet.
+    known: Option<(EamList, TableStatus)>,
     asked: Instant,
 }
 
 impl Daemon {
-    fn ask(common: Common) -> Result<Self, Failed> {
-        let table = client::get::<Status>(&common, "/v1/status")?.value.table;
-        let list = client::get(&common, "/v1/eam")?.value;
-        Ok(Self { common, list, table, asked: Instant::now() })
+    fn ask(&mut self) -> Result<(), Failed> {
+        let table = client::get::<Status>(&self.common, "/v1/status")?.value.table;
+        self.known = Some((client::get(&self.common, "/v1/eam")?.value, table));
+        Ok(())
     }
 
-    /// Takes its table where that has changed, at most once in [`REFRESH`]; gives whether it has. Without an answer the table
-    /// stays as it was known.
-    fn refresh(&mut self) -> bool {
+    /// Takes its table where that has changed, or where it answers for the first time, at most once in [`REFRESH`]; gives it then.
+    /// Without an answer the table stays as it was known.
+    fn refresh(&mut self) -> Option<&EamList> {
         if self.asked.elapsed() < REFRESH {
-            return false;
+            return None;
         }
         self.asked = Instant::now();
-        let Ok(status) = client::get::<Status>(&self.common, "/v1/status") else { return false };
-        if status.value.table == self.table {
-            return false;
+        let status = client::get_within::<Status>(&self.common, "/v1/status", PATIENCE).ok()?;
+        if self.known.as_ref().is_some_and(|(_, table)| *table == status.value.table) {
+            return None;
         }
-        let Ok(list) = client::get(&self.common, "/v1/eam") else { return false };
-        (self.list, self.table) = (list.value, status.value.table);
-        true
+        let list = client::get(&self.common, "/v1/eam").ok()?;
+        Some(&self.known.insert((list.value, status.value.table)).0)
     }
+}
 
-    fn pairs(&self) -> impl Iterator<Item = Pair> {
-        self.list.entries.iter().filter_map(|entry| Pair::new(entry.ipv4, entry.ipv6).ok())
-    }
+fn pairs(list: &EamList) -> impl Iterator<Item = Pair> {
+    list.entries.iter().filter_map(|entry| Pair::new(entry.ipv4, entry.ipv6).ok())
 }

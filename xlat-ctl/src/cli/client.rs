@@ -57,6 +57,15 @@ pub(super) fn get<T: DeserializeOwned>(common: &Common, path: &str) -> Result<An
     call(&socket(common), Method::GET, path, whole(Bytes::new()), PATIENCE, None)
 }
 
+/// As [`get`], for who cannot wait.
+pub(super) fn get_within<T: DeserializeOwned>(
+    common: &Common,
+    path: &str,
+    patience: Duration,
+) -> Result<Answer<T>, Failed> {
+    call(&socket(common), Method::GET, path, whole(Bytes::new()), patience, None)
+}
+
 /// `DELETE`s `path`.
 pub(super) fn delete<T: DeserializeOwned>(common: &Common, path: &str) -> Result<Answer<T>, Failed> {
     call(&socket(common), Method::DELETE, path, whole(Bytes::new()), PATIENCE, None)
@@ -207,7 +216,13 @@ async fn exchange(
     told: &mut dyn FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(bool, Bytes), String> {
     let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}", socket.display());
-    let late = |_| format!("the daemon at {} has not answered for {} seconds", socket.display(), patience.as_secs());
+    // What has been asked for stays in the daemon's queue.
+    let unknown =
+        if method == Method::GET { "" } else { "; it may still do what it was asked: see `xlat-ctl eam history`" };
+    let late = |_| {
+        let seconds = patience.as_secs();
+        format!("the daemon at {} has not answered for {seconds} seconds{unknown}", socket.display())
+    };
     let answer = timeout(patience, ask(socket, method, path, body)).await.map_err(late)??;
     let granted = answer.status().is_success();
     let of_lines = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == api::LINES);

@@ -19,7 +19,11 @@ struct Detached {
 
 /// Removes what is pinned where the configuration says.
 pub(super) fn detach(path: &Path, json: bool) -> Result<(), Failed> {
-    let config = config::load(path).map_err(|error| error.to_string())?.config;
+    let config = match config::load(path) {
+        Ok(checked) => checked.config,
+        Err(error) if path == Path::new(config::DEFAULT_PATH) => return detach_default(&error.to_string(), json),
+        Err(error) => return Err(error.to_string().into()),
+    };
     let directory = &config.dataplane.pin_directory;
     // Afterwards it cannot be told any more.
     let elsewhere = dataplane::Pins::are_of_another_namespace(directory);
@@ -46,6 +50,19 @@ pub(super) fn detach(path: &Path, json: bool) -> Result<(), Failed> {
         format!("nothing is attached: there is no {pin_directory}\n")
     });
     Ok(())
+}
+
+/// Where the usual configuration cannot be read (a package is being removed, say) what is pinned at the usual place goes all the
+/// same. Of another configuration nobody knows whose pins those would be.
+fn detach_default(reason: &str, json: bool) -> Result<(), Failed> {
+    let directory = Path::new(config::DEFAULT_PIN_DIRECTORY);
+    let detached = dataplane::remove_pinned(directory).map_err(|error| format!("detach: {reason}; and {error}"))?;
+    let what = if detached { "what was attached from there is detached" } else { "nothing is attached from there" };
+    let place = directory.display();
+    let sentence =
+        format!("detach: {reason}; {place}, the usual place of its pins, was looked at all the same: {what}");
+    let answer = Detached { detached, pin_directory: place.to_string(), left: Vec::new() };
+    Err(Failed { message: Some(sentence), answer: json.then(|| output::json(&answer)) })
 }
 
 /// Has the daemon reload its configuration.

@@ -24,7 +24,7 @@ use super::{
     mapping::Mapping,
     namespaces,
     object::{self, map},
-    pins::Pins,
+    pins::{Instance, Pins},
     prefixes, readers,
     table::{self, Grace, Table},
     ways::Ways,
@@ -101,6 +101,8 @@ impl DataPlane {
         settings.fragmenter_ifindex = fragmenter.as_ref().map_or(0, |fragmenter| fragmenter.near().ifindex);
         let object::Loaded { mut ebpf, tail_calls, instance } =
             object::load(crate::OBJECT, &settings, options.pins.as_deref(), &[])?;
+        // Its tables would stay in the kernel's memory, beside those in force.
+        let pinned = Pinned { pins: options.pins.as_deref(), instance };
         let accounts = Accounts::of_object(&ebpf, &settings)?;
         let events = log::read(&mut ebpf);
         let state = Arc::new(state(&ebpf)?);
@@ -137,16 +139,37 @@ impl DataPlane {
             accounts,
             carried_accounts: Vec::new(),
             pins: options.pins.clone(),
-            instance,
+            instance: pinned.keep(),
             settings,
             table_bytes: 2 * table_bytes,
             _events: events,
             _tail_calls: tail_calls,
             state,
             trial: None,
+            gave_back: None,
             ways,
             ebpf,
         })
+    }
+}
+
+/// What a new instance has pinned, as long as it may still come to nothing.
+struct Pinned<'pins> {
+    pins: Option<&'pins Pins>,
+    instance: Option<Instance>,
+}
+
+impl Pinned<'_> {
+    fn keep(mut self) -> Option<Instance> {
+        self.instance.take()
+    }
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        if let (Some(pins), Some(instance)) = (self.pins, self.instance.take()) {
+            pins.remove_instance(&instance);
+        }
     }
 }
 

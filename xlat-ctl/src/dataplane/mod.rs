@@ -14,6 +14,7 @@ mod load;
 mod log;
 mod mapping;
 mod namespaces;
+mod next_hops;
 mod object;
 mod pins;
 mod program;
@@ -28,6 +29,7 @@ use std::{
     net::IpAddr,
     path::Path,
     sync::Arc,
+    time::Instant,
 };
 
 use aya::{
@@ -146,6 +148,8 @@ pub struct DataPlane {
     trial: Option<Box<Trial>>,
     /// Who tells the instances of changes. `None`: next hops are not cached.
     ways: Option<Ways>,
+    /// When the places of next hops were last given back.
+    gave_back: Option<Instant>,
     ebpf: Ebpf,
 }
 

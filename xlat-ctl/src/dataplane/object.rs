@@ -96,7 +96,11 @@ pub(super) fn load(
     let mut ebpf = loader.load(&object)?;
     load_programs(&mut ebpf)?;
     let instance = pins.map(|pins| pins.pin_instance(&ebpf)).transpose()?;
-    let tail_calls = link_tail_calls(&mut ebpf)?;
+    let tail_calls = link_tail_calls(&mut ebpf).inspect_err(|_| {
+        if let (Some(pins), Some(instance)) = (pins, &instance) {
+            pins.remove_instance(instance);
+        }
+    })?;
     Ok(Loaded { ebpf, tail_calls, instance })
 }
 

@@ -14,11 +14,12 @@ use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray, PerCpuValues, ProgramArray},
 };
-use xlat_common::{counters::Counters, interface::MAX_IFINDEX, next_hop, programs, settings::Settings, state::State};
+use xlat_common::{counters::Counters, interface::MAX_IFINDEX, next_hop, programs, settings::Settings};
 
 use super::{
     DataPlane,
     error::DataPlaneError,
+    next_hops::NEXT_HOPS,
     object::{self, map},
     pins::Pins,
     program::run_once,
@@ -185,9 +186,8 @@ impl DataPlane {
 
     /// Whether a remembered word's next hop is the one that a frame was addressed to.
     fn leads_to(&self, word: u64, frame: &[u8]) -> bool {
-        const HOPS: usize = std::mem::offset_of!(State, next_hops) / size_of::<u64>();
         let place = (word as u32 & (next_hop::PLACES - 1)) as usize;
-        let (ifindex, mac) = next_hop::unpack(self.word(Word::State(HOPS + place)));
+        let (ifindex, mac) = next_hop::unpack(self.word(Word::State(NEXT_HOPS + place)));
         place != 0 && ifindex < MAX_IFINDEX && frame.get(..6) == Some(&mac)
     }
 }

@@ -166,9 +166,11 @@ impl Imported {
         let mut table = Table::default();
         for entry in std::mem::take(&mut self.entries) {
             let inside = self.prefixes.iter().find(|prefix| prefix.contains(&entry.pair.ipv6())).copied();
+            let over = self.prefixes.iter().find(|prefix| entry.pair.ipv6().contains(*prefix)).copied();
             let denied = self.deny4.iter().find(|net| net.contains(&entry.pair.ipv4())).copied();
-            let refused = match (inside, denied) {
-                (Some(prefix), _) => Err(format!("it lies inside the translation prefix {prefix}")),
+            let refused = match (inside.or(over), denied) {
+                (Some(prefix), _) if inside.is_some() => Err(format!("it lies inside the translation prefix {prefix}")),
+                (Some(prefix), _) => Err(format!("it covers the translation prefix {prefix}")),
                 (None, Some(net)) => Err(format!("{net} is in the deny list, so that it is never used")),
                 (None, None) => table.insert(entry.clone()),
             };

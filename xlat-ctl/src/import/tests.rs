@@ -133,6 +133,19 @@ fn reads_taygas_configuration_and_map_file() {
 }
 
 #[test]
+fn what_this_relay_would_refuse_is_left_out() {
+    let text = "prefix 2001:db8:6464::/96\nmap 192.0.2.1 2001:db8:6464::1\nmap 198.51.100.0/24 2001:db8::/32\nmap 192.0.2.2 2001:db8:1::2\n";
+    let imported = tayga(&[source(text)]).unwrap();
+    assert_eq!(imported.count(), 1);
+    let told: Vec<&str> =
+        imported.notes.iter().map(|note| note.why.as_str()).filter(|why| why.starts_with("left out")).collect();
+    assert!(
+        told.len() == 2 && told[0].contains("lies inside the translation prefix") && told[1].contains("covers"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_directive_that_is_there_twice_gives_a_valid_configuration() {
     let imported =
         tayga(&[source("wkpf-strict yes\nwkpf-strict no\nprefix 2001:db8::/96\nprefix 2001:db8::/96\n")]).unwrap();

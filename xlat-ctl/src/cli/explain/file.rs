@@ -115,6 +115,29 @@ fn ip(packet: &[u8]) -> Result<Vec<u8>, String> {
     Ok(packet[..end].to_vec())
 }
 
+/// How long the IP packet is that begins here, by its header. `None`: there is no such header, or it lies.
+fn stated_length(bytes: &[u8]) -> Option<usize> {
+    let number = |at: usize| usize::from(bytes[at]) << 8 | usize::from(bytes[at + 1]);
+    let (header, length) = match bytes.first()? {
+        first @ 0x45..=0x4f if bytes.len() >= 20 => (usize::from(first & 15) * 4, number(2)),
+        0x60..=0x6f if bytes.len() >= 40 => (40, number(4) + 40),
+        _ => return None,
+    };
+    (header..=bytes.len()).contains(&length).then_some(length)
+}
+
+/// What an Ethernet frame carries, if it is what its EtherType says.
+fn inside(bytes: &[u8]) -> Option<&[u8]> {
+    let mut at = 12;
+    while matches!(bytes.get(at..at + 2), Some([0x81, 0x00] | [0x88, 0xa8])) {
+        at += 4;
+    }
+    match bytes.get(at..at + 3) {
+        Some([0x08, 0x00, 0x40..=0x4f] | [0x86, 0xdd, 0x60..=0x6f]) => Some(&bytes[at + 2..]),
+        _ => None,
+    }
+}
+
 /// A packet in hexadecimal digits, from its IP or its Ethernet header on; blanks and colons between them do not count.
 ///
 /// # Errors
@@ -122,10 +145,58 @@ fn ip(packet: &[u8]) -> Result<Vec<u8>, String> {
 pub(super) fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
     let digits: String = text.chars().filter(|letter| !letter.is_whitespace() && *letter != ':').collect();
     let bytes = hex::decode(&digits).map_err(|error| format!("--hex: {error}"))?;
-    if matches!(bytes.first().map(|first| first >> 4), Some(4 | 6))
-        && !matches!(bytes.get(12..14), Some([0x08, 0x00] | [0x86, 0xdd]))
-    {
+    let may_be_ip = matches!(bytes.first().map(|first| first >> 4), Some(4 | 6));
+    let in_frame = inside(&bytes);
+    // Link-layer addresses may look like an IP header, and IP addresses like an EtherType: lengths tell.
+    let is_packet = match (stated_length(&bytes), in_frame.and_then(stated_length)) {
+        (Some(length), Some(_)) => length == bytes.len(),
+        (Some(_), None) => true,
+        (None, Some(_)) => false,
+        (None, None) => in_frame.is_none(),
+    };
+    if may_be_ip && is_packet {
         return ip(&bytes).map_err(|text| format!("--hex: this {text}"));
     }
     frame(&bytes).map_err(|text| format!("--hex: this {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(bytes: &str) -> Result<Vec<u8>, String> {
+        hexadecimal(bytes)
+    }
+
+    const IPV4: &str = "4500001c 00004000 40110000 cb007107 c633640a 12670035 0008 0000";
+    const IPV6: &str =
+        "60000000 00081140 20010db8 05e10001 00000000 00000010 20010db8 64640000 00000000 cb007107 00351267 00080000";
+
+    #[test]
+    fn a_frame_is_told_from_a_packet() {
+        for ip in [IPV4, IPV6] {
+            let bare = packet(ip).unwrap();
+            let kind = if ip == IPV4 { "0800" } else { "86dd" };
+            // Link-layer addresses that begin like an IP header, and VLAN tags.
+            for macs in [
+                "02:00:00:00:00:01 02:00:00:00:00:02",
+                "48:00:01:02:03:04 6c:00:00:00:00:02",
+                "60:ff:ff:ff:00:01 45:00:00:00:00:02",
+            ] {
+                for tags in ["", "81000064", "88a80007 81000064"] {
+                    assert_eq!(packet(&format!("{macs}{tags}{kind}{ip}")).as_ref(), Ok(&bare), "{macs} {tags}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_that_look_like_an_ether_type_are_addresses() {
+        for source in ["08000001", "86dd6001"] {
+            let bytes = IPV4.replace("cb007107", source);
+            assert_eq!(packet(&bytes).unwrap().len(), 28, "{bytes}");
+        }
+        let bytes = IPV6.replace("20010db8 05e10001", "20010db8 08004001");
+        assert_eq!(packet(&bytes).unwrap().len(), 48, "{bytes}");
+    }
 }

@@ -57,7 +57,10 @@ async fn receive(body: Body) -> Result<(Bytes, Option<SemaphorePermit<'static>>)
             (room.as_ref().map_or(0, SemaphorePermit::num_permits), (file.len() + piece.len()).div_ceil(MEBIBYTE));
         if needs > has {
             let more = u32::try_from(needs - has).expect("no more than a file may have");
-            let more = ROOM.acquire(more).await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
+            // Who holds some does not wait for long: all might, and nobody go on.
+            let patience = if has == 0 { FILE_TIME } else { PAUSE };
+            let more = timeout(patience, ROOM.acquire(more)).await.map_err(|_| full())?;
+            let more = more.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
             match &mut room {
                 Some(room) => room.merge(more),
                 None => room = Some(more),
@@ -70,6 +73,12 @@ async fn receive(body: Body) -> Result<(Bytes, Option<SemaphorePermit<'static>>)
 
 fn too_large() -> Refusal {
     refusal(Code::TooLarge, format!("the file is longer than {} MiB", api::MAX_FILE / MEBIBYTE))
+}
+
+fn full() -> Refusal {
+    let text =
+        "the daemon has no room for this file beside those that others are sending: send it again when they have ended";
+    refusal(Code::Timeout, text)
 }
 
 fn late(time: Duration) -> Refusal {

@@ -98,7 +98,12 @@ impl Relay {
             let text = format!("the history goes from revision {oldest} to {latest}");
             return Err(refusal(Code::NotFound, named(text)));
         }
-        if revision != oldest && !self.store.has(revision).map_err(failed)? {
+        let is_known = match revision == oldest {
+            // Before a restore there was another table.
+            true => !self.store.is_restore(revision + 1).map_err(failed)?,
+            false => self.store.has(revision).map_err(failed)?,
+        };
+        if !is_known {
             let text = "a restore has put an older revision in the place of this one, which is lost".to_owned();
             return Err(refusal(Code::NotFound, named(text)));
         }
@@ -148,6 +153,10 @@ impl Relay {
         }
         applied.revision = self.change(verb, ask, difference).map_err(|text| refusal(Code::Failed, named(text)))?;
         applied.warnings = self.doubts(difference);
+        if self.take_over_is_due {
+            let old = |reason| format!("the table of before may still be in force on an interface: {reason}");
+            applied.warnings.extend(self.not_attached().into_iter().map(old));
+        }
         let Applied { revision, added, removed, changed, .. } = applied;
         info!("{verb} by {}: {added} added, {removed} removed, {changed} changed (revision {revision})", ask.author);
         Ok(applied)

@@ -60,7 +60,7 @@ pub(super) struct Relay {
     /// Whether the fragmenter is lost and could not be made anew.
     pub(super) fragmenter_is_lost: bool,
     /// Whether an interface still has the program of before.
-    take_over_is_due: bool,
+    pub(super) take_over_is_due: bool,
     pub(super) started: Instant,
     pub(super) captures: Captures,
     pub(super) readiness: Readiness,
@@ -358,6 +358,9 @@ impl Relay {
                         self.finish_take_over(&snapshot);
                     }
                     self.follow_captures();
+                    if let Some(taken) = self.dataplane.give_back_next_hops() {
+                        info!("{taken} next hops were remembered: all are forgotten, to make room for new ones");
+                    }
                 }
                 Request::Reload(author, reply) => drop(reply.send(self.reload(&author))),
                 Request::Stop(ending, reply) => {
@@ -388,8 +391,8 @@ impl Relay {
         let mut shadowed = BTreeSet::new();
         for (address, interface) in machine.addresses() {
             let entry = match address {
-                IpAddr::V4(address) => self.table.get_ipv4(address.into()),
-                IpAddr::V6(address) => self.table.get_ipv6(address.into()),
+                IpAddr::V4(address) => self.table.longest_ipv4(address),
+                IpAddr::V6(address) => self.table.longest_ipv6(address),
             };
             let Some(entry) = entry else { continue };
             if !self.shadowed.contains(&address) {

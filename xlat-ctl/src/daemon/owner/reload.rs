@@ -42,7 +42,7 @@ impl Relay {
         info!("{} is reloaded by {author}", self.config_path.display());
         let noted = self.note_static("reload", author);
         let place = |warning: &config::Problem| config::place(&self.config_path, warning);
-        Ok(warnings.iter().map(place).chain(noted).collect())
+        Ok(warnings.iter().map(place).chain(noted).chain(self.not_attached()).collect())
     }
 
     /// Says what a change of the configuration would be refused for, where the relay was stopped meanwhile: without a relay

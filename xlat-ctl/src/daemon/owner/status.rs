@@ -57,6 +57,13 @@ impl Relay {
         }
     }
 
+    /// Where what is in force from here on is not: for who changed it, who would find it only in the log.
+    pub(super) fn not_attached(&self) -> Vec<String> {
+        let refused = self.links.values().filter_map(|link| link.outcome.as_ref().err());
+        let refused = refused.map(|reason| format!("{reason}; trying again every second"));
+        refused.chain(self.waiting.iter().map(waiting_sentence)).collect()
+    }
+
     fn interfaces(&self) -> Vec<InterfaceStatus> {
         let wanted = self.config.dataplane.xdp_mode;
         let links = self.links.iter().map(|(ifindex, link)| InterfaceStatus {

@@ -1,13 +1,14 @@
 //! How much each EAM is used: the data plane's accounts, collected every few seconds, kept in the store.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
     mem,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use ipnet::Ipv4Net;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 use xlat_common::{account::Record, counters::Traffic};
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     api::{self, Code},
     daemon::{
-        store::{Batch, Use, Uses, now},
+        store::{Batch, GAP, Use, Uses, now},
         time::utc,
     },
     dataplane::{self, Counted},
@@ -56,7 +57,9 @@ impl Interval {
     /// The accounts with the most bytes.
     fn busiest(&self, most: usize) -> Vec<u32> {
         let bytes = |record: &Record| record.traffic.iter().map(|traffic| traffic.bytes).sum::<u64>();
-        let mut all: Vec<(u64, u32)> = self.records.iter().map(|(account, record)| (bytes(record), *account)).collect();
+        // Account 0 is of packets that no EAM maps.
+        let eams = self.records.iter().filter(|(account, _)| **account != 0);
+        let mut all: Vec<(u64, u32)> = eams.map(|(account, record)| (bytes(record), *account)).collect();
         all.sort_unstable_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
         all.into_iter().take(most).map(|(_, account)| account).collect()
     }
@@ -67,10 +70,12 @@ pub(super) struct Usage {
     /// By account.
     kept: Vec<Option<Kept>>,
     /// EAMs that the store still has.
-    gone: Vec<Pair>,
+    gone: HashSet<Pair>,
     uses: Uses,
     /// Since when there has been no long gap in the counting.
     observed: i64,
+    /// When that was last looked at: by the clock that may be set, and by the one that may not.
+    looked: (i64, Instant),
     written: Instant,
     /// The latest interval between two collectings by the clock, and the one that runs.
     latest: Vec<u32>,
@@ -84,6 +89,23 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    fn new(uses: Uses, today: Option<Today>, now: i64) -> Self {
+        Self {
+            kept: Vec::new(),
+            gone: HashSet::new(),
+            uses,
+            observed: now,
+            looked: (now, Instant::now()),
+            written: Instant::now(),
+            latest: Vec::new(),
+            running: Interval::new(),
+            today,
+            native: Record::default(),
+            measurements: HashMap::new(),
+            next_measurement: 0,
+        }
+    }
+
     fn add(&mut self, account: u32, counted: &Counted, now: i64) {
         self.add_native(account, counted);
         let record = counted.translated;
@@ -95,7 +117,8 @@ impl Usage {
         }
         if let Some(kept) = self.kept.get_mut(account as usize).and_then(Option::as_mut) {
             kept.used.traffic.iter_mut().zip(record.traffic).for_each(|(sum, more)| *sum += more);
-            kept.used.last = now;
+            // A clock that is behind makes nothing idle.
+            kept.used.last = kept.used.last.max(now);
             kept.changed = true;
         }
     }
@@ -110,13 +133,32 @@ impl Usage {
         }
     }
 
-    /// Begins another day when the clock has come to it; writes the one before. A clock that is set back begins none.
-    fn turn_day(&mut self, now: i64) {
-        if let Some(today) = &mut self.today
-            && day_of(now) > today.day
-        {
-            let before = mem::replace(today, Today::new(day_of(now), Vec::new()));
-            self.uses.write(Batch { day: Some((before.day, before.rows())), ..Batch::default() });
+    /// Begins another day when the clock has come to it, with what is known of it; writes the one before. A clock that is set back
+    /// by less than a day begins none.
+    fn turn_day(&mut self, directory: &Path, now: i64) {
+        let Some(today) = &mut self.today else { return };
+        let (before, day) = (today.day, day_of(now));
+        if day > before || day < before - 1 {
+            if day < before {
+                warn!(
+                    "the clock has been set back to {}: the share of IPv6 counts for that day from here on",
+                    utc(now)
+                );
+            }
+            let ended = mem::replace(today, Today::stored(directory, day));
+            self.uses.write(Batch::of_day(ended.day, ended.rows()));
+        }
+    }
+
+    /// Begins the observation anew where the clock has jumped: times from before it mean nothing beside those after it. (Or the
+    /// machine has slept, and nothing was counted.)
+    fn follow_clock(&mut self, now: i64) {
+        let (then, looked) = mem::replace(&mut self.looked, (now, Instant::now()));
+        let passed = i64::try_from(looked.elapsed().as_secs()).unwrap_or(i64::MAX);
+        if (now - then - passed).abs() > GAP {
+            warn!("the clock has jumped from {} to {}: `eam idle` begins anew", utc(then), utc(now));
+            self.observed = now;
+            self.uses.write(Batch { observed: Some(now), ..Batch::default() });
         }
     }
 
@@ -133,7 +175,7 @@ impl Usage {
 
     fn take(&mut self, account: u32) {
         if let Some(kept) = self.kept.get_mut(account as usize).and_then(Option::take) {
-            self.gone.push(kept.pair);
+            self.gone.insert(kept.pair);
         }
         for interval in self.measurements.values_mut().chain([&mut self.running]) {
             interval.records.remove(&account);
@@ -149,8 +191,8 @@ impl Usage {
             (kept.pair, kept.used)
         });
         let rows = taken.collect();
-        let day = self.today.as_ref().map(|today| (today.day, today.rows()));
-        self.uses.write(Batch { rows, gone: mem::take(&mut self.gone), day });
+        let days = self.today.iter().map(|today| (today.day, today.rows())).collect::<BTreeMap<_, _>>();
+        self.uses.write(Batch { rows, gone: mem::take(&mut self.gone), days, observed: None });
         self.written = Instant::now();
     }
 
@@ -176,7 +218,7 @@ impl Relay {
             (before, true) => before,
         };
         let mut numbers = HashMap::new();
-        let (uses, observed, mut rows, today, before) = match before {
+        let (mut uses, observed, mut rows, today, before) = match before {
             Some(mut usage) => {
                 let mut rows = HashMap::with_capacity(usage.kept.len());
                 for (account, kept) in mem::take(&mut usage.kept).into_iter().enumerate() {
@@ -196,28 +238,16 @@ impl Relay {
             },
         };
         let (gone, native, measurements, next_measurement, running) =
-            before.unwrap_or_else(|| (Vec::new(), Record::default(), HashMap::new(), 0, Interval::new()));
+            before.unwrap_or_else(|| (HashSet::new(), Record::default(), HashMap::new(), 0, Interval::new()));
         let today = match (today, self.config.accounting.native) {
             (Some(today), false) => {
-                uses.write(Batch { day: Some((today.day, today.rows())), ..Batch::default() });
+                uses.write(Batch::of_day(today.day, today.rows()));
                 None
             }
             (None, true) => Some(Today::stored(&self.config.state.directory, day_of(now))),
             (today, _) => today,
         };
-        let mut usage = Usage {
-            kept: Vec::new(),
-            gone,
-            uses,
-            observed,
-            written: Instant::now(),
-            latest: Vec::new(),
-            running: Interval::new(),
-            today,
-            native,
-            measurements: HashMap::new(),
-            next_measurement,
-        };
+        let mut usage = Usage { gone, observed, native, next_measurement, ..Usage::new(uses, today, now) };
         let mut renumbered = HashMap::new();
         for entry in self.table.iter() {
             let pair = entry.pair;
@@ -253,7 +283,14 @@ impl Relay {
     pub(super) fn collect_usage(&mut self) {
         let Some(usage) = &mut self.usage else { return };
         let (begun, now) = (Instant::now(), now());
-        usage.turn_day(now);
+        usage.follow_clock(now);
+        usage.turn_day(&self.config.state.directory, now);
+        // Of an instance before this one, whose place was taken late on one of the interfaces.
+        for (eam, counted) in self.dataplane.take_carried_accounts() {
+            if let Some(eam) = eam {
+                usage.add(self.dataplane.account(&eam), &counted, now);
+            }
+        }
         self.dataplane.collect_accounts(|account, counted| usage.add(account, counted, now));
         debug!("the accounts of {} EAMs are collected in {:.1?}", usage.kept.len(), begun.elapsed());
     }
@@ -318,7 +355,7 @@ impl Relay {
             return Err(refusal(Code::Failed, "eam rates: the measurement took too long; ask again"));
         };
         let seconds = interval.begun.elapsed().as_secs_f64();
-        let busiest: Vec<u32> = interval.busiest(usize::MAX).into_iter().filter(|account| *account != 0).collect();
+        let busiest: Vec<u32> = interval.busiest(usize::MAX);
         let omitted = busiest.len().saturating_sub(limit) as u64;
         let records = busiest.into_iter().take(limit).map(|account| (account, interval.records[&account].traffic));
         let records: Vec<_> = records.collect();
@@ -418,26 +455,14 @@ mod tests {
     }
 
     #[test]
-    fn a_day_is_written_when_another_begins_and_a_clock_set_back_begins_none() {
+    fn a_day_is_written_when_another_begins_and_a_clock_set_back_by_hours_begins_none() {
         let directory = tempfile::tempdir().unwrap();
         let (uses, _) = Uses::open(directory.path()).unwrap();
         let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
-        let mut usage = Usage {
-            kept: Vec::new(),
-            gone: Vec::new(),
-            uses,
-            observed: 0,
-            written: Instant::now(),
-            latest: Vec::new(),
-            running: Interval::new(),
-            today: Some(Today::new(7, Vec::new())),
-            native: Record::default(),
-            measurements: HashMap::new(),
-            next_measurement: 0,
-        };
+        let mut usage = Usage::new(uses, Some(Today::new(7, Vec::new())), 7 * DAY);
         usage.put(1, Kept { pair, used: Use::default(), changed: false, native: None });
         for (now, packets) in [(7 * DAY, 1), (8 * DAY - 1, 2), (6 * DAY, 4), (8 * DAY, 8)] {
-            usage.turn_day(now);
+            usage.turn_day(directory.path(), now);
             usage.add(1, &counted(packets), now);
         }
         assert_eq!(usage.native, counted(15).native);
@@ -446,5 +471,34 @@ mod tests {
         let (days, services) = share::read(directory.path(), 0, 9, None, true).unwrap();
         assert_eq!(days.into_iter().collect::<Vec<_>>(), [(7, counted(7)), (8, counted(8))]);
         assert_eq!(services, [(Some(pair), counted(15))]);
+    }
+
+    /// At a boot without a clock of its own: a day long ago, until the time is known, and then one of which much is known.
+    #[test]
+    fn a_clock_that_is_put_right_loses_no_day() {
+        let directory = tempfile::tempdir().unwrap();
+        let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
+        let packets = |packets| counted(packets).native.traffic[0].packets;
+        let (uses, _) = Uses::open(directory.path()).unwrap();
+        let mut usage = Usage::new(uses, Some(Today::new(100, Vec::new())), 100 * DAY);
+        usage.put(1, Kept { pair, used: Use::default(), changed: false, native: None });
+        usage.add(1, &counted(5), 100 * DAY);
+        usage.write();
+        drop(usage);
+        let (uses, _) = Uses::open(directory.path()).unwrap();
+        let mut usage = Usage::new(uses, Some(Today::new(7, Vec::new())), 7 * DAY);
+        usage.put(1, Kept { pair, used: Use { last: 99 * DAY, ..Use::default() }, changed: false, native: None });
+        for (now, counts) in [(7 * DAY + 1, 1), (100 * DAY + 9, 2), (100 * DAY + 10, 3), (90 * DAY, 4)] {
+            usage.follow_clock(now);
+            usage.turn_day(directory.path(), now);
+            usage.add(1, &counted(counts), now);
+            assert!(usage.kept[1].as_ref().unwrap().used.last >= 99 * DAY, "the clock makes it idle");
+        }
+        assert_eq!(usage.observed, 90 * DAY, "it is not known what was used before");
+        usage.write();
+        drop(usage);
+        let (days, _) = share::read(directory.path(), 0, 999, None, true).unwrap();
+        let days: Vec<_> = days.into_iter().map(|(day, counted)| (day, counted.native.traffic[0].packets)).collect();
+        assert_eq!(days, [(7, packets(1)), (90, packets(4)), (100, packets(5 + 2 + 3))]);
     }
 }

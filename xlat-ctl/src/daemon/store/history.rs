@@ -121,6 +121,15 @@ impl Store {
             .map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))
     }
 
+    /// Whether a revision is a restore, before which there was another table.
+    pub(in crate::daemon) fn is_restore(&self, revision: u64) -> Result<bool, StoreError> {
+        self.connection
+            .query_row("SELECT count(*) FROM revision WHERE revision = ?1 AND verb = 'restore'", [revision], |row| {
+                row.get(0)
+            })
+            .map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))
+    }
+
     /// What was changed in dynamic entries after a revision, the latest first. Every checksum is right.
     pub(in crate::daemon) fn since(&self, revision: u64) -> Result<Vec<Step>, StoreError> {
         let failed = |error: rusqlite::Error| StoreError::sqlite(Doing::Read, &self.path, &error);

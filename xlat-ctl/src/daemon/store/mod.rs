@@ -32,7 +32,7 @@ use self::{backup::Keeper, checksum::Checksum, error::Doing, lock::Lock, witness
 pub(super) use self::{
     history::{Reader, Step},
     open::Claim,
-    usage::{Batch, Use, Uses},
+    usage::{Batch, GAP, Use, Uses},
 };
 use super::author::Author;
 use crate::eam::{Entry, Origin, Pair};
@@ -124,7 +124,13 @@ impl Store {
     /// Writes a change, which [`Self::commit`] makes durable and [`Self::abandon`] forgets.
     pub(super) fn prepare(&mut self, change: &Change<'_>) -> Result<u64, StoreError> {
         self.check_place()?;
-        let failed = |error: rusqlite::Error| StoreError::sqlite(Doing::Write, &self.path, &error);
+        let failed = |error: rusqlite::Error| match error {
+            rusqlite::Error::StatementChangedRows(_) => {
+                let what = "it does not have the entries that this daemon has in force; `xlat-ctl reload` puts its own in force";
+                StoreError::new(&self.path, what)
+            }
+            error => StoreError::sqlite(Doing::Write, &self.path, &error),
+        };
         let written = self.begin().and_then(|()| self.write(change).map_err(failed));
         match written {
             Ok(version) => {
@@ -213,7 +219,9 @@ impl Store {
         {
             let (table, [minus, plus, tilde]) = kept_as(change.origin);
             let mut remove = database.prepare_cached(&format!("DELETE FROM {table} WHERE ipv4 = ?1"))?;
-            let mut put = database.prepare_cached(&format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3)"))?;
+            let mut put = database.prepare_cached(&format!("INSERT OR IGNORE INTO {table} VALUES (?1, ?2, ?3)"))?;
+            let mut alter =
+                database.prepare_cached(&format!("UPDATE {table} SET ipv6 = ?2, comment = ?3 WHERE ipv4 = ?1"))?;
             let mut log = database.prepare_cached("INSERT INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
             let Difference { removed, added, changed } = change.difference;
             let removed = removed.iter().map(|entry| (minus, entry, None));
@@ -222,10 +230,16 @@ impl Store {
             for (number, (kind, entry, before)) in removed.chain(changed).chain(added).enumerate() {
                 let (ipv4, ipv6, comment) =
                     (entry.pair.ipv4().to_string(), entry.pair.ipv6().to_string(), &entry.comment);
-                if kind == minus {
-                    remove.execute([&ipv4])?;
+                let rows = if kind == minus {
+                    remove.execute([&ipv4])
+                } else if kind == plus {
+                    put.execute([&ipv4, &ipv6, comment])
                 } else {
-                    put.execute([&ipv4, &ipv6, comment])?;
+                    alter.execute([&ipv4, &ipv6, comment])
+                }?;
+                // The checksum of a row that is not there would be taken from the sum all the same.
+                if rows != 1 {
+                    return Err(rusqlite::Error::StatementChangedRows(rows));
                 }
                 let of = |comment: &str| checksum::entry(&ipv4, &ipv6, comment);
                 if kind == minus {

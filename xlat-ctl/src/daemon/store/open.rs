@@ -143,6 +143,7 @@ pub(super) fn connect(path: &Path, write: bool) -> Result<Connection, StoreError
 
 fn open_and_read(path: &Path) -> Result<(Connection, Version, Vec<Entry>), StoreError> {
     let connection = connect(path, true)?;
+    write_ahead(&connection, path)?;
     // SQLite's own check of its pages, on another processor meanwhile.
     thread::scope(|scope| {
         let pages = scope.spawn(|| check_pages(&connect(path, false)?, path));
@@ -151,6 +152,16 @@ fn open_and_read(path: &Path) -> Result<(Connection, Version, Vec<Entry>), Store
         pages.join().unwrap_or_else(|_| Err(StoreError::new(path, "its check did not end")))?;
         Ok((connection, version?, entries))
     })
+}
+
+/// Has the database write ahead in a log, which a copy put in its place does not do by itself: what is acknowledged would not be
+/// durable, and who reads the history would keep changes waiting.
+pub(super) fn write_ahead(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let mode = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get::<_, String>(0));
+    match mode.map_err(|error| StoreError::sqlite(Doing::Write, path, &error))?.as_str() {
+        "wal" => Ok(()),
+        mode => Err(StoreError::new(path, &format!("SQLite cannot write ahead in a log there (journal_mode {mode})"))),
+    }
 }
 
 /// SQLite's check of its pages.

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     BACKUP, Checksum, DATABASE, Doing, Lock, StoreError, Version, Witness, backup, history, now,
-    open::{check_pages, connect, exists, put_in_place, read_table},
+    open::{check_pages, connect, exists, put_in_place, read_table, write_ahead},
     schema::Revision,
 };
 
@@ -80,8 +80,8 @@ pub(crate) fn restore(directory: &Path, from: Option<&Path>, anyway: bool) -> Re
         ..Revision::default()
     };
     let written = connect(&new, true)?;
-    let journal = written.execute_batch("PRAGMA journal_mode = WAL").and_then(|()| row.insert(&written));
-    journal.map_err(|error| StoreError::sqlite(Doing::Write, &new, &error))?;
+    write_ahead(&written, &new)?;
+    row.insert(&written).map_err(|error| StoreError::sqlite(Doing::Write, &new, &error))?;
     written.close().map_err(|(_, error)| StoreError::sqlite(Doing::Write, &new, &error))?;
     give_to_owner(directory, &new)?;
     let aside = move_aside(&path, revision)?;

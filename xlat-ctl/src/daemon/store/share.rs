@@ -129,11 +129,11 @@ mod tests {
     fn days_are_there_again() {
         let directory = tempfile::tempdir().unwrap();
         let today = now().div_euclid(DAY);
-        let (uses, _) = Uses::open(directory.path()).unwrap();
+        let (mut uses, _) = Uses::open(directory.path()).unwrap();
         let rows =
             |n: u64| vec![(None, counted(n + 1, 2)), (Some(pair(1)), counted(n, 2)), (Some(pair(2)), counted(1, 0))];
         for (day, number) in [(today - 1, 5), (today, 3), (today, 7)] {
-            uses.write(Batch { day: Some((day, rows(number))), ..Batch::default() });
+            uses.write(Batch::of_day(day, rows(number)));
         }
         drop(uses);
         let (_uses, known) = Uses::open(directory.path()).unwrap();
@@ -149,10 +149,10 @@ mod tests {
     #[test]
     fn the_latest_two_years_are_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let (uses, _) = Uses::open(directory.path()).unwrap();
+        let (mut uses, _) = Uses::open(directory.path()).unwrap();
         for day in 1..=KEPT + 2 {
             let rows = vec![(None, counted(day as u64, 0)), (Some(pair(1)), counted(1, 1))];
-            uses.write(Batch { day: Some((day, rows)), ..Batch::default() });
+            uses.write(Batch::of_day(day, rows));
         }
         drop(uses);
         let (days, services) = read(directory.path(), 0, KEPT + 3, None, true).unwrap();

@@ -188,6 +188,36 @@ fn a_copy_without_its_store_is_not_taken_for_nothing() {
     assert_eq!(fs::read(copy.join(BACKUP)).unwrap(), before);
 }
 
+/// As docs/store.md says it: the copy alone, in an empty directory. SQLite writes copies that do not write ahead.
+#[test]
+fn a_copy_in_the_place_of_a_store_writes_ahead() {
+    let (from, to) = (filled(), tempfile::tempdir().unwrap());
+    fs::copy(from.path().join(BACKUP), to.path().join(DATABASE)).unwrap();
+    let mode = |store: &Store| store.connection.query_row("PRAGMA journal_mode", (), |row| row.get::<_, String>(0));
+    let (mut store, entries) = open(to.path(), HISTORY).unwrap();
+    assert_eq!((mode(&store).unwrap().as_str(), entries.len()), ("wal", 300));
+    // Who reads keeps nobody waiting.
+    let reader = open::connect(&to.path().join(DATABASE), false).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM eam").unwrap();
+    add(&mut store, [entry(999, "beside a reader")]);
+}
+
+/// What a daemon has in force and its store has not, as when a change could be neither kept nor taken back.
+#[test]
+fn a_change_of_what_the_store_has_not_is_refused() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    let removed = Difference { removed: vec![entry(999, "")], ..Difference::default() };
+    let changed = Difference { changed: vec![(entry(999, "new"), "old".to_owned())], ..Difference::default() };
+    for difference in [removed, changed, additions([entry(7, "is there already")])] {
+        let said = prepare(&mut store, &difference).unwrap_err().to_string();
+        assert!(said.contains("does not have the entries that this daemon has in force"), "{said}");
+    }
+    add(&mut store, [entry(999, "")]);
+    drop(store);
+    assert_eq!(open(directory.path(), HISTORY).unwrap().1.len(), 301, "its checksum is right");
+}
+
 #[test]
 fn a_log_that_is_cut_off_is_noticed() {
     let directory = filled();

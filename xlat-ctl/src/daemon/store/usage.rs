@@ -2,10 +2,10 @@
 //! cannot be read it is put aside and begun anew, and never keeps a relay from starting.
 
 use std::{
-    collections::HashMap,
-    fs,
+    collections::{BTreeMap, HashMap, HashSet},
+    fs, mem,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::{self, JoinHandle},
 };
 
@@ -39,7 +39,9 @@ const TABLE: &str = "
     PRAGMA user_version = 1;
 ";
 /// Seconds without counting after which it is not known any more that an entry is not used.
-const GAP: i64 = 86_400;
+pub(in crate::daemon) const GAP: i64 = 86_400;
+/// Seconds by which a clock may be behind what it was when the last counts were written. More is a clock that is wrong now, or was.
+const BEHIND: i64 = 60;
 
 /// What is known of one EAM's use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,11 +58,31 @@ pub(in crate::daemon) struct Use {
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Batch {
     /// Rows as they are to be.
-    pub(in crate::daemon) rows: Vec<(Pair, Use)>,
+    pub(in crate::daemon) rows: HashMap<Pair, Use>,
     /// Rows that are to go, before the others come.
-    pub(in crate::daemon) gone: Vec<Pair>,
-    /// A day, in days since 1970, and its rows as they are to be.
-    pub(in crate::daemon) day: Option<(i64, Vec<share::Row>)>,
+    pub(in crate::daemon) gone: HashSet<Pair>,
+    /// Days, in days since 1970, and their rows as they are to be.
+    pub(in crate::daemon) days: BTreeMap<i64, Vec<share::Row>>,
+    /// Since when there has been no long gap, if that has changed.
+    pub(in crate::daemon) observed: Option<i64>,
+}
+
+impl Batch {
+    /// One day alone.
+    pub(in crate::daemon) fn of_day(day: i64, rows: Vec<share::Row>) -> Self {
+        Self { days: BTreeMap::from([(day, rows)]), ..Self::default() }
+    }
+
+    /// Adds what came later.
+    fn merge(&mut self, later: Self) {
+        for pair in later.gone {
+            self.rows.remove(&pair);
+            self.gone.insert(pair);
+        }
+        self.rows.extend(later.rows);
+        self.days.extend(later.days);
+        self.observed = later.observed.or(self.observed);
+    }
 }
 
 /// What was in the database.
@@ -77,7 +99,9 @@ pub(in crate::daemon) struct Known {
 /// The database, written by a thread of its own. What has been given to it is on its way to the disk when it is dropped.
 #[derive(Debug)]
 pub(in crate::daemon) struct Uses {
-    batches: Option<Sender<Batch>>,
+    batches: Option<SyncSender<Batch>>,
+    /// What the thread could not take: a slow disk keeps it busy.
+    waiting: Batch,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -96,26 +120,33 @@ impl Uses {
                 open(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?
             }
         };
-        let (batches, queue) = channel();
+        let (batches, queue) = sync_channel(1);
         let write = move || keep(connection, &path, &queue);
         let writer = thread::Builder::new().name("usage".to_owned()).spawn(write);
         let writer = writer.map_err(|error| format!("cannot start a thread: {}", crate::plain(&error)))?;
-        Ok((Self { batches: Some(batches), writer: Some(writer) }, known))
+        Ok((Self { batches: Some(batches), waiting: Batch::default(), writer: Some(writer) }, known))
     }
 
-    /// Has a batch written.
-    pub(in crate::daemon) fn write(&self, batch: Batch) {
-        if let Some(batches) = &self.batches
-            && batches.send(batch).is_err()
-        {
-            error!("the thread that writes {NAME} has ended: its counts are lost when the daemon ends");
+    /// Has a batch written, now or with the next.
+    pub(in crate::daemon) fn write(&mut self, batch: Batch) {
+        self.waiting.merge(batch);
+        let Some(batches) = &self.batches else { return };
+        match batches.try_send(mem::take(&mut self.waiting)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(batch)) => self.waiting = batch,
+            Err(TrySendError::Disconnected(_)) => {
+                error!("the thread that writes {NAME} has ended: its counts are lost when the daemon ends");
+            }
         }
     }
 }
 
 impl Drop for Uses {
     fn drop(&mut self) {
-        self.batches = None;
+        if let Some(batches) = self.batches.take() {
+            // That the thread has ended has been told.
+            let _ = batches.send(mem::take(&mut self.waiting));
+        }
         if let Some(writer) = self.writer.take() {
             // A panic has been told where it was.
             let _ = writer.join();
@@ -168,7 +199,8 @@ fn read(connection: &Connection) -> rusqlite::Result<Known> {
     let observed = connection.query_row("SELECT since, until FROM observed", (), |row| Ok((row.get(0)?, row.get(1)?)));
     let observed = observed.optional()?;
     let now = now();
-    let observed = observed.filter(|(_, until)| now - until <= GAP).map_or(now, |(since, _): (i64, i64)| since);
+    let is_gapless = |until: i64| (-BEHIND..=GAP).contains(&(now - until));
+    let observed = observed.filter(|(_, until)| is_gapless(*until)).map_or(now, |(since, _): (i64, i64)| since);
     connection.execute("INSERT OR REPLACE INTO observed VALUES (1, ?1, ?2)", [observed, now])?;
     let today = share::of_day(connection, now.div_euclid(share::DAY))?;
     Ok(Known { rows, observed, today })
@@ -192,9 +224,12 @@ fn put_aside(path: &Path, name: String) -> Result<PathBuf, String> {
 }
 
 fn keep(mut connection: Connection, path: &Path, queue: &Receiver<Batch>) {
+    let mut unwritten = Batch::default();
     while let Ok(batch) = queue.recv() {
-        if let Err(error) = write(&mut connection, &batch) {
-            error!("cannot write {}: {error}; the totals are written again when they have grown", path.display());
+        unwritten.merge(batch);
+        match write(&mut connection, &unwritten) {
+            Ok(()) => unwritten = Batch::default(),
+            Err(error) => error!("cannot write {}: {error}; it is tried again with the next counts", path.display()),
         }
     }
 }
@@ -224,8 +259,11 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
             ])?;
         }
     }
-    if let Some((day, rows)) = &batch.day {
+    for (day, rows) in &batch.days {
         share::write(&transaction, *day, rows)?;
+    }
+    if let Some(since) = batch.observed {
+        transaction.execute("UPDATE observed SET since = ?1", [since])?;
     }
     transaction.execute("UPDATE observed SET until = ?1", [now()])?;
     transaction.commit()
@@ -244,17 +282,43 @@ mod tests {
         Use { since: 7, last: 9, traffic: [Traffic { packets, bytes: 10 * packets }, Traffic { packets: 1, bytes: 2 }] }
     }
 
+    fn rows<const N: usize>(rows: [(u8, u64); N]) -> Batch {
+        Batch { rows: rows.map(|(last, packets)| (pair(last), used(packets))).into(), ..Batch::default() }
+    }
+
     #[test]
     fn what_was_written_is_there_again() {
         let directory = tempfile::tempdir().unwrap();
-        let (uses, known) = Uses::open(directory.path()).unwrap();
+        let (mut uses, known) = Uses::open(directory.path()).unwrap();
         assert!(known.rows.is_empty());
-        uses.write(Batch { rows: vec![(pair(1), used(5)), (pair(2), used(6))], ..Batch::default() });
-        uses.write(Batch { rows: vec![(pair(1), used(50))], gone: vec![pair(2)], ..Batch::default() });
+        uses.write(rows([(1, 5), (2, 6)]));
+        uses.write(Batch { gone: HashSet::from([pair(2)]), ..rows([(1, 50)]) });
         drop(uses);
         let (_, again) = Uses::open(directory.path()).unwrap();
         assert_eq!(again.observed, known.observed);
         assert_eq!(again.rows, HashMap::from([(pair(1), used(50))]));
+    }
+
+    /// As on a full disk: another connection keeps the database from being written.
+    #[test]
+    fn what_could_not_be_written_is_written_with_the_next_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut uses, _) = Uses::open(directory.path()).unwrap();
+        uses.write(rows([(1, 5), (2, 6)]));
+        drop(uses);
+        let (mut connection, known) = open(&directory.path().join(NAME)).unwrap();
+        assert_eq!(known.rows.len(), 2);
+        connection.pragma_update(None, "query_only", true).unwrap();
+        let mut unwritten = Batch::of_day(7, vec![(Some(pair(1)), share::Row::default().1)]);
+        unwritten.merge(Batch { gone: HashSet::from([pair(2)]), observed: Some(3), ..rows([(3, 7)]) });
+        write(&mut connection, &unwritten).unwrap_err();
+        connection.pragma_update(None, "query_only", false).unwrap();
+        unwritten.merge(Batch { gone: HashSet::from([pair(3)]), ..Batch::of_day(8, Vec::new()) });
+        unwritten.merge(rows([(1, 50), (2, 60)]));
+        write(&mut connection, &unwritten).unwrap();
+        let known = read(&connection).unwrap();
+        assert_eq!(known.rows, HashMap::from([(pair(1), used(50)), (pair(2), used(60))]));
+        assert_eq!((known.observed, share::of_day(&connection, 7).unwrap().len()), (3, 1));
     }
 
     #[test]
@@ -262,9 +326,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join(NAME), "no database at all, and longer than the header of one; ".repeat(40))
             .unwrap();
-        let (uses, known) = Uses::open(directory.path()).unwrap();
+        let (mut uses, known) = Uses::open(directory.path()).unwrap();
         assert!(known.rows.is_empty() && directory.path().join("usage.db.damaged").exists());
-        uses.write(Batch { rows: vec![(pair(1), used(5))], ..Batch::default() });
+        uses.write(rows([(1, 5)]));
         drop(uses);
         assert_eq!(Uses::open(directory.path()).unwrap().1.rows.len(), 1);
     }
@@ -272,8 +336,8 @@ mod tests {
     #[test]
     fn what_a_newer_release_has_written_is_kept_for_it() {
         let directory = tempfile::tempdir().unwrap();
-        let (uses, _) = Uses::open(directory.path()).unwrap();
-        uses.write(Batch { rows: vec![(pair(1), used(5))], ..Batch::default() });
+        let (mut uses, _) = Uses::open(directory.path()).unwrap();
+        uses.write(rows([(1, 5)]));
         drop(uses);
         let set = |version: i64, name: &str| {
             let database = Connection::open(directory.path().join(name)).unwrap();
@@ -299,6 +363,9 @@ mod tests {
         age(GAP - 60);
         assert!(Uses::open(directory.path()).unwrap().1.observed <= now() - 1_000_000);
         age(GAP + 60);
+        assert!(Uses::open(directory.path()).unwrap().1.observed >= now() - 60);
+        // The clock was ahead then, or is behind now.
+        age(-GAP);
         assert!(Uses::open(directory.path()).unwrap().1.observed >= now() - 60);
     }
 }
