@@ -164,13 +164,11 @@ fn places_of_next_hops_are_given_back() {
         let mac = format!("02:00:00:00:{:02x}:{:02x}", machine / 256, machine % 256);
         batch += &format!("neigh add {} lladdr {mac} dev {device} nud permanent\n", address(machine));
     }
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(&file, batch).expect("the commands");
-    relay.ip(&format!("-batch {}", file.path().display())).expect("a link with many machines");
+    relay.ip(&batch).expect("a link with many machines");
     let (mut given_back, mut forgotten) = (None, 0);
     for machine in 0..MACHINES {
         ways.unchanged();
-        let address: &str = address(machine).leak();
+        let address: &str = format!("2001:db8:6464::{}", address(machine)).leak();
         let frame = ip6(SERVER, address).udp(1, 2, b"?").into();
         let mut asked = || {
             let before = relay.dataplane().counters().expect("the counters").route_lookups;
