@@ -168,6 +168,18 @@ fn the_caching_comes_back_with_the_end_of_a_special_route() {
     }
 }
 
+/// What one interface forwards, another need not.
+#[test]
+fn an_interface_that_does_not_forward_ends_the_caching() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let is_cached =
+        || daemon.log().lines().rfind(|line| line.contains("way")).is_none_or(|line| line.contains("cached"));
+    for (forwarding, cached) in [("0", false), ("1", true)] {
+        lab.relay.sysctl("ipv6/conf/inet6/forwarding", forwarding).expect("a setting");
+        expect_within(WITH_DAEMON, forwarding, || is_cached() == cached);
+    }
+}
+
 /// More news than the socket holds, and that of a special route among what is lost.
 #[test]
 fn a_special_route_that_nobody_heard_of_ends_the_caching() {

@@ -4,6 +4,7 @@
 //! and an overrun of the netlink socket is answered by the same snapshot as any other news.
 
 pub(crate) mod features;
+mod forwarding;
 pub(crate) mod links;
 mod machine;
 mod neighbours;

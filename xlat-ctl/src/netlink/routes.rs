@@ -19,6 +19,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    forwarding,
     links::is_own_rule,
     neighbours::Neighbours,
     socket::{NetlinkError, Socket},
@@ -34,6 +35,8 @@ const UNCHANGED: Duration = Duration::from_millis(100);
 const UNTOLD: Duration = Duration::from_secs(10);
 /// This often the kernel is told of the neighbours that the program may be sending to.
 const IN_USE: Duration = Duration::from_secs(5);
+/// A setting of an interface, `forwarding` for one, is another (include/uapi/linux/rtnetlink.h).
+const RTM_NEWNETCONF: u16 = 80;
 /// Tables of rules that every machine has: local, main, default.
 const ORDINARY_TABLES: [u32; 3] = [255, 254, 253];
 
@@ -42,7 +45,7 @@ const ORDINARY_TABLES: [u32; 3] = [255, 254, 253];
 pub enum Ways {
     /// A packet's way depends on its destination alone; every way may have changed.
     ByDestination,
-    /// It depends on more (policy rules, source-specific or TOS routes): it must be asked for each packet.
+    /// It depends on more (policy rules, source-specific or TOS routes, the arrival interface): it must be asked for each packet.
     ByMore,
     /// As was last told: the kernel has had no news up to this moment.
     Unchanged,
@@ -78,8 +81,9 @@ pub async fn follow_ways(tell: impl Fn(Ways), sends_by: impl Fn(u32) -> bool) ->
     let (mut last, mut used) = (Instant::now(), Instant::now());
     let mut refused = false;
     loop {
-        if last.elapsed() >= UNTOLD {
+        if last.elapsed() >= UNTOLD || std::mem::take(&mut ways.forwarding_is_news) {
             last = Instant::now();
+            ways.ask_of_forwarding();
             tell(ways.told());
         }
         if used.elapsed() >= IN_USE {
@@ -126,13 +130,24 @@ struct Follower {
     rules: bool,
     /// A route that asks for more than the destination.
     routes: bool,
+    /// Interfaces of which some forward and some do not.
+    forwarding: bool,
+    /// Whether there has been news of that.
+    forwarding_is_news: bool,
     /// When that was last said.
     said: Option<bool>,
 }
 
 impl Follower {
     fn new() -> Result<Self, NetlinkError> {
-        let mut this = Self { neighbours: Neighbours::default(), rules: false, routes: false, said: None };
+        let mut this = Self {
+            neighbours: Neighbours::default(),
+            rules: false,
+            routes: false,
+            forwarding: false,
+            forwarding_is_news: true,
+            said: None,
+        };
         this.ask()?;
         this.say();
         Ok(this)
@@ -145,8 +160,14 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether some interfaces forward and some do not. Where the kernel cannot be asked, that stays as it was.
+    fn ask_of_forwarding(&mut self) {
+        self.forwarding = forwarding::differs().unwrap_or(self.forwarding);
+        self.say();
+    }
+
     fn told(&self) -> Ways {
-        if self.rules || self.routes { Ways::ByMore } else { Ways::ByDestination }
+        if self.rules || self.routes || self.forwarding { Ways::ByMore } else { Ways::ByDestination }
     }
 
     /// Tells the operator why packets take longer.
@@ -156,7 +177,12 @@ impl Follower {
             return;
         }
         if more {
-            info!("policy rules or source-specific routes: the way of each packet is asked for, which takes longer");
+            let why = if self.rules || self.routes {
+                "policy rules or source-specific routes"
+            } else {
+                "interfaces of which some forward and some do not"
+            };
+            info!("{why}: the way of each packet is asked for, which takes longer");
         } else {
             info!("packets' ways depend on their destination alone: they are cached");
         }
@@ -183,7 +209,10 @@ impl Follower {
                     }
                     Ok(RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_)) => rules = true,
                     // Whatever it is, it is news.
-                    _ => changed = true,
+                    _ => {
+                        self.forwarding_is_news |= kind == RTM_NEWNETCONF;
+                        changed = true;
+                    }
                 }
             })
             .map_err(|source| NetlinkError::Transport { what: what.to_owned(), source })?;
