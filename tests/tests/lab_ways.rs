@@ -189,7 +189,7 @@ fn a_special_route_that_nobody_heard_of_ends_the_caching() {
     let pid = Pid::from_raw(status["pid"].as_i64().expect("a number") as i32);
     kill(pid, Signal::SIGSTOP).expect("it can be stopped");
     let mut batch: String =
-        (0..20_000).map(|n| format!("route add unreachable 10.{}.{}.0/24\n", n / 256, n % 256)).collect();
+        (0..60_000).map(|n| format!("route add unreachable 10.{}.{}.0/24\n", n / 256, n % 256)).collect();
     batch += "route add 203.0.113.0/24 tos 0x10 via 198.18.0.1\n";
     let file = daemon.directory().join("batch");
     std::fs::write(&file, batch).expect("a file");

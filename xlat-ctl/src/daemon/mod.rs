@@ -157,7 +157,7 @@ async fn follow_ways(ways: Ways) {
         netlink::Ways::Unchanged => ways.unchanged(),
         told => ways.changed(told == netlink::Ways::ByDestination),
     };
-    if let Err(error) = netlink::follow_ways(tell, |ifindex| ways.sends_by(ifindex)).await {
+    if let Err(error) = netlink::follow_ways(tell, |ifindex| ways.redirects_to(ifindex)).await {
         warn!("the way of each packet is asked for, which takes longer: {error}");
         ways.changed(false);
     }

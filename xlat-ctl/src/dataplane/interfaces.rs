@@ -128,7 +128,8 @@ fn ways_out(interface: &Interface, sources: &Sources<'_>) -> u32 {
     let mode = attached.get(&interface.ifindex);
     let is_veth = |interface: &Interface| interface.kind.as_deref() == Some("veth");
     // What leaves by a bond leaves by one of its ports.
-    let veth = is_veth(interface) || sources.machine.ports_of_bond(interface.ifindex).any(is_veth);
+    let is_bond = interface.kind.as_deref() == Some("bond");
+    let veth = is_veth(interface) || is_bond && sources.machine.ports_of_bond(interface.ifindex).any(is_veth);
     // Where the kernel does not say (before Linux 6.3): drivers that run programs nearly always also take frames once a
     // program is attached. A veth takes them only if its peer is prepared, which cannot be known from this end.
     let takes = interface.takes_xdp_frames().unwrap_or(mode == Some(&XdpMode::Native) && !veth);
@@ -196,6 +197,10 @@ impl Maps {
     /// Writes one interface's record; the word with its flags last, so that a new interface is none before its record is whole.
     fn set(&self, ifindex: u32, record: Record) {
         const WORDS: usize = size_of::<Record>() / size_of::<u64>();
+        // Those beyond are not attached to, and the program passes to the kernel what would leave by them.
+        if ifindex >= MAX_IFINDEX {
+            return;
+        }
         let start = offset_of!(State, interfaces) / size_of::<u64>() + ifindex as usize * WORDS;
         let Some(place) = self.state.words().get(start..start + WORDS) else { return };
         for (place, word) in place.iter().zip(record.words()).rev() {

@@ -27,9 +27,9 @@ use super::{mapping::Mapping, table::Memory};
 /// The word that the epoch follows from.
 const WAY: usize = (offset_of!(Shared, header) + offset_of!(TableHeader, way)) / size_of::<u64>();
 const _: () = assert!(offset_of!(TableHeader, way).is_multiple_of(size_of::<u64>()));
-/// The records of the interfaces; flags are the lower half of a record's first word.
+/// The records of the interfaces; flags are the lower half of a record's first word, and the parent that of its second.
 const INTERFACES: usize = offset_of!(Shared, interfaces) / size_of::<u64>();
-const _: () = assert!(offset_of!(Interface, flags) == 0);
+const _: () = assert!(offset_of!(Interface, flags) == 0 && offset_of!(Interface, parent) == size_of::<u64>());
 /// The words of the destinations without an entry of their own.
 pub(super) const DESTINATIONS: usize = offset_of!(Shared, destinations) / size_of::<u64>();
 
@@ -78,10 +78,10 @@ impl Ways {
         self.lock().instances.iter_mut().for_each(Instance::renew);
     }
 
-    /// Whether an instance sends packets by an interface.
+    /// Whether an instance redirects packets to an interface: one that it need not be attached to.
     #[must_use]
-    pub fn sends_by(&self, ifindex: u32) -> bool {
-        self.lock().instances.iter().any(|instance| instance.sends_by(ifindex))
+    pub fn redirects_to(&self, ifindex: u32) -> bool {
+        self.lock().instances.iter().any(|instance| instance.redirects_to(ifindex))
     }
 
     /// Changes what addresses map to, where the next hop of one may be cached elsewhere than in an entry of its own: nothing is
@@ -135,13 +135,23 @@ struct Instance {
 }
 
 impl Instance {
-    fn sends_by(&self, ifindex: u32) -> bool {
-        const SENDS: u32 = Interface::CAN_TX | Interface::CAN_REDIRECT | Interface::VLAN;
-        if ifindex >= MAX_IFINDEX {
-            return false;
+    fn redirects_to(&self, ifindex: u32) -> bool {
+        let Some(shared) = self.shared.upgrade() else { return false };
+        let mut ifindex = ifindex;
+        // The tags of a VLAN sub-interface are two at most.
+        for _ in 0..3 {
+            if ifindex >= MAX_IFINDEX {
+                return false;
+            }
+            let record = INTERFACES + ifindex as usize * (size_of::<Interface>() / size_of::<u64>());
+            let word = |at: usize| shared.words()[record + at].load(Relaxed) as u32;
+            let flags = word(0);
+            if flags & Interface::VLAN == 0 {
+                return flags & Interface::CAN_REDIRECT != 0;
+            }
+            ifindex = word(1);
         }
-        let flags = INTERFACES + ifindex as usize * (size_of::<Interface>() / size_of::<u64>());
-        self.shared.upgrade().is_some_and(|shared| shared.words()[flags].load(Relaxed) as u32 & SENDS != 0)
+        false
     }
 
     /// Nobody else stores the word: the programs that renew it run under the same lock.

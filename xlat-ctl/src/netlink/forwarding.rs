@@ -2,11 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{
-    machine::{Interface, Machine},
-    socket::NetlinkError,
-    watch::snapshot,
-};
+use super::{socket::NetlinkError, watch::snapshot};
 
 /// Whether of the interfaces that an XDP program is attached to some forward a family's packets and some do not.
 ///
@@ -14,17 +10,8 @@ use super::{
 /// The kernel cannot be asked.
 pub(super) fn differs() -> Result<bool, NetlinkError> {
     let machine = snapshot()?;
-    let names = || machine.interfaces.iter().filter(|interface| has_program(&machine, interface)).map(|one| &*one.name);
+    let names = || machine.with_program().map(|interface| &*interface.name);
     Ok(differs_in(Path::new("/proc/sys/net"), names))
-}
-
-/// Its own, or that of the device that carries its frames.
-fn has_program(machine: &Machine, interface: &Interface) -> bool {
-    interface.xdp_program.is_some()
-        || interface
-            .vlan
-            .as_ref()
-            .is_some_and(|vlan| machine.interface(vlan.parent).is_some_and(|parent| has_program(machine, parent)))
 }
 
 fn differs_in<'names, Names: Iterator<Item = &'names str>>(settings: &Path, names: impl Fn() -> Names) -> bool {

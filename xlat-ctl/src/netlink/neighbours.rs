@@ -5,7 +5,11 @@
 //! has moved to another machine. So the kernel is told of its use (NTF_USE), and asks the neighbour as it always does: in some
 //! eight seconds it is REACHABLE again, or FAILED, which is news like any other.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use rtnetlink::{
     packet_route::{
@@ -24,6 +28,9 @@ use super::{
 /// Neighbours that the kernel asks at once, at most: each is a packet on a link.
 const MOST_AT_ONCE: usize = 256;
 
+/// For so long the kernel still waits before it asks, or asks, of which it does not tell.
+const ASKING: Duration = Duration::from_secs(9);
+
 /// The neighbours that can be sent to: the kernel tells of every look at one.
 #[derive(Default)]
 pub(super) struct Neighbours(HashMap<(u32, IpAddr), Neighbour>);
@@ -33,6 +40,8 @@ struct Neighbour {
     mac: Vec<u8>,
     /// Nobody has looked for a while whether it is there: what the kernel has noted of it.
     stale: Option<NeighbourFlags>,
+    /// When the kernel was last told of its use.
+    told: Option<Instant>,
 }
 
 impl Neighbours {
@@ -78,19 +87,24 @@ impl Neighbours {
             return self.0.remove(&key).is_some();
         }
         let stale = (message.header.state == NeighbourState::Stale && !managed).then_some(message.header.flags);
-        let before = self.0.insert(key, Neighbour { mac: mac.clone(), stale });
+        let told = self.0.get(&key).and_then(|known| known.told);
+        let before = self.0.insert(key, Neighbour { mac: mac.clone(), stale, told });
         before.is_none_or(|before| before.mac != mac)
     }
 
-    /// Has the kernel ask the stale ones whether they are still there. `sends_by`: whether the program sends by an interface.
+    /// Has the kernel ask the stale ones whether they are still there, those first that it was told of longest ago. `sends_by`: whether
+    /// the program sends by an interface.
     ///
     /// # Errors
     /// The kernel cannot be told.
-    pub(super) fn confirm(&self, sends_by: impl Fn(u32) -> bool) -> Result<(), NetlinkError> {
-        let stale =
-            self.0.iter().filter_map(|(&(ifindex, address), neighbour)| Some((ifindex, address, neighbour.stale?)));
+    pub(super) fn confirm(&mut self, sends_by: impl Fn(u32) -> bool) -> Result<(), NetlinkError> {
+        let mut due: Vec<_> =
+            self.0.iter_mut().filter_map(|(key, known)| Some((*key, known.stale?, &mut known.told))).collect();
+        due.retain(|((ifindex, _), _, told)| sends_by(*ifindex) && told.is_none_or(|told| told.elapsed() >= ASKING));
+        due.sort_by_key(|(_, _, told)| **told);
         let mut socket = None;
-        for (ifindex, address, flags) in stale.filter(|&(ifindex, ..)| sends_by(ifindex)).take(MOST_AT_ONCE) {
+        for ((ifindex, address), flags, told) in due.into_iter().take(MOST_AT_ONCE) {
+            *told = Some(Instant::now());
             let socket = match &mut socket {
                 Some(socket) => socket,
                 none => none.insert(Socket::open(NETLINK_ROUTE)?),
@@ -100,7 +114,7 @@ impl Neighbours {
             match socket.change(&what, RouteNetlinkMessage::NewNeighbour(use_of(ifindex, address, flags)), 0) {
                 // It has gone meanwhile, or its interface has.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
-                told => told?,
+                outcome => outcome?,
             }
         }
         Ok(())

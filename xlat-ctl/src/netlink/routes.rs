@@ -1,7 +1,7 @@
 //! Following what decides a packet's way: routes, rules, neighbours and links. What is told is not what changed but that
 //! something has, and whether the way depends on the destination alone.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use rtnetlink::{
     packet_core::{NetlinkDeserializable, NetlinkHeader},
@@ -14,6 +14,7 @@ use rtnetlink::{
 };
 use tokio::{
     io::unix::AsyncFd,
+    task::block_in_place,
     time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
@@ -23,11 +24,12 @@ use super::{
     links::is_own_rule,
     neighbours::Neighbours,
     socket::{NetlinkError, Socket},
+    watch::snapshot,
 };
 
 /// Changes that follow each other faster than this are told together, the first at once.
 const SETTLE: Duration = Duration::from_millis(20);
-/// After the kernel could not be asked, it is asked again this much later.
+/// After news were lost, or the kernel could not be asked, everything is asked for this much later.
 const RETRY: Duration = Duration::from_secs(1);
 /// As long as there is no news, that is told this often.
 const UNCHANGED: Duration = Duration::from_millis(100);
@@ -35,6 +37,8 @@ const UNCHANGED: Duration = Duration::from_millis(100);
 const UNTOLD: Duration = Duration::from_secs(10);
 /// This often the kernel is told of the neighbours that the program may be sending to.
 const IN_USE: Duration = Duration::from_secs(5);
+/// Bytes of news that may wait: some ten thousand routes, as many as a routing daemon makes in half a second.
+const ROOM: usize = 8 << 20;
 /// A setting of an interface, `forwarding` for one, is another (include/uapi/linux/rtnetlink.h).
 const RTM_NEWNETCONF: u16 = 80;
 /// Tables of rules that every machine has: local, main, default.
@@ -52,11 +56,12 @@ pub enum Ways {
 }
 
 /// Follows the machine's routing until the task is dropped, and tells each change: within milliseconds, from a task of its own.
-/// `sends_by`: whether the program sends by an interface; the neighbours there are kept from going stale unseen.
+/// The neighbours on interfaces that an XDP program is attached to, or redirects packets to (`redirects_to`, of an `ifindex`), are
+/// kept from going stale unseen.
 ///
 /// # Errors
 /// The kernel cannot be asked.
-pub async fn follow_ways(tell: impl Fn(Ways), sends_by: impl Fn(u32) -> bool) -> Result<(), NetlinkError> {
+pub async fn follow_ways(tell: impl Fn(Ways), redirects_to: impl Fn(u32) -> bool) -> Result<(), NetlinkError> {
     let mut socket = Socket::open(NETLINK_ROUTE)?;
     for group in [
         libc::RTNLGRP_LINK,
@@ -73,6 +78,7 @@ pub async fn follow_ways(tell: impl Fn(Ways), sends_by: impl Fn(u32) -> bool) ->
     ] {
         socket.subscribe(group)?;
     }
+    socket.make_room(ROOM);
     socket.set_non_blocking()?;
     // SAFETY: the socket is owned by what is registered, open and the same all its life.
     let news = unsafe { AsyncFd::register(socket) }.map_err(|error| NetlinkError::Open(error.into()))?;
@@ -86,9 +92,17 @@ pub async fn follow_ways(tell: impl Fn(Ways), sends_by: impl Fn(u32) -> bool) ->
             ways.ask_of_forwarding();
             tell(ways.told());
         }
+        if ways.unknown.is_some_and(|since| since.elapsed() >= RETRY) {
+            ways.ask_again();
+            tell(ways.told());
+        }
         if used.elapsed() >= IN_USE {
             used = Instant::now();
-            if let Err(error) = ways.neighbours.confirm(&sends_by)
+            let asked = snapshot().and_then(|machine| {
+                let attached: HashSet<u32> = machine.with_program().map(|interface| interface.ifindex).collect();
+                ways.neighbours.confirm(|ifindex| attached.contains(&ifindex) || redirects_to(ifindex))
+            });
+            if let Err(error) = asked
                 && !std::mem::replace(&mut refused, true)
             {
                 warn!("a neighbour that dies goes on being sent to until its entry is deleted: {error}");
@@ -109,15 +123,9 @@ pub async fn follow_ways(tell: impl Fn(Ways), sends_by: impl Fn(u32) -> bool) ->
             }
             Ok(false) => tell(Ways::Unchanged),
             Err(error) => {
-                warn!("the routing may have changed unseen: {error}; every way is asked for until it is known again");
-                tell(Ways::ByMore);
-                ways = loop {
-                    sleep(RETRY).await;
-                    if let Ok(ways) = Follower::new() {
-                        break ways;
-                    }
-                };
+                ways.lose(&error.to_string());
                 tell(ways.told());
+                sleep(RETRY).await;
             }
         }
     }
@@ -134,6 +142,8 @@ struct Follower {
     forwarding: bool,
     /// Whether there has been news of that.
     forwarding_is_news: bool,
+    /// When news were last lost, since which all of this may be otherwise.
+    unknown: Option<Instant>,
     /// When that was last said.
     said: Option<bool>,
 }
@@ -146,6 +156,7 @@ impl Follower {
             routes: false,
             forwarding: false,
             forwarding_is_news: true,
+            unknown: None,
             said: None,
         };
         this.ask()?;
@@ -167,12 +178,36 @@ impl Follower {
     }
 
     fn told(&self) -> Ways {
-        if self.rules || self.routes || self.forwarding { Ways::ByMore } else { Ways::ByDestination }
+        if self.unknown.is_some() || self.depends_on_more() { Ways::ByMore } else { Ways::ByDestination }
+    }
+
+    const fn depends_on_more(&self) -> bool {
+        self.rules || self.routes || self.forwarding
+    }
+
+    /// News were lost: every way is asked for until everything is known again.
+    fn lose(&mut self, why: &str) {
+        if self.unknown.replace(Instant::now()).is_none() {
+            warn!("the routing may have changed unseen: {why}; every way is asked for until it is known again");
+        }
+    }
+
+    /// Asks for everything, once no news have been lost for a while: a routing daemon that makes its whole table takes its time.
+    fn ask_again(&mut self) {
+        // A table of a million routes takes a second.
+        match block_in_place(|| self.ask()) {
+            Ok(()) => {
+                self.unknown = None;
+                self.say();
+                info!("the routing is known again");
+            }
+            Err(error) => self.lose(&error.to_string()),
+        }
     }
 
     /// Tells the operator why packets take longer.
     fn say(&mut self) {
-        let more = self.told() == Ways::ByMore;
+        let more = self.depends_on_more();
         if self.said.replace(more).unwrap_or(false) == more {
             return;
         }
@@ -217,7 +252,7 @@ impl Follower {
             })
             .map_err(|source| NetlinkError::Transport { what: what.to_owned(), source })?;
         if lost {
-            self.ask()?;
+            self.lose("the kernel had more news than were read in time");
         } else {
             if rules {
                 self.rules = has_policy()?;

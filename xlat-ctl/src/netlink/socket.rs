@@ -7,6 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use nix::sys::socket::{setsockopt, sockopt};
 use rtnetlink::{
     packet_core::{
         NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
@@ -121,6 +122,12 @@ impl Socket {
     /// Subscribes to a multicast group. A socket for news is not asked anything: the two would mix.
     pub(crate) fn subscribe(&mut self, group: u32) -> Result<(), NetlinkError> {
         self.raw.add_membership(group).map_err(NetlinkError::Open)
+    }
+
+    /// Lets so many bytes of news wait (the kernel takes twice as much, for its records of them), if this process may. Where it may
+    /// not, more news are lost, and all is asked for anew.
+    pub(crate) fn make_room(&self, bytes: usize) {
+        let _ = setsockopt(self, sockopt::RcvBufForce, &bytes);
     }
 
     /// Makes [`Self::drain`] return instead of waiting.
