@@ -6,8 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use xlat_tests::lab::{
-    CLIENT, CLIENT_SEEN, Capture, Lab, POOL, SERVER, SERVER_SEEN, TcpServer, UdpServer, ask, random_bytes,
+use xlat_tests::{
+    lab::{
+        CLIENT, CLIENT_SEEN, Capture, Lab, POOL, SERVER, SERVER_SEEN, TcpServer, UdpServer, ask, random_bytes,
+        send_packet,
+    },
+    notation::{data, ip4},
 };
 
 const MEGABYTE: usize = 1 << 20;
@@ -145,6 +149,44 @@ fn an_echo_without_df_that_must_be_fragmented_gets_through() {
         lab.client.run(&format!("ping -n -q -M dont -c 3 -i 0.1 -W 2 -s {size} {SERVER_SEEN}")).ok();
         // The client answers without DF.
         lab.server.run(&format!("ping -n -q -c 3 -i 0.1 -W 2 -s {size} {CLIENT_SEEN}")).ok();
+    }
+}
+
+/// Pieces are mapped by the prefix of the interface that the whole packet came by.
+#[test]
+fn pieces_have_the_prefix_of_the_interface_that_the_packet_came_by() {
+    let prefixes = "[\"2001:db8:6464::/96\"";
+    let another = "[[prefix_for]]\nprefix = \"2001:db8:6465::/96\"\ninterfaces = [\"inet4\"]\n[icmp]";
+    let changes = [(prefixes, &*format!("{prefixes}, \"2001:db8:6465::/96\"")), ("[icmp]", another)];
+    let (lab, _daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    let capture = Capture::start(&lab.router6, "relay").expect("a capture");
+    // The largest with options leaves room for none, and the smallest of those that are fragmented is one byte too long.
+    for options in ["-s 100", "-s 1233", "-s 1400", "-s 1452", "-s 1400 -R", "-s 1412 -T tsonly"] {
+        lab.client.run(&format!("ping -n -q -M dont -c 3 -i 0.1 -W 2 {options} {SERVER_SEEN}")).ok();
+    }
+    let captured = capture.stop().expect("the capture ends");
+    captured.expect_no_fault(30);
+    assert!(!captured.select("ipv6.fraghdr && ipv6.src == 2001:db8:6465::/96").is_empty(), "no fragment was seen");
+    let wrong = captured.select("ipv6.src == 2001:db8:6464::/96");
+    assert!(wrong.is_empty(), "by the first prefix:\n{}", wrong.join("\n"));
+}
+
+/// RFC 7915 4.1: options are ignored, whatever is in them, also of a packet that must be fragmented, which a kernel would look at.
+#[test]
+fn options_of_a_packet_that_must_be_fragmented_are_ignored() {
+    let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let server = UdpServer::start(&lab.server, SocketAddr::from((SERVER, 53)), b"answer".to_vec()).expect("a server");
+    ask(&lab.client, format!("{SERVER_SEEN}:53").parse().expect("an address"), b"question")
+        .expect("every neighbour is known");
+    server.asked().expect("the first question");
+    // One that lies about its length, a Record Route and a Timestamp with pointers to nowhere, a source route at its end.
+    for options in
+        [&[7_u8, 200, 0, 0][..], &[7, 7, 3, 0, 0, 0, 0, 0], &[68, 4, 1, 0xf1], &[131, 7, 8, 192, 0, 2, 1, 0], &[1; 40]]
+    {
+        let packet = ip4("203.0.113.7", SERVER_SEEN).options(options).udp(4711, 53, &data(1300)).bytes();
+        send_packet(&lab.router4, &packet).expect("a packet");
+        let (_, question) = server.asked().unwrap_or_else(|error| panic!("options {options:?}: {error}"));
+        assert_eq!(question.len(), 1300);
     }
 }
 

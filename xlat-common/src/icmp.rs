@@ -7,7 +7,7 @@
 //! ```
 
 use crate::{
-    checksum::{Sum, update},
+    checksum::{Sum, update, update_udp},
     ipv6::MINIMUM_MTU,
     reason::DropReason,
 };
@@ -142,7 +142,9 @@ pub const fn echo_to_four(kind: u8) -> Option<u8> {
 #[must_use]
 pub const fn change_type([first, checksum]: [u16; 2], kind: u8, delta: Sum) -> [u16; 2] {
     let new = (kind as u16) << 8 | first & 0xff;
-    [new, update(checksum, delta.add16(new).sub(Sum::ZERO.add16(first)))]
+    let delta = delta.add16(new).sub(Sum::ZERO.add16(first));
+    // An Echo Reply of ICMPv4 may be zeros all over: only 0xffff is right then, and wherever else 0 would be, it is the same number.
+    [new, if kind == v4::ECHO_REPLY { update_udp(checksum, delta) } else { update(checksum, delta) }]
 }
 
 /// An ICMPv4 error in ICMPv6 (RFC 7915 4.2); `pointer` is the first byte after the checksum.

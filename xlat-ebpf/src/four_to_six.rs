@@ -80,7 +80,7 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -
         adjust(ctx, &transport, &addresses)?;
     }
     if !fits {
-        return Err(fragmenter::send(ctx, arrival));
+        return Err(fragmenter::send(ctx, arrival, header));
     }
     let taken = arrival.slow_path || second;
     packet.write(ctx, arrival, header, way, taken).ok_or(Stop::INTERNAL)?;
@@ -103,9 +103,10 @@ pub struct Addresses {
 #[inline(always)]
 fn map_addresses(ctx: &Context, header: &Header4, arrival: &Arrival, second: bool) -> Result<Addresses, Stop> {
     let offset = arrival.link.len();
+    let prefix = if arrival.slow_path { fragmenter::prefix(ctx, offset, header) } else { arrival.prefix };
     let simple = (second || setting!(hairpin) == hairpin::SIMPLE) && !is_error(ctx, offset, header);
     let rules = if simple { SOURCE_WITHOUT_EAM } else { 0 };
-    let both = map_both4(ctx, header.source(), header.destination(), rules, arrival.prefix);
+    let both = map_both4(ctx, header.source(), header.destination(), rules, prefix);
     ctx.scratch().tally.account = account4(both);
     if both.known_destination & OWN != 0 {
         return Err(Stop::PASS);

@@ -42,16 +42,13 @@ pub fn six(ctx: &Context, arrival: &Arrival) -> u32 {
 fn answer4(ctx: &Context, arrival: &Arrival) -> Option<u32> {
     let offset = arrival.link.len();
     let original = Header4::load(ctx, offset)?;
-    if !may_answer4(ctx, offset, &original) || !limits::icmp_error() {
+    let source = own_ipv4(arrival.logical_ifindex);
+    if source == 0 || !may_answer4(ctx, offset, &original) || !limits::icmp_error() {
         return None;
     }
     let answer = ctx.scratch().answer;
     let most = (LARGEST_ICMP_ERROR - ipv4::HEADER_LEN - icmp::HEADER_LEN) as usize;
     let quoted = if original.total_len() < most { original.total_len() } else { most };
-    let source = own_ipv4(arrival.logical_ifindex);
-    if source == 0 {
-        return None;
-    }
     let quote_sum = quote(ctx, offset, quoted)?;
     let header = ipv4::Header {
         tos: ipv4::ICMP_ERROR_TOS,
@@ -78,17 +75,14 @@ fn answer6(ctx: &Context, arrival: &Arrival) -> Option<u32> {
     let offset = arrival.link.len();
     let original = Header6::load(ctx, offset)?;
     let answer = ctx.scratch().answer;
-    if !may_answer6(ctx, offset, &original, answer) || !limits::icmp_error() {
+    let source = own_ipv6(arrival);
+    if source == Ipv6::UNSPECIFIED || !may_answer6(ctx, offset, &original, answer) || !limits::icmp_error() {
         return None;
     }
     let most = (MINIMUM_MTU - HEADER_LEN - icmp::HEADER_LEN) as usize;
     let total_len = HEADER_LEN as usize + original.payload_len();
     let quoted = if total_len < most { total_len } else { most };
     let quote_sum = quote(ctx, offset, quoted)?;
-    let source = own_ipv6(arrival);
-    if source == Ipv6::UNSPECIFIED {
-        return None;
-    }
     let payload_len = quoted as u32 + icmp::HEADER_LEN;
     let header = ipv6::Header {
         traffic_class: 0,

@@ -334,6 +334,9 @@ fn hairpin_it(
     let Packet4 { header: ipv4::Header { source, destination, .. } } = *packet;
     let both = map_both4(ctx, source, destination, SOURCE_WITHOUT_EAM, arrival.prefix);
     let (source, destination) = (&both.source, &both.destination);
+    if (source.flags | destination.flags) & OWN != 0 {
+        return Err(Stop::PASS);
+    }
     // The second pass could answer an IPv4 sender only: what is to be refused is refused here, in the sender's family.
     if (source.flags | destination.flags) & REFUSED != 0 {
         return Err(refusal(source.flags, destination.flags, prohibited()));

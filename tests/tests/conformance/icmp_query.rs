@@ -23,6 +23,14 @@ rows! {
         ip4(CLIENT, SERVER).echo_request(0, 0, b"")
         => becomes(ip6(CLIENT, SERVER).echo_request(0, 0, b""));
 
+    echo_reply_of_zeros_becomes_icmpv4 "RFC 7915 5.2":
+        ip6(SERVER, CLIENT).echo_reply(0, 0, b"")
+        => becomes(ip4(SERVER, CLIENT).echo_reply(0, 0, b""));
+
+    echo_reply_of_zeros_with_data_becomes_icmpv4 "RFC 7915 5.2":
+        ip6(SERVER, CLIENT).echo_reply(0, 0, &[0; 56])
+        => becomes(ip4(SERVER, CLIENT).echo_reply(0, 0, &[0; 56]));
+
     echo_of_odd_length_becomes_icmpv6 "RFC 7915 4.2":
         ip4(CLIENT, SERVER).echo_request(7, 1, b"odd")
         => becomes(ip6(CLIENT, SERVER).echo_request(7, 1, b"odd"));

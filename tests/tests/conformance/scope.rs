@@ -56,6 +56,8 @@ rows! {
         ip6(CLIENT.v6, RELAY6).tcp(4711, 22, b"ssh") => passed();
     an_ipv4_address_that_maps_to_the_relays_ipv6_address "docs/translation.md 3" with COVERED:
         ip4(CLIENT.v4, "198.18.4.1").tcp(4711, 22, b"ssh") => passed();
+    hairpinned_to_the_relays_ipv6_address "docs/translation.md 3" with COVERED:
+        ip6(SERVER, "2001:db8:6464::198.18.4.1").tcp(4711, 22, b"ssh") => passed();
     beside_the_relays_addresses "docs/translation.md 3" with COVERED:
         ip4(CLIENT.v4, "198.18.4.9").tcp(4711, 22, b"ssh")
         => to_kernel(ip6(CLIENT.v6, "2001:db8:fe:6::9").tcp(4711, 22, b"ssh"));
