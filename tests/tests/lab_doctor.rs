@@ -93,6 +93,37 @@ fn finds_a_reverse_path_filter() {
     patient.expect("reverse-path", "inet6", "net.ipv4.conf.inet6.rp_filter=0");
 }
 
+/// One interface for both sides, or an IPv6 side with an address for management.
+#[test]
+fn finds_a_reverse_path_filter_of_an_ipv6_side_with_an_ipv4_address() {
+    let patient = Patient::new();
+    patient.ip("addr add 192.0.2.1/24 dev inet6");
+    patient.lab.relay.sysctl("ipv4/conf/inet6/rp_filter", "2").expect("a value");
+    patient.expect("reverse-path", "inet6", "net.ipv4.conf.inet6.rp_filter=0");
+}
+
+#[test]
+fn finds_another_program() {
+    let patient = Patient::new();
+    let _other = patient.lab.relay.pass("inet6").expect("somebody else's program");
+    let findings = patient.findings();
+    assert!(findings.iter().any(|finding| finding[1].contains("inet6 carries another XDP program")), "{findings:#?}");
+}
+
+/// Entries that were made by command are in the daemon's table, not in the configuration.
+#[test]
+fn looks_at_the_ways_of_the_daemons_entries() {
+    let patient = Patient::new();
+    let daemon = xlat_tests::lab::Daemon::start(&patient.lab.relay, Lab::configuration()).expect("a daemon");
+    daemon.ctl(&patient.lab.relay, "eam add 192.0.2.77 2001:db8:77::77").ok();
+    let findings = daemon.ctl(&patient.lab.relay, &format!("doctor --config {}", daemon.configuration().display()));
+    assert!(
+        findings.stdout.contains("packets to 192.0.2.77/32 that are not translated are sent out of inet4, and circle"),
+        "{}",
+        findings.stdout
+    );
+}
+
 #[test]
 fn finds_an_ipv6_side_too_narrow_for_full_size_packets() {
     let patient = Patient::new();

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Failed, output};
+use super::{Common, Failed, client, output};
 use crate::{
-    config,
+    api::EamList,
+    config::{self, Config},
     doctor::{self, Finding, Seen},
+    eam::Pair,
 };
 
 /// What `--json` prints.
@@ -19,11 +21,19 @@ struct Report {
 
 pub(super) fn doctor(path: &Path, json: bool) -> Result<(), Failed> {
     let config = config::load(path).map_err(|error| error.to_string())?.config;
-    let seen = Seen::now(config).map_err(|error| error.to_string())?;
+    let pairs = table(&config);
+    let seen = Seen::now(config, pairs).map_err(|error| error.to_string())?;
     let report = Report { checks: doctor::names().collect(), findings: doctor::examine(&seen) };
     let answer = if json { output::json(&report) } else { human(&report) };
     output::print(&answer);
     if report.findings.is_empty() { Ok(()) } else { Err(Failed { message: None, answer: None }) }
+}
+
+/// The table of the daemon, where it runs. Where it does not, the configuration's entries are all that is known.
+fn table(config: &Config) -> Option<Vec<Pair>> {
+    let common = Common { socket: Some(config.control.socket.clone()), json: false };
+    let list = client::get::<EamList>(&common, "/v1/eam").ok()?.value;
+    Some(list.entries.iter().filter_map(|entry| Pair::new(entry.ipv4, entry.ipv6).ok()).collect())
 }
 
 fn human(report: &Report) -> String {

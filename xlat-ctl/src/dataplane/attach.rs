@@ -176,6 +176,14 @@ fn occupant(ifindex: u32) -> Result<Option<(String, &'static str)>, AttachError>
     Ok(Some((describe_program(program.id), mode)))
 }
 
+/// As [`describe_program`], of a program that is none of a relay's.
+#[must_use]
+pub fn describe_other(id: u32) -> Option<String> {
+    let info = loaded_programs().filter_map(Result::ok).find(|info| info.id() == id)?;
+    let is_own = info.name_as_str().is_some_and(|name| name.starts_with("xlat"));
+    (!is_own).then(|| describe_program(id))
+}
+
 /// A loaded program in words: id, name and tag.
 #[must_use]
 pub fn describe_program(id: u32) -> String {

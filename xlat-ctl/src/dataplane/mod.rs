@@ -54,14 +54,14 @@ use self::{
 };
 pub use self::{
     accounts::Counted,
-    attach::describe_program,
+    attach::{describe_other, describe_program},
     capture::{Captured, Filters, Sink, kernel_time},
     error::{AttachError, DataPlaneError, TableError},
     links::Attached,
     load::LoadOptions,
     pins::Pins,
     program::ProgramInfo,
-    refusal::native_mode,
+    refusal::{NOT_TOLD, native_mode},
     table::Known,
     trial::{Tags, Tried},
     ways::Ways,

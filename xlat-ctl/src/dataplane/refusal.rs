@@ -17,11 +17,15 @@ pub fn native_mode(interface: &str, number: Option<i32>) -> Option<String> {
     sentence(there, &Device::of(interface), number)
 }
 
+/// In the place of an error number: the kernel has refused, and it is not known any more why.
+pub const NOT_TOLD: i32 = 0;
+
 fn sentence(interface: &Interface, device: &Device, number: Option<i32>) -> Option<String> {
     let (name, mtu, driver) = (&interface.name, interface.mtu, device.driver.as_str());
     let refused = number.is_some();
+    let is = |other: i32| number == Some(other) || number == Some(NOT_TOLD);
     match driver {
-        "virtio_net" if refused && device.rx_checksum && matches!(number, Some(libc::EOPNOTSUPP)) => Some(format!(
+        "virtio_net" if refused && device.rx_checksum && is(libc::EOPNOTSUPP) => Some(format!(
             "virtio_net takes no XDP program while the host hands it joined or half-summed packets: \
              `ethtool -K {name} rx off lro off gro-hw off`; where that is refused, switch guest_tso4, guest_tso6, guest_ecn, \
              guest_ufo and guest_csum off in the host's configuration of this NIC"
@@ -30,18 +34,18 @@ fn sentence(interface: &Interface, device: &Device, number: Option<i32>) -> Opti
         "e1000e" | "e1000" | "r8169" | "tg3" | "bnx2" => {
             Some(format!("the driver {driver} has no native XDP: only generic mode is to be had on this NIC"))
         }
-        "bonding" if number == Some(libc::EOPNOTSUPP) => Some(format!(
+        "bonding" if is(libc::EOPNOTSUPP) => Some(format!(
             "a bond takes a native program only in the modes balance-rr, active-backup, 802.3ad and balance-xor (since \
              Linux 5.15), and if the driver of each of its NICs does: see `cat /proc/net/bonding/{name}`"
         )),
-        "bridge" | "802.1Q VLAN Support" | "bonding" if number == Some(libc::EOPNOTSUPP) => Some(format!(
+        "bridge" | "802.1Q VLAN Support" | "bonding" if is(libc::EOPNOTSUPP) => Some(format!(
             "{name} is no NIC but a {driver} on others: name the NICs under it in `interfaces`, or leave it in generic mode"
         )),
         "veth" if number == Some(libc::ENOSPC) => Some(format!(
             "the other end of the veth {name} has more transmit queues than {name} has receive queues: \
              `ethtool -L {name} rx N`, N being their number"
         )),
-        "igb" | "ixgbe" | "i40e" if number == Some(libc::EINVAL) => Some(format!(
+        "igb" | "ixgbe" | "i40e" if mtu > 1500 && is(libc::EINVAL) => Some(format!(
             "the MTU of {mtu} is too large for a program in {driver}, whose receive buffers for XDP hold some 1700 to \
              3000 bytes: `ip link set {name} mtu 1500`"
         )),
@@ -79,6 +83,9 @@ mod tests {
             (1500, device("ixgbe", true, false), libc::EINVAL, "ethtool -K ens1 lro off"),
             (9000, device("igb", false, false), libc::EINVAL, "MTU of 9000"),
             (3000, device("igb", false, false), libc::EINVAL, "MTU of 3000"),
+            (9000, device("igb", false, false), NOT_TOLD, "mtu 1500"),
+            (1500, device("virtio_net", false, true), NOT_TOLD, "ethtool -K ens1 rx off"),
+            (1500, device("vmxnet3", false, false), NOT_TOLD, ""),
             (9000, device("veth", false, false), libc::ERANGE, "its other end"),
             (1500, device("veth", false, false), libc::ENOSPC, "receive queues"),
             (1500, device("e1000e", false, false), libc::EOPNOTSUPP, "has no native XDP"),

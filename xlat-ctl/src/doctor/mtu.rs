@@ -10,7 +10,7 @@ const GROWTH: u32 = 20;
 pub(super) fn check(seen: &Seen) -> Vec<Finding> {
     let mtus = |is_ipv4: bool| {
         let of_side = move |interface: &&crate::netlink::Interface| interface.ipv4.is_empty() != is_ipv4;
-        seen.configured().filter(of_side).map(|interface| (interface.mtu, interface.name.clone()))
+        seen.arrivals().filter(of_side).map(|interface| (interface.mtu, interface.name.clone()))
     };
     let Some((ipv4, name4)) = mtus(true).max() else { return Vec::new() };
     let wanted = ipv4 + GROWTH;

@@ -1,15 +1,17 @@
 //! Does the reverse path filter drop packets that come from XDP?
 
 use super::{Finding, Seen};
+use crate::netlink::Interface;
 
 pub(super) const NAME: &str = "reverse-path";
 
-/// A translated packet that goes up to the kernel is an IPv4 packet on the IPv6 side's interface, from an address that is
-/// routed elsewhere. Interfaces with an IPv4 address may have the filter: they are the IPv4 side.
+/// A translated packet that goes up to the kernel is an IPv4 packet on the IPv6 side's interface, from a service's address, which is
+/// routed elsewhere or, as it should be, nowhere: both kinds of filter drop it (Linux, `__fib_validate_source`). The IPv4 side,
+/// which is known by having IPv4 addresses only, may have the filter.
 pub(super) fn check(seen: &Seen) -> Vec<Finding> {
     let all = seen.sysctl("ipv4/conf/all/rp_filter").unwrap_or(0);
     let mut findings = Vec::new();
-    for interface in seen.configured().filter(|interface| interface.ipv4.is_empty()) {
+    for interface in seen.arrivals().filter(|interface| may_be_ipv6_side(interface)) {
         let own = seen.sysctl(&format!("ipv4/conf/{}/rp_filter", interface.name)).unwrap_or(0);
         if own.max(all) == 0 {
             continue;
@@ -18,8 +20,12 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
         findings.push(Finding::serious(
             NAME,
             format!("the reverse path filter of {name} (all: {all}, its own: {own}) drops IPv4 packets from services"),
-            format!("sysctl -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.{name}.rp_filter=0"),
+            format!("sysctl -w net.ipv4.conf.all.rp_filter=0 {}=0", Seen::sysctl_name("ipv4", name, "rp_filter")),
         ));
     }
     findings
+}
+
+fn may_be_ipv6_side(interface: &Interface) -> bool {
+    interface.ipv4.is_empty() || interface.ipv6.iter().any(|net| !net.addr().is_unicast_link_local())
 }

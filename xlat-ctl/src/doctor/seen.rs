@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use crate::{
     config::Config,
+    eam::Pair,
     netlink::{self, Device, Interface, Machine, NetlinkError},
 };
 
@@ -11,6 +12,8 @@ use crate::{
 pub struct Seen {
     /// What the relay is to do.
     pub config: Config,
+    /// The entries whose ways are looked at: those of the daemon's table, where it runs, else the configuration's.
+    pub pairs: Vec<Pair>,
     /// Its interfaces.
     pub machine: Machine,
     /// What each of the configured ones is, by `ifindex`.
@@ -26,16 +29,17 @@ impl Seen {
         let config = crate::config::parse(crate::config::EXAMPLE).expect("the example is valid").config;
         let devices = interfaces.iter().map(|(interface, device)| (interface.ifindex, device.clone())).collect();
         let interfaces = interfaces.into_iter().map(|(interface, _)| interface).collect();
-        Self { config, machine: Machine { interfaces }, devices, kernel: (6, 12) }
+        Self { config, pairs: Vec::new(), machine: Machine { interfaces }, devices, kernel: (6, 12) }
     }
 
-    /// Looks at the machine.
+    /// Looks at the machine. `pairs`: the entries of the daemon's table; `None`: it does not run.
     ///
     /// # Errors
     /// The kernel cannot be asked.
-    pub fn now(config: Config) -> Result<Self, NetlinkError> {
+    pub fn now(config: Config, pairs: Option<Vec<Pair>>) -> Result<Self, NetlinkError> {
         let machine = netlink::snapshot()?;
-        let mut this = Self { config, machine, devices: BTreeMap::new(), kernel: kernel() };
+        let pairs = pairs.unwrap_or_else(|| config.eams.iter().map(|entry| entry.pair).collect());
+        let mut this = Self { config, pairs, machine, devices: BTreeMap::new(), kernel: kernel() };
         this.devices = this.configured().map(|interface| (interface.ifindex, Device::of(&interface.name))).collect();
         Ok(this)
     }
@@ -48,9 +52,29 @@ impl Seen {
             .filter(|interface| self.config.dataplane.interfaces.iter().any(|pattern| pattern.matches(&interface.name)))
     }
 
+    /// The interfaces that packets can arrive by: the configured ones, and the VLAN sub-interfaces whose frames these carry.
+    pub(super) fn arrivals(&self) -> impl Iterator<Item = &Interface> {
+        let is_configured =
+            |interface: &Interface| self.configured().any(|configured| configured.ifindex == interface.ifindex);
+        self.machine.interfaces.iter().filter(move |interface| {
+            let mut carrier = Some(*interface);
+            // The tags of a frame are two at most.
+            (0..3).any(|_| {
+                let this = carrier;
+                carrier = this.and_then(|this| self.machine.interface(this.vlan.as_ref()?.parent));
+                this.is_some_and(is_configured)
+            })
+        })
+    }
+
     /// The configured interfaces with what they are.
     pub(super) fn with_device(&self) -> impl Iterator<Item = (&Interface, &Device)> {
         self.configured().filter_map(|interface| Some((interface, self.devices.get(&interface.ifindex)?)))
+    }
+
+    /// How `sysctl` names a setting of an interface: the dot in the name of a VLAN's is no separator.
+    pub(super) fn sysctl_name(family: &str, interface: &str, key: &str) -> String {
+        format!("net.{family}.conf.{}.{key}", interface.replace('.', "/"))
     }
 
     /// A number below `/proc/sys/net`, of the calling thread's network namespace. `None`: there is no such value.

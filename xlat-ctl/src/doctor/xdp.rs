@@ -26,15 +26,30 @@ fn of_interface(interface: &Interface) -> Vec<Finding> {
     if !interface.up {
         findings.push(Finding::serious(NAME, format!("{name} is down"), format!("ip link set {name} up")));
     }
+    if let Some(program) = interface.xdp_program
+        && let Some(description) = dataplane::describe_other(program.id)
+    {
+        findings.push(Finding::serious(
+            NAME,
+            format!("{name} carries another XDP program ({description}): this relay's cannot be attached beside it"),
+            format!("take it off first (`ip link set {name} xdp off`, or the program that has attached it)"),
+        ));
+        return findings;
+    }
     let is_generic = interface.xdp_program.is_some_and(|program| program.generic);
-    let refusal = dataplane::native_mode(name, is_generic.then_some(libc::EOPNOTSUPP));
+    let refusal = dataplane::native_mode(name, is_generic.then_some(dataplane::NOT_TOLD));
     if is_generic || interface.xdp_program.is_none() && refusal.is_some() {
         let what =
             if is_generic { "has the program in generic mode, which is slower" } else { "gets no native program" };
         findings.push(Finding::hint(
             NAME,
             format!("{name} {what}"),
-            refusal.unwrap_or_else(|| "the driver does not support native mode".to_owned()),
+            if is_generic {
+                let why = refusal.unwrap_or_else(|| "the daemon's log says why (`journalctl -u xlat`)".to_owned());
+                format!("{why}; then xdp_mode = \"native\" and `xlat-ctl reload`")
+            } else {
+                refusal.unwrap_or_else(|| "the driver does not support native mode".to_owned())
+            },
         ));
     }
     let is_native = interface.xdp_program.is_some_and(|program| !program.generic);
