@@ -32,11 +32,12 @@ use std::{
 
 use ipnet::Ipv6Net;
 use tracing::{debug, warn};
+use xlat_common::interface::MAX_IFINDEX;
 
 use super::{error::DataPlaneError, interfaces::NearEnd, namespaces};
 use crate::{
     netlink::{
-        NetlinkError,
+        self, NetlinkError,
         links::{End, Links, own_errors_rule, sysctl},
         offload::{self, Offload},
     },
@@ -162,8 +163,7 @@ impl Fragmenter {
         };
         let (near, far) = (End { name, mac, mtu: pair_mtu }, End { name: FAR, mac, mtu: pair_mtu });
         let kept = KeptGuard(kept);
-        make(&mut links, &near, &far, &namespace)?;
-        let (ifindex, _) = links.find(name).map_err(text)?;
+        let ifindex = make_below(MAX_IFINDEX, &mut links, &near, &far, &namespace)?;
         let mut guard = Guard { links: Some(links), ifindex };
         let links = guard.links.as_mut().expect("taken only at the end");
         set_up_near(links, name, ifindex)?;
@@ -387,10 +387,31 @@ fn set(key: &str, value: &str) -> Result<(), String> {
     }
 }
 
-fn make(links: &mut Links, near: &End<'_>, far: &End<'_>, namespace: &File) -> Result<(), String> {
+/// Makes the pair, its near end with an index below `limit`: the kernel counts on where many interfaces have come and gone.
+fn make_below(limit: u32, links: &mut Links, near: &End<'_>, far: &End<'_>, namespace: &File) -> Result<u32, String> {
+    make(links, near, far, namespace, None)?;
+    let (ifindex, _) = links.find(near.name).map_err(text)?;
+    if ifindex < limit {
+        return Ok(ifindex);
+    }
+    links.delete(ifindex).map_err(text)?;
+    let machine = netlink::snapshot().map_err(text)?;
+    let free = (2..limit).rev().find(|index| machine.interface(*index).is_none());
+    let free = free.ok_or_else(|| format!("the machine has an interface of each index below {limit}"))?;
+    make(links, near, far, namespace, Some(free))?;
+    Ok(free)
+}
+
+fn make(
+    links: &mut Links,
+    near: &End<'_>,
+    far: &End<'_>,
+    namespace: &File,
+    ifindex: Option<u32>,
+) -> Result<(), String> {
     let start = Instant::now();
     loop {
-        match links.add_veth(near, far, namespace.as_fd()) {
+        match links.add_veth(near, far, namespace.as_fd(), ifindex) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) && start.elapsed() < PATIENCE => {
                 thread::sleep(Duration::from_millis(50));
             }

@@ -61,15 +61,17 @@ impl Links {
         near: &End<'_>,
         far: &End<'_>,
         namespace: BorrowedFd<'_>,
+        ifindex: Option<u32>,
     ) -> Result<(), NetlinkError> {
         let peer = far
             .describe(LinkMessageBuilder::<LinkUnspec>::default().name(far.name))
             .setns_by_fd(namespace.as_raw_fd())
             .build();
-        let pair = near
+        let mut pair = near
             .describe(LinkMessageBuilder::<LinkVeth>::new(near.name, far.name))
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .build();
+        pair.header.index = ifindex.unwrap_or(0);
         let what = format!("make the veth pair {}", near.name);
         self.socket.change(&what, RouteNetlinkMessage::NewLink(pair), NLM_F_CREATE | NLM_F_EXCL)
     }
