@@ -170,7 +170,12 @@ fn convert(
             let pseudo = before + checksum::sum_of_length_and_protocol(payload.len(), protocol::ICMPV6);
             match payload[0] {
                 128 => transport::retype_icmp(&mut payload, 8, pseudo, 0),
-                129 => transport::retype_icmp(&mut payload, 0, pseudo, 0),
+                129 => {
+                    transport::retype_icmp(&mut payload, 0, pseudo, 0);
+                    // It may be nothing but zeros, whose sum is +0: its checksum is 0xffff. Of anything else that is the same number.
+                    let field = checksum::word(&payload, 2).map_or(0, checksum::as_udp);
+                    checksum::set_word(&mut payload, 2, field);
+                }
                 _ if is_error => {
                     let path = Path {
                         arrival: &config.arrival6,

@@ -43,6 +43,23 @@ fn input(eams: &[Eam]) -> TableInput {
     TableInput { eams: eams.to_vec(), deny4: Vec::new(), deny6: Vec::new() }
 }
 
+/// A refused insertion gives no account back that another EAM would get, too.
+#[test]
+fn an_eam_that_is_there_already_keeps_its_account() {
+    let (mut table, _) = table(256, &["2001:db8:6464::/96"], false);
+    let mut grace = grace();
+    let eam = |last: u8| Eam {
+        ipv4: format!("192.0.2.{last}/32").parse().unwrap(),
+        ipv6: format!("2001:db8::{last}/128").parse().unwrap(),
+        prefix: None,
+    };
+    table.insert(&eam(1), &mut grace).unwrap();
+    table.insert(&eam(1), &mut grace).unwrap_err();
+    table.insert(&eam(2), &mut grace).unwrap();
+    let accounts = [table.account(&eam(1)), table.account(&eam(2))];
+    assert!(!accounts.contains(&0) && accounts[0] != accounts[1], "{accounts:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
