@@ -44,7 +44,7 @@ pub use self::{
         ShareDay, ShareOf, ShareService, ShareTraffic,
     },
 };
-use crate::eam::{self, Origin};
+use crate::eam::{self, Origin, Pair};
 
 /// An answer that is not the one asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -245,6 +245,13 @@ pub struct EamList {
     pub revision: u64,
     /// The entries.
     pub entries: Vec<Eam>,
+}
+
+impl EamList {
+    /// The mappings alone.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = Pair> {
+        self.entries.iter().filter_map(|entry| Pair::new(entry.ipv4, entry.ipv6).ok())
+    }
 }
 
 /// An entry to be added.

@@ -50,7 +50,7 @@ pub(super) fn annotate(common: &Common, annotate: &Annotate) -> Result<(), Faile
     let mut annotator = Annotator::new(mapper, direction, annotate.keep);
     let refresh = |annotator: &mut Annotator| {
         if let Some(list) = daemon.as_mut().and_then(Daemon::refresh) {
-            annotator.set_mapper(Mapper::new(config.clone(), pairs(list)));
+            annotator.set_mapper(Mapper::new(config.clone(), list.pairs()));
         }
     };
     copy(io::stdin().lock(), io::stdout().lock(), &mut annotator, refresh).map_err(|error| match error.kind() {
@@ -105,7 +105,7 @@ impl Annotate {
             return Ok(Mapper::new(config, read_eams(file)?.into_iter()));
         }
         if let Some((list, _)) = daemon.and_then(|daemon| daemon.known.as_ref()) {
-            return Ok(Mapper::new(config, pairs(list)));
+            return Ok(Mapper::new(config, list.pairs()));
         }
         let pairs: Vec<Pair> = config.eams.iter().map(|entry| entry.pair).collect();
         Ok(Mapper::new(config, pairs.into_iter()))
@@ -148,8 +148,4 @@ impl Daemon {
         let list = client::get(&self.common, "/v1/eam").ok()?;
         Some(&self.known.insert((list.value, status.value.table)).0)
     }
-}
-
-fn pairs(list: &EamList) -> impl Iterator<Item = Pair> {
-    list.entries.iter().filter_map(|entry| Pair::new(entry.ipv4, entry.ipv6).ok())
 }

@@ -54,7 +54,7 @@ pub(super) fn socket(common: &Common) -> PathBuf {
 
 /// `GET`s `path`.
 pub(super) fn get<T: DeserializeOwned>(common: &Common, path: &str) -> Result<Answer<T>, Failed> {
-    call(&socket(common), Method::GET, path, whole(Bytes::new()), PATIENCE, None)
+    get_within(common, path, PATIENCE)
 }
 
 /// As [`get`], for who cannot wait.

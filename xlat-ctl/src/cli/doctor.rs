@@ -33,7 +33,7 @@ pub(super) fn doctor(path: &Path, json: bool) -> Result<(), Failed> {
 fn table(config: &Config) -> Option<Vec<Pair>> {
     let common = Common { socket: Some(config.control.socket.clone()), json: false };
     let list = client::get::<EamList>(&common, "/v1/eam").ok()?.value;
-    Some(list.entries.iter().filter_map(|entry| Pair::new(entry.ipv4, entry.ipv6).ok()).collect())
+    Some(list.pairs().collect())
 }
 
 fn human(report: &Report) -> String {

@@ -24,7 +24,7 @@ use super::{
     mapping::Mapping,
     namespaces,
     object::{self, map},
-    pins::{Instance, Pins},
+    pins::Pins,
     prefixes, readers,
     table::{self, Grace, Table},
     ways::Ways,
@@ -99,10 +99,8 @@ impl DataPlane {
         settings.seed = options.seed.unwrap_or(settings.seed);
         settings.native = u32::from(options.accounts && options.native);
         settings.fragmenter_ifindex = fragmenter.as_ref().map_or(0, |fragmenter| fragmenter.near().ifindex);
-        let object::Loaded { mut ebpf, tail_calls, instance } =
+        let object::Loaded { mut ebpf, tail_calls, place } =
             object::load(crate::OBJECT, &settings, options.pins.as_deref(), &[])?;
-        // Its tables would stay in the kernel's memory, beside those in force.
-        let pinned = Pinned { pins: options.pins.as_deref(), instance };
         let accounts = Accounts::of_object(&ebpf, &settings)?;
         let events = log::read(&mut ebpf);
         let state = Arc::new(state(&ebpf)?);
@@ -139,7 +137,7 @@ impl DataPlane {
             accounts,
             carried_accounts: Vec::new(),
             pins: options.pins.clone(),
-            instance: pinned.keep(),
+            instance: place.keep(),
             settings,
             table_bytes: 2 * table_bytes,
             _events: events,
@@ -150,26 +148,6 @@ impl DataPlane {
             ways,
             ebpf,
         })
-    }
-}
-
-/// What a new instance has pinned, as long as it may still come to nothing.
-struct Pinned<'pins> {
-    pins: Option<&'pins Pins>,
-    instance: Option<Instance>,
-}
-
-impl Pinned<'_> {
-    fn keep(mut self) -> Option<Instance> {
-        self.instance.take()
-    }
-}
-
-impl Drop for Pinned<'_> {
-    fn drop(&mut self) {
-        if let (Some(pins), Some(instance)) = (self.pins, self.instance.take()) {
-            pins.remove_instance(&instance);
-        }
     }
 }
 

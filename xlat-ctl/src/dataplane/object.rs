@@ -57,22 +57,43 @@ pub(super) fn complete(settings: &Settings, buckets: u32, single_buffer: bool) -
 }
 
 /// The loaded object.
-pub(super) struct Loaded {
+pub(super) struct Loaded<'pins> {
     pub(super) ebpf: Ebpf,
     /// The kernel empties an array of programs when the last reference from user space goes.
     pub(super) tail_calls: ProgramArray<MapData>,
     /// Where its maps are pinned.
-    pub(super) instance: Option<Instance>,
+    pub(super) place: Pinned<'pins>,
+}
+
+/// What a new instance has pinned, as long as it may still come to nothing: its tables would stay in the kernel's memory.
+pub(super) struct Pinned<'pins> {
+    pins: Option<&'pins Pins>,
+    instance: Option<Instance>,
+}
+
+impl Pinned<'_> {
+    /// It has come to something.
+    pub(super) fn keep(mut self) -> Option<Instance> {
+        self.instance.take()
+    }
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        if let (Some(pins), Some(instance)) = (self.pins, self.instance.take()) {
+            pins.remove_instance(&instance);
+        }
+    }
 }
 
 /// Loads every map and program of the object, and makes the rare packets' programs callable. `pinned`: maps that are there already,
 /// by their names, each with the place where it is pinned.
-pub(super) fn load(
+pub(super) fn load<'pins>(
     object: &[u8],
     settings: &Settings,
-    pins: Option<&Pins>,
+    pins: Option<&'pins Pins>,
     pinned: &[(&str, PathBuf)],
-) -> Result<Loaded, DataPlaneError> {
+) -> Result<Loaded<'pins>, DataPlaneError> {
     let buckets = settings.bucket_mask + 1;
     // A second loading does not count for anybody.
     let accounts = if pinned.is_empty() { settings.accounts * accounts::parts()? } else { 0 };
@@ -95,13 +116,9 @@ pub(super) fn load(
     }
     let mut ebpf = loader.load(&object)?;
     load_programs(&mut ebpf)?;
-    let instance = pins.map(|pins| pins.pin_instance(&ebpf)).transpose()?;
-    let tail_calls = link_tail_calls(&mut ebpf).inspect_err(|_| {
-        if let (Some(pins), Some(instance)) = (pins, &instance) {
-            pins.remove_instance(instance);
-        }
-    })?;
-    Ok(Loaded { ebpf, tail_calls, instance })
+    let place = Pinned { pins, instance: pins.map(|pins| pins.pin_instance(&ebpf)).transpose()? };
+    let tail_calls = link_tail_calls(&mut ebpf)?;
+    Ok(Loaded { ebpf, tail_calls, place })
 }
 
 /// Loads the programs, as many at a time as there are CPUs: nearly all the time goes into the kernel's verifier.

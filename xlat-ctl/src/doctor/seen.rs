@@ -46,25 +46,21 @@ impl Seen {
 
     /// The interfaces that the configuration names.
     pub(super) fn configured(&self) -> impl Iterator<Item = &Interface> {
-        self.machine
-            .interfaces
-            .iter()
-            .filter(|interface| self.config.dataplane.interfaces.iter().any(|pattern| pattern.matches(&interface.name)))
+        self.machine.interfaces.iter().filter(|interface| self.is_configured(interface))
     }
 
     /// The interfaces that packets can arrive by: the configured ones, and the VLAN sub-interfaces whose frames these carry.
     pub(super) fn arrivals(&self) -> impl Iterator<Item = &Interface> {
-        let is_configured =
-            |interface: &Interface| self.configured().any(|configured| configured.ifindex == interface.ifindex);
-        self.machine.interfaces.iter().filter(move |interface| {
-            let mut carrier = Some(*interface);
-            // The tags of a frame are two at most.
-            (0..3).any(|_| {
-                let this = carrier;
-                carrier = this.and_then(|this| self.machine.interface(this.vlan.as_ref()?.parent));
-                this.is_some_and(is_configured)
-            })
-        })
+        self.machine.interfaces.iter().filter(|interface| self.is_arrival(interface))
+    }
+
+    fn is_arrival(&self, interface: &Interface) -> bool {
+        let carrier = || self.machine.interface(interface.vlan.as_ref()?.parent);
+        self.is_configured(interface) || carrier().is_some_and(|carrier| self.is_arrival(carrier))
+    }
+
+    fn is_configured(&self, interface: &Interface) -> bool {
+        self.config.dataplane.interfaces.iter().any(|pattern| pattern.matches(&interface.name))
     }
 
     /// The configured interfaces with what they are.

@@ -98,10 +98,11 @@ impl Relay {
             let text = format!("the history goes from revision {oldest} to {latest}");
             return Err(refusal(Code::NotFound, named(text)));
         }
-        let is_known = match revision == oldest {
+        let is_known = if revision == oldest {
             // Before a restore there was another table.
-            true => !self.store.is_restore(revision + 1).map_err(failed)?,
-            false => self.store.has(revision).map_err(failed)?,
+            !self.store.is_restore(revision + 1).map_err(failed)?
+        } else {
+            self.store.has(revision).map_err(failed)?
         };
         if !is_known {
             let text = "a restore has put an older revision in the place of this one, which is lost".to_owned();

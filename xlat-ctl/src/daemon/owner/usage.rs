@@ -24,7 +24,7 @@ use crate::{
         store::{Batch, GAP, Use, Uses, now},
         time::utc,
     },
-    dataplane::{self, Counted},
+    dataplane::{self, Counted, DataPlane},
     eam::Pair,
 };
 
@@ -120,6 +120,15 @@ impl Usage {
             // A clock that is behind makes nothing idle.
             kept.used.last = kept.used.last.max(now);
             kept.changed = true;
+        }
+    }
+
+    /// What an instance before the one in force has counted.
+    fn add_carried(&mut self, dataplane: &DataPlane, carried: Vec<(Option<dataplane::Eam>, Counted)>, now: i64) {
+        for (eam, counted) in carried {
+            if let Some(eam) = eam {
+                self.add(dataplane.account(&eam), &counted, now);
+            }
         }
     }
 
@@ -270,11 +279,7 @@ impl Relay {
         usage.running = renumber(running);
         usage.measurements = measurements.into_iter().map(|(id, interval)| (id, renumber(interval))).collect();
         usage.gone.extend(rows.into_keys());
-        for (eam, counted) in carried {
-            if let Some(eam) = eam {
-                usage.add(self.dataplane.account(&eam), &counted, now);
-            }
-        }
+        usage.add_carried(&self.dataplane, carried, now);
         debug!("the use of {} EAMs is followed after {:.1?}", usage.kept.len(), begun.elapsed());
         self.usage = Some(usage);
     }
@@ -286,11 +291,8 @@ impl Relay {
         usage.follow_clock(now);
         usage.turn_day(&self.config.state.directory, now);
         // Of an instance before this one, whose place was taken late on one of the interfaces.
-        for (eam, counted) in self.dataplane.take_carried_accounts() {
-            if let Some(eam) = eam {
-                usage.add(self.dataplane.account(&eam), &counted, now);
-            }
-        }
+        let carried = self.dataplane.take_carried_accounts();
+        usage.add_carried(&self.dataplane, carried, now);
         self.dataplane.collect_accounts(|account, counted| usage.add(account, counted, now));
         debug!("the accounts of {} EAMs are collected in {:.1?}", usage.kept.len(), begun.elapsed());
     }

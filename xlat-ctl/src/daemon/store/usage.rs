@@ -226,12 +226,18 @@ fn put_aside(path: &Path, name: String) -> Result<PathBuf, String> {
 fn keep(mut connection: Connection, path: &Path, queue: &Receiver<Batch>) {
     let mut unwritten = Batch::default();
     while let Ok(batch) = queue.recv() {
-        unwritten.merge(batch);
-        match write(&mut connection, &unwritten) {
-            Ok(()) => unwritten = Batch::default(),
-            Err(error) => error!("cannot write {}: {error}; it is tried again with the next counts", path.display()),
+        if let Err(error) = write_with(&mut connection, &mut unwritten, batch) {
+            error!("cannot write {}: {error}; it is tried again with the next counts", path.display());
         }
     }
+}
+
+/// Writes a batch and what could not be written before, or keeps both for the next.
+fn write_with(connection: &mut Connection, unwritten: &mut Batch, batch: Batch) -> rusqlite::Result<()> {
+    unwritten.merge(batch);
+    write(connection, unwritten)?;
+    *unwritten = Batch::default();
+    Ok(())
 }
 
 fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
@@ -299,7 +305,7 @@ mod tests {
         assert_eq!(again.rows, HashMap::from([(pair(1), used(50))]));
     }
 
-    /// As on a full disk: another connection keeps the database from being written.
+    /// As on a full disk: the database cannot be written for a while.
     #[test]
     fn what_could_not_be_written_is_written_with_the_next_counts() {
         let directory = tempfile::tempdir().unwrap();
@@ -309,13 +315,15 @@ mod tests {
         let (mut connection, known) = open(&directory.path().join(NAME)).unwrap();
         assert_eq!(known.rows.len(), 2);
         connection.pragma_update(None, "query_only", true).unwrap();
-        let mut unwritten = Batch::of_day(7, vec![(Some(pair(1)), share::Row::default().1)]);
-        unwritten.merge(Batch { gone: HashSet::from([pair(2)]), observed: Some(3), ..rows([(3, 7)]) });
-        write(&mut connection, &unwritten).unwrap_err();
+        let mut unwritten = Batch::default();
+        let day = Batch::of_day(7, vec![(Some(pair(1)), share::Row::default().1)]);
+        write_with(&mut connection, &mut unwritten, day).unwrap_err();
+        let changes = Batch { gone: HashSet::from([pair(2)]), observed: Some(3), ..rows([(3, 7)]) };
+        write_with(&mut connection, &mut unwritten, changes).unwrap_err();
         connection.pragma_update(None, "query_only", false).unwrap();
-        unwritten.merge(Batch { gone: HashSet::from([pair(3)]), ..Batch::of_day(8, Vec::new()) });
-        unwritten.merge(rows([(1, 50), (2, 60)]));
-        write(&mut connection, &unwritten).unwrap();
+        let last = Batch { gone: HashSet::from([pair(3)]), ..rows([(1, 50), (2, 60)]) };
+        write_with(&mut connection, &mut unwritten, last).unwrap();
+        assert!(unwritten.rows.is_empty() && unwritten.days.is_empty(), "it would be written again and again");
         let known = read(&connection).unwrap();
         assert_eq!(known.rows, HashMap::from([(pair(1), used(50)), (pair(2), used(60))]));
         assert_eq!((known.observed, share::of_day(&connection, 7).unwrap().len()), (3, 1));

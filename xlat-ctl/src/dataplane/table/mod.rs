@@ -234,11 +234,10 @@ impl<M: Memory> Table<M> {
 
     /// Adds an EAM.
     pub(crate) fn insert(&mut self, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
-        let before = self.account(eam);
         let rule = self.rule_with_account(eam);
         let outcome = self.insert_rule(&rule, eam, grace);
         // One that is there already keeps its own.
-        if outcome.is_err() && rule.account != before {
+        if outcome.is_err() && rule.account != self.account(eam) {
             self.give_back(rule.account);
         }
         self.mind_refused(grace);
