@@ -85,3 +85,32 @@ fn kernel() -> (u32, u32) {
     let mut numbers = release.split(|other: char| !other.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::Vlan;
+
+    #[test]
+    fn packets_arrive_by_the_vlans_of_a_configured_device_too() {
+        let machine_of = |name: &str| {
+            let interface = |ifindex, name: &str, parent: Option<u32>| {
+                let vlan = parent.map(|parent| Vlan { parent, id: 7, protocol: 0x8100 });
+                Interface { ifindex, vlan, ..Interface::example(name) }
+            };
+            vec![
+                interface(2, name, None),
+                interface(3, "tagged", Some(2)),
+                interface(4, "twice", Some(3)),
+                interface(5, "other", None),
+                interface(6, "other.7", Some(5)),
+            ]
+        };
+        let mut seen = Seen::example(Vec::new());
+        let configured = seen.config.dataplane.interfaces[0].to_string();
+        seen.machine.interfaces = machine_of(&configured);
+        let names: Vec<&str> = seen.arrivals().map(|interface| interface.name.as_str()).collect();
+        assert_eq!(names, [configured.as_str(), "tagged", "twice"]);
+        assert_eq!(Seen::sysctl_name("ipv4", "eth0.7", "rp_filter"), "net.ipv4.conf.eth0/7.rp_filter");
+    }
+}
