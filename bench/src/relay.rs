@@ -78,6 +78,8 @@ pub(crate) enum Attach {
     Nowhere,
     /// On both arms.
     Everywhere,
+    /// On both arms, with `kernel_errors = false`.
+    WithoutRules,
 }
 
 /// The configuration of every relay of the bench.
@@ -110,7 +112,7 @@ impl Relay {
     }
 
     /// A program instance with an empty table.
-    fn load_empty(number: u32, max_eams: u32, ways: Ways) -> Result<DataPlane> {
+    fn load_empty(number: u32, max_eams: u32, ways: Ways, attach: Attach) -> Result<DataPlane> {
         let accounting = ACCOUNTING.get().copied().unwrap_or(false);
         let options = LoadOptions {
             accounts: accounting,
@@ -118,6 +120,7 @@ impl Relay {
             max_eams: max_eams.max(64),
             fragmenter_name: format!("xlat{number}"),
             ways: Some(ways),
+            kernel_errors: attach != Attach::WithoutRules,
             ..LoadOptions::default()
         };
         DataPlane::load(&Settings::from(&configuration()?), &options).context("loading the XDP program")
@@ -126,13 +129,13 @@ impl Relay {
     fn load_here(number: u32, table: Table, attach: Attach) -> Result<Self> {
         let _runtime = RUNTIME.enter();
         let ways = Ways::default();
-        let mut plane = Self::load_empty(number, table.eams, ways.clone())?;
+        let mut plane = Self::load_empty(number, table.eams, ways.clone(), attach)?;
         let machine = machine()?;
         plane
             .replace_table(&input(&configuration()?, address::eam_list(table)), &machine)
             .context("filling the table")?;
         plane.update_machine(&machine).context("telling the program of the machine")?;
-        if attach == Attach::Everywhere {
+        if attach != Attach::Nowhere {
             for interface in machine.interfaces.iter().filter(|there| there.name == CLIENTS || there.name == SERVICES) {
                 plane
                     .attach(interface.ifindex, &interface.name, XdpMode::Native)
@@ -159,7 +162,7 @@ impl Relay {
         rig.relay.inside(|| {
             let _runtime = RUNTIME.enter();
             let begin = Instant::now();
-            let mut plane = Self::load_empty(0, table.eams, Ways::default())?;
+            let mut plane = Self::load_empty(0, table.eams, Ways::default(), Attach::Nowhere)?;
             let loading = begin.elapsed().as_secs_f64();
             let (machine, input) = (machine()?, input(&configuration()?, address::eam_list(table)));
             let begin = Instant::now();

@@ -39,8 +39,9 @@ pub(crate) fn targets(report: &Report) -> Vec<Target> {
     let over = |subject: Subject, over: Subject| {
         rate(&|row| row.subject == subject && row.over == over.to_string() && row.cpus == 1 && transport(row))
     };
-    let ordinary =
-        |many: bool| rate(&|row| row.subject == Subject::LinuxWithXlat && row.scene.ends_with("destinations") == many);
+    let ordinary = |subject: Subject, many: bool| {
+        rate(&|row| row.subject == subject && row.scene.ends_with("destinations") == many)
+    };
     let latency = report.load.iter().filter(|row| row.subject == Subject::Xlat).map(|row| row.median_over).collect();
     let million = report.control.as_ref().and_then(|control| control.rows.iter().find(|row| row.eams == 1_000_000));
     let control = |of: fn(&crate::control::Row) -> Spread| million.map(of).into_iter().collect::<Vec<_>>();
@@ -71,8 +72,14 @@ pub(crate) fn targets(report: &Report) -> Vec<Target> {
             rate(&|row| row.scene == "untranslatable"),
         ),
         target("two CPUs over one", AtLeast(1.8), rate(&|row| row.cpus == 2)),
-        target("ordinary traffic with xlat attached, over without", AtLeast(0.95), ordinary(false)),
-        target("the same, 1,000 destinations", AtLeast(0.95), ordinary(true)),
+        target(
+            "ordinary traffic with xlat attached, over without",
+            AtLeast(0.95),
+            ordinary(Subject::LinuxWithXlat, false),
+        ),
+        target("the same, 1,000 destinations", AtLeast(0.95), ordinary(Subject::LinuxWithXlat, true)),
+        target("the same, kernel_errors = false", AtLeast(0.95), ordinary(Subject::LinuxWithoutRules, false)),
+        target("… and 1,000 destinations", AtLeast(0.95), ordinary(Subject::LinuxWithoutRules, true)),
         target("median latency at half of the zero-loss load, over bare redirect", AtMost(1.2), latency),
         target("filling 1,000,000 EAMs into the data plane, s", AtMost(0.3), control(|row| row.filling)),
         target("tables of 1,000,000 EAMs, MiB", AtMost(160.0), control(|row| Spread::of([row.tables]))),

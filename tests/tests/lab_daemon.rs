@@ -243,6 +243,70 @@ fn a_reload_changes_the_mode_at_once() {
     assert!(!daemon.log().contains("carries another XDP program"), "{}", daemon.log());
 }
 
+/// No interface is left without its program because the file asks for a mode that a driver refuses.
+#[test]
+fn a_reload_to_a_mode_that_a_driver_refuses_is_taken_back() {
+    let lab = Lab::new().expect("a lab");
+    // A veth is refused a native program where it has fewer receive queues than the other end has queues to send from.
+    for command in [
+        "link add inet8 numrxqueues 1 type veth peer name inet9 numtxqueues 2",
+        "link set inet8 up",
+        "link set inet9 up",
+    ] {
+        lab.relay.ip(command).expect("a veth pair");
+    }
+    let generic = "[dataplane]\nxdp_mode = \"generic\"";
+    let text = Lab::configuration().replace("[dataplane]", generic).replace("\"inet6\"]", "\"inet6\", \"inet8\"]");
+    let daemon = Daemon::start(&lab.relay, &text).expect("a daemon");
+    let path = daemon.configuration();
+    let old = std::fs::read_to_string(&path).expect("the configuration");
+    std::fs::write(&path, old.replace("\"generic\"", "\"native\"").replace("198.51.100.66", "198.51.100.67"))
+        .expect("writing");
+    let said = daemon.ctl(&lab.relay, "reload");
+    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("inet8") && said.stderr.contains("is in force again"), "{}", said.stderr);
+    let status = json(&daemon.ctl(&lab.relay, "status --json").ok());
+    assert_eq!(status["state"], "attached", "{status}");
+    let modes = status["interfaces"].as_array().expect("a list").iter().map(|one| &one["mode"]);
+    assert!(modes.eq(["generic", "generic", "generic"]), "{status}");
+    assert!(daemon.ctl(&lab.relay, "eam list").ok().contains("198.51.100.66"), "the table of before");
+    lab.client.run(&format!("ping -n -c 1 -W 2 {SERVER_SEEN}")).ok();
+}
+
+#[test]
+fn a_reload_leaves_the_kernels_errors_alone_and_leads_them_again() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let path = daemon.configuration();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    let has_rule = || lab.relay.run("ip -6 rule").ok().contains("to 2001:db8:6464::/96");
+    assert!(has_rule(), "from the start");
+    for kernel_errors in [false, true] {
+        let changed = text.replace("[icmp]", &format!("[icmp]\nkernel_errors = {kernel_errors}"));
+        std::fs::write(&path, changed).expect("another configuration");
+        daemon.ctl(&lab.relay, "reload").ok();
+        assert_eq!(has_rule(), kernel_errors);
+    }
+}
+
+/// A package that is removed after its configuration leaves nothing pinned, either.
+#[test]
+fn detach_without_a_configuration_looks_at_the_usual_place() {
+    let lab = Lab::new().expect("a lab");
+    let command = xlat_tests::lab::command_path().expect("xlat-ctl");
+    let script = format!(
+        "mount -t tmpfs none /etc && mount -t bpf none /sys/fs/bpf && {0} detach; mkdir -m 700 /sys/fs/bpf/xlat && {0} detach; \
+         echo \"$?\" && ls /sys/fs/bpf",
+        command.display()
+    );
+    let output = lab.relay.command("unshare", &["--mount", "sh", "-c", &script]).output().expect("unshare");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let place = "/sys/fs/bpf/xlat, the usual place of its pins, was looked at all the same";
+    for what in ["nothing is attached from there", "what was attached from there is detached"] {
+        assert!(said.contains(&format!("{place}: {what}")), "{what}: {said}");
+    }
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "an exit code of 1, and nothing left: {said}");
+}
+
 /// What holds for the daemon's whole life is refused by name, and so is all else that the file changes.
 #[test]
 fn a_reload_refuses_what_takes_a_restart() {

@@ -1,6 +1,6 @@
 //! `xlat-ctl doctor` on a relay that is well, and on one that is broken in one way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -148,6 +148,17 @@ fn finds_a_translation_prefix_that_loops() {
     patient.expect("routes", "inet6, and circle", "ip -6 route add unreachable 2001:db8:6464::/96");
 }
 
+/// What would mend a border relay would ruin an edge relay, behind which the IPv4 addresses are.
+#[test]
+fn sends_no_edge_relays_packets_to_nowhere() {
+    let patient = Patient::new();
+    patient.ip("route del unreachable 198.51.100.0/24");
+    patient.ip("route add 198.51.100.0/24 via 198.18.0.1");
+    patient.expect("routes", "no route to the translation prefix", "ip -6 route add 2001:db8:6464::/96 via");
+    patient.ip("-6 route del unreachable 2001:db8:6464::/96");
+    assert_eq!(patient.findings(), Vec::<[String; 3]>::new());
+}
+
 #[test]
 fn finds_services_without_a_route() {
     let patient = Patient::new();
@@ -169,7 +180,11 @@ fn finds_no_way_to_the_ipv4_internet() {
 fn finds_an_address_of_the_relays_own_among_the_services() {
     let patient = Patient::new();
     patient.ip("addr add 198.51.100.66/32 dev lo");
-    patient.expect("routes", "198.51.100.66/32 is an address of the relay's own", "ip addr del");
+    patient.expect(
+        "routes",
+        "198.51.100.66, of the entry 198.51.100.66/32 2001:db8:5e1:1::66/128, is an address of the relay's own",
+        "ip addr del 198.51.100.66 dev lo",
+    );
 }
 
 #[test]
@@ -200,17 +215,35 @@ fn finds_a_program_in_generic_mode() {
 #[test]
 fn finds_tables_that_do_not_fit_the_memory() {
     let patient = Patient::new();
-    // A mount of this process' own, with a control group in it that may have 4 MiB.
+    let said = with_memory(&patient, "$$", 4 << 20, &patient.configuration);
+    assert!(
+        said.contains("memory: the tables for 65536 EAMs take 8 MiB, and this control group may have 4 MiB"),
+        "{said}"
+    );
+}
+
+/// What counts is the daemon's control group, not that of the shell that asks; and it has to hold two tables for a moment.
+#[test]
+fn finds_a_bound_of_the_daemons_memory_that_a_reload_would_meet() {
+    let patient = Patient::new();
+    let daemon = xlat_tests::lab::Daemon::start(&patient.lab.relay, Lab::configuration()).expect("a daemon");
+    let status: Value = serde_json::from_str(&daemon.ctl(&patient.lab.relay, "status --json").ok()).expect("JSON");
+    let said = with_memory(&patient, &status["pid"].to_string(), 20 << 20, daemon.configuration());
+    let expected = "(two tables for 65536 EAMs, and the daemon), and the daemon's control group may have 20 MiB";
+    assert!(said.contains(expected), "{said}");
+}
+
+/// What doctor says, seeing a process in a control group that may have so many bytes: by mounts of its own.
+fn with_memory(patient: &Patient, process: &str, bytes: u64, configuration: &Path) -> String {
     let directory = tempfile::tempdir().expect("a directory");
-    std::fs::write(directory.path().join("memory.max"), "4194304").expect("a limit");
+    std::fs::write(directory.path().join("memory.max"), bytes.to_string()).expect("a limit");
     std::fs::write(directory.path().join("cgroup"), "0::/\n").expect("a group");
     let script = format!(
-        "mount --bind {0} /sys/fs/cgroup && mount --bind {0}/cgroup /proc/$$/cgroup && exec {1} doctor --config {2}",
+        "mount --bind {0} /sys/fs/cgroup && mount --bind {0}/cgroup /proc/{process}/cgroup && exec {1} doctor --config {2}",
         directory.path().display(),
         command_path().expect("xlat-ctl").display(),
-        patient.configuration.display(),
+        configuration.display(),
     );
     let output = patient.lab.relay.command("unshare", &["--mount", "sh", "-c", &script]).output().expect("unshare");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("memory: the tables for 65536 EAMs"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }

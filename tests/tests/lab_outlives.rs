@@ -160,6 +160,35 @@ fn a_reload_costs_no_packet_and_takes_the_new_file() {
     );
 }
 
+/// Where mounts are not allowed the fragmenter's namespace is handed from instance to instance; at the end nothing of it is left.
+#[test]
+fn a_reload_costs_no_packet_where_no_namespace_can_be_kept() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    daemon.stop_by(Signal::SIGINT).expect("a clean end");
+    let script = daemon.state().with_file_name("unable");
+    let command = command_path().expect("the daemon runs from it");
+    let text = format!(
+        "#!/bin/sh\nexec unshare --mount sh -c 'mount -t tmpfs -o ro none /run/netns && exec {} \"$@\"' sh \"$@\"\n",
+        command.display()
+    );
+    std::fs::write(&script, text).expect("a script");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a script");
+    daemon.start_other(&lab.relay, &script).expect("it starts");
+    assert!(daemon.log().contains("the fragmenter will not outlive the daemon"), "{}", daemon.log());
+    warmed(&lab);
+    let stream = stream(&lab, || {
+        for _ in 0..3 {
+            daemon.ctl(&lab.relay, "reload").ok();
+        }
+        daemon.ctl(&lab.relay, "eam add 198.51.100.20 2001:db8:5e1:1::20").ok();
+    });
+    expect_no_loss(&stream);
+    daemon.stop_by(Signal::SIGTERM).expect("a clean end");
+    let interfaces = lab.relay.run("ip -brief link").ok();
+    assert!(!interfaces.contains("xlat0"), "{interfaces}");
+    assert!(!lab.relay.run("ip -6 rule").ok().contains("2001:db8:6464::/96"));
+}
+
 #[test]
 fn a_reload_of_a_wrong_file_changes_nothing() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");

@@ -126,7 +126,7 @@ pub(crate) fn plans(quick: bool) -> Vec<Plan> {
             add(&plain(kind), &[(Subject::Xlat, Subject::Discard)]);
         }
         for scene in [plain(Kind::Ordinary), plain(Kind::Ordinary).with_destinations(1_000)] {
-            add(&scene, &[(Subject::LinuxWithXlat, Subject::Linux)]);
+            add(&scene, &[(Subject::LinuxWithXlat, Subject::Linux), (Subject::LinuxWithoutRules, Subject::Linux)]);
         }
         let large = Table { eams: 1_000_000, lengths: 1 };
         add(&plain(Kind::Udp).among(large, crate::scene::Draw::Uniform), &[two_arms]);

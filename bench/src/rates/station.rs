@@ -36,6 +36,8 @@ pub(crate) enum Subject {
     Linux,
     /// Linux forwarding with xlat attached, which translates nothing of it.
     LinuxWithXlat,
+    /// The same with `kernel_errors = false`: without an `ip -6 rule`.
+    LinuxWithoutRules,
     /// TAYGA, with its tunnel device.
     Tayga,
     /// Jool, in the kernel.
@@ -52,6 +54,7 @@ impl fmt::Display for Subject {
             Self::Xlat => "xlat",
             Self::Linux => "Linux",
             Self::LinuxWithXlat => "Linux with xlat",
+            Self::LinuxWithoutRules => "the same, no rule",
             Self::Tayga => "TAYGA",
             Self::Jool => "Jool",
         })
@@ -82,7 +85,8 @@ impl Station {
         table: Table,
     ) -> Result<Self> {
         let one_arm = matches!(subject, Subject::Transmit | Subject::XlatOneArm);
-        let as_buffers = [Subject::Linux, Subject::LinuxWithXlat, Subject::Tayga, Subject::Jool];
+        let as_buffers =
+            [Subject::Linux, Subject::LinuxWithXlat, Subject::LinuxWithoutRules, Subject::Tayga, Subject::Jool];
         let xdp_outside = !as_buffers.contains(&subject);
         let rig = Rig::new(outside, number, Shape { one_arm, mtu: MTU, xdp_outside })?;
         if xdp_outside {
@@ -107,6 +111,7 @@ impl Station {
             Subject::Xlat | Subject::XlatOneArm | Subject::LinuxWithXlat => {
                 Some(Relay::load(&rig, number, table, Attach::Everywhere)?)
             }
+            Subject::LinuxWithoutRules => Some(Relay::load(&rig, number, table, Attach::WithoutRules)?),
             _ => None,
         };
         let tayga = if subject == Subject::Tayga { Some(Tayga::start(&rig.relay)?) } else { None };

@@ -190,6 +190,10 @@ fn a_restore_refuses_for_a_sound_store_and_tells_what_is_lost() {
     assert!(said.contains("eam.db.damaged-5\n") && said.contains("eam.db.damaged-5-wal\n"), "{said}");
     relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts with the copy");
     assert_eq!((relay.table(), relay.revision()), (table, 5));
+    for lost in [2, 4] {
+        let said = relay.refused(&format!("eam rollback {lost}"));
+        assert!(said.contains("a restore has put an older revision in the place of this one, which is lost"), "{said}");
+    }
     relay.daemon.stop().expect("a clean end");
     let aside = relay.daemon.state().join("eam.db.damaged-5");
     relay.ok(&format!("{restore} --from {} --anyway", aside.display()));

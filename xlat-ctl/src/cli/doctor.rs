@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use serde::Serialize;
+use xlat_common::reason::DropReason;
 
 use super::{Common, Failed, client, output};
 use crate::{
-    api::EamList,
+    api::{EamList, Stats, Status},
     config::{self, Config},
-    doctor::{self, Finding, Seen},
-    eam::Pair,
+    doctor::{self, Daemon, Finding, Seen},
 };
 
 /// What `--json` prints.
@@ -21,19 +21,23 @@ struct Report {
 
 pub(super) fn doctor(path: &Path, json: bool) -> Result<(), Failed> {
     let config = config::load(path).map_err(|error| error.to_string())?.config;
-    let pairs = table(&config);
-    let seen = Seen::now(config, pairs).map_err(|error| error.to_string())?;
+    let daemon = daemon(&config);
+    let seen = Seen::now(config, daemon).map_err(|error| error.to_string())?;
     let report = Report { checks: doctor::names().collect(), findings: doctor::examine(&seen) };
     let answer = if json { output::json(&report) } else { human(&report) };
     output::print(&answer);
     if report.findings.is_empty() { Ok(()) } else { Err(Failed { message: None, answer: None }) }
 }
 
-/// The table of the daemon, where it runs. Where it does not, the configuration's entries are all that is known.
-fn table(config: &Config) -> Option<Vec<Pair>> {
+/// What the daemon says, where it runs. Where it does not, the configuration's entries are all that is known.
+fn daemon(config: &Config) -> Option<Daemon> {
     let common = Common { socket: Some(config.control.socket.clone()), json: false };
-    let list = client::get::<EamList>(&common, "/v1/eam").ok()?.value;
-    Some(list.pairs().collect())
+    let pid = client::get::<Status>(&common, "/v1/status").ok()?.value.pid;
+    let pairs = client::get::<EamList>(&common, "/v1/eam").ok()?.value.pairs().collect();
+    let stats = client::get::<Stats>(&common, "/v1/stats").ok()?.value;
+    let internal = DropReason::Internal.name();
+    let internal = stats.drops.iter().filter(|drops| drops.reason == internal).map(|drops| drops.packets).sum();
+    Some(Daemon { pid, pairs, internal })
 }
 
 fn human(report: &Report) -> String {

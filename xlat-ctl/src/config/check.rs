@@ -393,6 +393,7 @@ impl Checker<'_> {
             ipv4_pool: without_lines(ipv4_pool),
             ipv6_pool: without_lines(ipv6_pool),
             interface_info: section.interface_info.is_some_and(Spanned::into_inner),
+            kernel_errors: section.kernel_errors.is_none_or(Spanned::into_inner),
         }
     }
 

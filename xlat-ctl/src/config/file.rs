@@ -74,6 +74,7 @@ pub(super) struct Icmp {
     pub(super) ipv4_pool: List<String>,
     pub(super) ipv6_pool: List<String>,
     pub(super) interface_info: Placed<bool>,
+    pub(super) kernel_errors: Placed<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -247,6 +247,8 @@ pub struct Icmp {
     pub ipv6_pool: Vec<Ipv6Net>,
     /// RFC 5837 extension with the true source.
     pub interface_info: bool,
+    /// Whether the kernel's own ICMPv6 errors to IPv4 clients are translated.
+    pub kernel_errors: bool,
 }
 
 /// `[deny]`: addresses that are never translated.

@@ -16,8 +16,9 @@
 //! takes what is sent to its own.
 //!
 //! Where the data plane is pinned, so is the private namespace, by a mount at `/run/netns`: the pair goes on working when the
-//! daemon ends, and the next daemon takes it over. Otherwise the namespace goes with the process' last descriptor, with the
-//! namespace the far end, and with that the near end and its routes.
+//! daemon ends, and the next daemon takes it over. Where mounts are not allowed, an instance hands the descriptor of the namespace
+//! to the next one ([`HandedOver`]); with the process' last descriptor the namespace goes, with it the far end, and with that the
+//! near end and its routes.
 
 use std::{
     fs::File,
@@ -25,7 +26,7 @@ use std::{
     io,
     os::fd::AsFd,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -90,18 +91,33 @@ pub(super) struct Fragmenter {
     /// Whether it is in use, so that it is to be kept: before, a daemon that does not get as far leaves nothing behind.
     in_use: bool,
     /// Keeps the namespace.
-    _namespace: File,
+    namespace: Arc<File>,
 }
 
+/// The private namespace of a fragmenter that is kept nowhere: for the instance that comes next in this process.
+#[derive(Clone, Debug)]
+pub struct HandedOver(Arc<File>);
+
 impl Fragmenter {
-    /// Makes the pair and sets both ends up, or takes over what is kept at `keep` (a path below `/run/netns`). Nothing is led
-    /// into a new pair yet.
-    pub(super) fn new(name: &str, multi_buffer: bool, keep: Option<&Path>) -> Result<Self, DataPlaneError> {
+    /// Makes the pair and sets both ends up, or takes over what is kept at `keep` (a path below `/run/netns`) or handed over by
+    /// another instance of this process. Nothing is led into a new pair yet.
+    pub(super) fn new(
+        name: &str,
+        multi_buffer: bool,
+        keep: Option<&Path>,
+        handed_over: Option<HandedOver>,
+    ) -> Result<Self, DataPlaneError> {
         let refused = |reason| DataPlaneError::Fragmenter { name: name.to_owned(), reason };
+        if let Some(HandedOver(namespace)) = handed_over {
+            match Self::take_over(name, namespace, None) {
+                Ok(fragmenter) => return Ok(fragmenter),
+                Err(reason) => warn!("the fragmenter that is there cannot be taken over, a new one is made: {reason}"),
+            }
+        }
         keep.map_or(Ok(()), |kept| namespaces::expect_own(kept, FAR)).map_err(refused)?;
         let pair_mtu = if multi_buffer { MTU } else { ONE_PAGE_MTU };
         if let Some(kept) = keep.filter(|path| path.exists()) {
-            match Self::take_over(name, kept) {
+            match Self::take_over_kept(name, kept) {
                 Ok(fragmenter) => return Ok(fragmenter),
                 Err(reason) if !namespaces::may_keep() => debug!("nothing to take over: {reason}"),
                 Err(reason) => {
@@ -114,8 +130,13 @@ impl Fragmenter {
     }
 
     /// The pair that another daemon has made and set up.
-    fn take_over(name: &str, kept: &Path) -> Result<Self, String> {
+    fn take_over_kept(name: &str, kept: &Path) -> Result<Self, String> {
         let namespace = File::open(kept).map_err(|error| plain(&error))?;
+        Self::take_over(name, Arc::new(namespace), Some(kept.to_owned()))
+    }
+
+    /// The pair whose far end is in a namespace.
+    fn take_over(name: &str, namespace: Arc<File>, kept: Option<PathBuf>) -> Result<Self, String> {
         let far_mac = namespaces::inside(&namespace, || {
             let mut far = Links::open().map_err(text)?;
             let (ifindex, mac) = far.find(FAR).map_err(text)?;
@@ -126,18 +147,10 @@ impl Fragmenter {
         let mut links = Links::open().map_err(text)?;
         let (ifindex, mac) = links.find(name).map_err(text)?;
         if mac != far_mac {
-            return Err(format!("{name} is not the other end of what is in {}", kept.display()));
+            return Err(format!("{name} is not the other end of what is in its namespace"));
         }
         let near = NearEnd { ifindex, mac, peer_mac: mac, mtu: links.mtu(name).map_err(text)? };
-        Ok(Self {
-            name: name.to_owned(),
-            near,
-            links,
-            led: Vec::new(),
-            kept: Some(kept.to_owned()),
-            in_use: true,
-            _namespace: namespace,
-        })
+        Ok(Self { name: name.to_owned(), near, links, led: Vec::new(), kept, in_use: true, namespace })
     }
 
     fn make(name: &str, pair_mtu: u32, keep: Option<&Path>) -> Result<Self, String> {
@@ -176,13 +189,18 @@ impl Fragmenter {
             led: Vec::new(),
             kept: kept.take(),
             in_use: false,
-            _namespace: namespace,
+            namespace: Arc::new(namespace),
         })
     }
 
     /// Name of its near end.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the next instance takes over, where nothing is kept in the file system.
+    pub(super) fn hand_over(&self) -> Option<HandedOver> {
+        self.kept.is_none().then(|| HandedOver(Arc::clone(&self.namespace)))
     }
 
     /// Its near end, which the program is attached to.
@@ -247,6 +265,10 @@ impl Drop for Fragmenter {
             }
             namespaces::forget(kept);
         }
+        if Arc::strong_count(&self.namespace) > 1 {
+            // Another instance has it.
+            return;
+        }
         for prefix in &self.led {
             if let Err(error) = self.links.forget_own_errors(*prefix) {
                 warn!("{error}");
@@ -269,7 +291,7 @@ pub(super) fn remove_kept(pin_directory: &Path) {
         warn!("{reason}; it is left alone");
     } else if kept.exists() {
         // Where this cannot be done, the pair goes with its namespace, a moment later.
-        match Fragmenter::take_over(NAME, &kept) {
+        match Fragmenter::take_over_kept(NAME, &kept) {
             Ok(fragmenter) => fragmenter.remove(),
             Err(_) => {
                 if elsewhere && let Err(reason) = remove_far(&kept) {

@@ -166,7 +166,9 @@ impl DataPlane {
         self.tell_interfaces()?;
         if let Some(fragmenter) = &mut self.fragmenter {
             fragmenter.set_in_use();
-            fragmenter.lead_own_errors(&prefixes(&self.settings));
+            if self.kernel_errors {
+                fragmenter.lead_own_errors(&prefixes(&self.settings));
+            }
         }
         Ok(())
     }

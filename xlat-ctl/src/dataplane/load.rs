@@ -18,7 +18,7 @@ use super::{
     DataPlane,
     accounts::Accounts,
     error::{self, DataPlaneError},
-    fragmenter::{self, Fragmenter},
+    fragmenter::{self, Fragmenter, HandedOver},
     interfaces::{Maps, PrefixOfInterface},
     log,
     mapping::Mapping,
@@ -44,6 +44,10 @@ pub struct LoadOptions {
     pub fragmenter: bool,
     /// Name of the fragmenter's interface.
     pub fragmenter_name: String,
+    /// Whether the kernel's own ICMPv6 errors to IPv4 clients are led into the fragmenter, and translated.
+    pub kernel_errors: bool,
+    /// The fragmenter of the instance whose place this one is to take ([`DataPlane::hand_over_fragmenter`]).
+    pub handed_over: Option<HandedOver>,
     /// Whether the program is loaded as a kernel before Linux 5.18 takes it, without frames of several buffers.
     pub single_buffer: bool,
     /// Where links and maps are pinned, to outlive the process. `None`: everything goes with the process.
@@ -65,6 +69,8 @@ impl Default for LoadOptions {
             native: false,
             fragmenter: true,
             fragmenter_name: fragmenter::NAME.to_owned(),
+            kernel_errors: true,
+            handed_over: None,
             single_buffer: false,
             pins: None,
             ways: None,
@@ -92,7 +98,7 @@ impl DataPlane {
             .then(|| {
                 let keep = options.pins.as_ref().map(|pins| namespaces::place(pins.directory()));
                 let multi_buffer = settings.multi_buffer != 0;
-                Fragmenter::new(&options.fragmenter_name, multi_buffer, keep.as_deref())
+                Fragmenter::new(&options.fragmenter_name, multi_buffer, keep.as_deref(), options.handed_over.clone())
             })
             .transpose()?;
         settings.accounts = if options.accounts { account::places(options.max_eams) } else { 0 };
@@ -127,6 +133,7 @@ impl DataPlane {
             near_link: None,
             capture: None,
             fragmenter,
+            kernel_errors: options.kernel_errors,
             table,
             grace: Grace::new(readers::wait),
             interfaces,

@@ -57,6 +57,7 @@ pub use self::{
     attach::{describe_other, describe_program},
     capture::{Captured, Filters, Sink, kernel_time},
     error::{AttachError, DataPlaneError, TableError},
+    fragmenter::HandedOver,
     links::Attached,
     load::LoadOptions,
     pins::Pins,
@@ -123,6 +124,8 @@ pub struct DataPlane {
     /// While there are captures: what is attached in the entry's place.
     capture: Option<capture::Program>,
     fragmenter: Option<Fragmenter>,
+    /// Whether the kernel's own errors are led into it.
+    kernel_errors: bool,
     table: Table<Mapping>,
     grace: Grace,
     interfaces: Maps,
@@ -240,6 +243,12 @@ impl DataPlane {
             ipv6.map_or(Ipv6::UNSPECIFIED, Ipv6::from),
         );
         Ok(self.table.set_own(own_addresses(machine), &mut self.grace)?)
+    }
+
+    /// The fragmenter, for the instance that is to take this one's place; `None`: that finds it in the file system.
+    #[must_use]
+    pub fn hand_over_fragmenter(&self) -> Option<HandedOver> {
+        self.fragmenter.as_ref().and_then(Fragmenter::hand_over)
     }
 
     /// Takes this instance's pins away again: for one that is not to be attached.

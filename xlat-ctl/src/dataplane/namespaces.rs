@@ -85,8 +85,7 @@ pub(super) fn keep(path: &Path) -> bool {
     });
     if let Err(error) = &kept {
         warn!(
-            "the fragmenter will not outlive the daemon, and until it is kept a reload, and a change of more than one entry, is \
-             refused: cannot keep its network namespace at {}: {}",
+            "the fragmenter will not outlive the daemon: cannot keep its network namespace at {}: {}",
             path.display(),
             plain(error)
         );

@@ -3,6 +3,7 @@
 //! Each check is a file. A check reads what [`Seen`] has gathered and gives its findings; it changes nothing.
 
 mod forwarding;
+mod headroom;
 mod interrupts;
 mod kernel;
 mod memory;
@@ -16,7 +17,7 @@ mod xdp;
 
 use serde::Serialize;
 
-pub use self::seen::Seen;
+pub use self::seen::{Daemon, Seen};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -51,6 +52,7 @@ const CHECKS: &[Check] = &[
     (forwarding::NAME, forwarding::check),
     (reverse_path::NAME, reverse_path::check),
     (xdp::NAME, xdp::check),
+    (headroom::NAME, headroom::check),
     (offloads::NAME, offloads::check),
     (mtu::NAME, mtu::check),
     (routes::NAME, routes::check),

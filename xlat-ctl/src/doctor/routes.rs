@@ -3,46 +3,31 @@
 use std::net::IpAddr;
 
 use super::{Finding, Seen};
-use crate::netlink::{Route, route_to};
+use crate::{
+    eam::Pair,
+    netlink::{Route, is_by_default_route, route_to},
+};
 
 pub(super) const NAME: &str = "routes";
 
-/// Entries that are looked at, from all over the table: a million is not asked for one by one.
-const MOST: usize = 256;
+/// What the routes say of the relay's place (RFC 7755 3, RFC 7756 3). A mend of one would ruin the other.
+#[derive(Default)]
+struct Place {
+    /// A border relay: behind it are the IPv6 services, and IPv4 packets to them end here.
+    border: bool,
+    /// An edge relay: behind it is what speaks IPv4, and packets to the translation prefix end here.
+    edge: bool,
+}
 
 pub(super) fn check(seen: &Seen) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut is_border = false;
-    let mut is_edge = false;
-    let step = seen.pairs.len().div_ceil(MOST).max(1);
-    for pair in seen.pairs.iter().step_by(step) {
-        let (ipv4, ipv6) = (pair.ipv4(), pair.ipv6());
-        let (to4, to6) = (ask(ipv4.network().into()), ask(ipv6.network().into()));
-        match (to4, to6) {
-            (Route::Local, _) => findings.push(Finding::serious(
-                NAME,
-                format!("{ipv4} is an address of the relay's own, which is never translated"),
-                format!("ip addr del {ipv4} dev …, with its interface"),
-            )),
-            (Route::Out(_), Route::Out(_)) if within_link(seen, ipv4.network().into()) => is_edge = true,
-            (Route::Out(out), Route::Out(_)) => {
-                is_border = true;
-                findings.push(looping(seen, &ipv4.to_string(), out));
-            }
-            (_, Route::Out(_)) => is_border = true,
-            (Route::Out(_), _) => is_edge = true,
-            (Route::Nowhere, _) => findings.push(Finding::serious(
-                NAME,
-                format!("there is no route to the service {ipv6} ({ipv4})"),
-                format!("ip -6 route add {ipv6} via …, with the router's address"),
-            )),
-        }
-    }
+    let mut place = Place::default();
+    let mut findings: Vec<Finding> = seen.some_pairs().filter_map(|pair| of_pair(seen, pair, &mut place)).collect();
+    let (is_border, is_edge) = (place.border && !place.edge, place.edge && !place.border);
     for prefix in &seen.config.translation.prefixes {
         // The last address, since the first ones may be special.
         match ask(prefix.broadcast().into()) {
-            Route::Out(out) if is_border && !is_edge => findings.push(looping(seen, &prefix.to_string(), out)),
-            Route::Nowhere if is_edge && !is_border => findings.push(Finding::serious(
+            Route::Out(out) if is_border => findings.push(looping(seen, &prefix.to_string(), out)),
+            Route::Nowhere if is_edge => findings.push(Finding::serious(
                 NAME,
                 format!("there is no route to the translation prefix {prefix}"),
                 format!("ip -6 route add {prefix} via …, with the router's address"),
@@ -50,7 +35,7 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
             _ => {}
         }
     }
-    if is_border && ask(CLIENT.into()) == Route::Nowhere {
+    if place.border && ask(CLIENT.into()) == Route::Nowhere {
         findings.push(Finding::serious(
             NAME,
             "there is no route to the IPv4 Internet".to_owned(),
@@ -60,6 +45,50 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
     findings
 }
 
+fn of_pair(seen: &Seen, pair: &Pair, place: &mut Place) -> Option<Finding> {
+    let (ipv4, ipv6) = (pair.ipv4(), pair.ipv6());
+    let (to4, to6) = (ask(ipv4.network().into()), ask(ipv6.network().into()));
+    match (to4, to6) {
+        (Route::Local, _) => return Some(own(seen, pair, ipv4.network().into())),
+        (_, Route::Local) => return Some(own(seen, pair, ipv6.network().into())),
+        // Somebody has given it a route, so what speaks IPv4 is there.
+        (Route::Out(_), _) if !is_by_default(ipv4.network().into()) => place.edge = true,
+        (Route::Out(out), Route::Out(_)) => {
+            place.border = true;
+            return Some(looping(seen, &ipv4.to_string(), out));
+        }
+        (_, Route::Out(_)) => place.border = true,
+        (_, Route::Nowhere) => {
+            return Some(Finding::serious(
+                NAME,
+                format!("there is no route to the service {ipv6} ({ipv4})"),
+                format!("ip -6 route add {ipv6} via …, with the router's address"),
+            ));
+        }
+    }
+    None
+}
+
+/// An address of the relay's own that is in the table.
+fn own(seen: &Seen, pair: &Pair, address: IpAddr) -> Finding {
+    let holder = seen.machine.interfaces.iter().find(|interface| match address {
+        IpAddr::V4(address) => interface.ipv4.iter().any(|net| net.addr() == address),
+        IpAddr::V6(address) => interface.ipv6.iter().any(|net| net.addr() == address),
+    });
+    let name = holder.map_or("…", |interface| &interface.name);
+    Finding::serious(
+        NAME,
+        format!(
+            "{address}, of the entry {} {}, is an address of the relay's own, which is never translated",
+            pair.ipv4(),
+            pair.ipv6()
+        ),
+        format!(
+            "if the relay needs the address, take the entry out of the table; if the service does, `ip addr del {address} dev {name}`"
+        ),
+    )
+}
+
 /// An address of the IPv4 Internet.
 const CLIENT: std::net::Ipv4Addr = std::net::Ipv4Addr::new(8, 8, 8, 8);
 
@@ -67,10 +96,8 @@ fn ask(address: IpAddr) -> Route {
     route_to(address).unwrap_or(Route::Nowhere)
 }
 
-/// Whether an address is one of a network that the relay itself is on.
-fn within_link(seen: &Seen, address: IpAddr) -> bool {
-    let IpAddr::V4(address) = address else { return false };
-    seen.configured().any(|interface| interface.ipv4.iter().any(|net| net.prefix_len() < 31 && net.contains(&address)))
+fn is_by_default(address: IpAddr) -> bool {
+    is_by_default_route(address).unwrap_or(false)
 }
 
 fn looping(seen: &Seen, prefix: &str, out: u32) -> Finding {

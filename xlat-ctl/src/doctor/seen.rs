@@ -8,12 +8,29 @@ use crate::{
     netlink::{self, Device, Interface, Machine, NetlinkError},
 };
 
+/// Entries whose ways are looked at: a million is not asked for one by one.
+const MOST_PAIRS: usize = 256;
+
+/// What the daemon says.
+pub struct Daemon {
+    /// Its process number.
+    pub pid: u32,
+    /// Its table.
+    pub pairs: Vec<Pair>,
+    /// Packets dropped as `internal`.
+    pub internal: u64,
+}
+
 /// The machine, from inside the calling thread's network namespace, and what is to run on it.
 pub struct Seen {
     /// What the relay is to do.
     pub config: Config,
     /// The entries whose ways are looked at: those of the daemon's table, where it runs, else the configuration's.
     pub pairs: Vec<Pair>,
+    /// Process number of the daemon, where it runs.
+    pub pid: Option<u32>,
+    /// Packets that the daemon has counted as dropped for `internal`.
+    pub internal: u64,
     /// Its interfaces.
     pub machine: Machine,
     /// What each of the configured ones is, by `ifindex`.
@@ -29,18 +46,22 @@ impl Seen {
         let config = crate::config::parse(crate::config::EXAMPLE).expect("the example is valid").config;
         let devices = interfaces.iter().map(|(interface, device)| (interface.ifindex, device.clone())).collect();
         let interfaces = interfaces.into_iter().map(|(interface, _)| interface).collect();
-        Self { config, pairs: Vec::new(), machine: Machine { interfaces }, devices, kernel: (6, 12) }
+        let machine = Machine { interfaces };
+        Self { config, pairs: Vec::new(), pid: None, internal: 0, machine, devices, kernel: (6, 12) }
     }
 
-    /// Looks at the machine. `pairs`: the entries of the daemon's table; `None`: it does not run.
+    /// Looks at the machine. `daemon`: what the daemon says, where it runs.
     ///
     /// # Errors
     /// The kernel cannot be asked.
-    pub fn now(config: Config, pairs: Option<Vec<Pair>>) -> Result<Self, NetlinkError> {
+    pub fn now(config: Config, daemon: Option<Daemon>) -> Result<Self, NetlinkError> {
         let machine = netlink::snapshot()?;
-        let pairs = pairs.unwrap_or_else(|| config.eams.iter().map(|entry| entry.pair).collect());
-        let mut this = Self { config, pairs, machine, devices: BTreeMap::new(), kernel: kernel() };
-        this.devices = this.configured().map(|interface| (interface.ifindex, Device::of(&interface.name))).collect();
+        let (pid, internal) = daemon.as_ref().map_or((None, 0), |daemon| (Some(daemon.pid), daemon.internal));
+        let pairs =
+            daemon.map(|daemon| daemon.pairs).unwrap_or_else(|| config.eams.iter().map(|entry| entry.pair).collect());
+        let mut this = Self { config, pairs, pid, internal, machine, devices: BTreeMap::new(), kernel: kernel() };
+        let nics = this.machine.interfaces.iter().filter(|interface| this.is_nic(interface));
+        this.devices = nics.map(|interface| (interface.ifindex, Device::of(&interface.name))).collect();
         Ok(this)
     }
 
@@ -63,9 +84,20 @@ impl Seen {
         self.config.dataplane.interfaces.iter().any(|pattern| pattern.matches(&interface.name))
     }
 
-    /// The configured interfaces with what they are.
+    /// The configured interfaces and the ports of configured bonds, which are what receives; with what they are.
     pub(super) fn with_device(&self) -> impl Iterator<Item = (&Interface, &Device)> {
-        self.configured().filter_map(|interface| Some((interface, self.devices.get(&interface.ifindex)?)))
+        let nics = self.machine.interfaces.iter().filter(|interface| self.is_nic(interface));
+        nics.filter_map(|interface| Some((interface, self.devices.get(&interface.ifindex)?)))
+    }
+
+    fn is_nic(&self, interface: &Interface) -> bool {
+        let bond = || self.machine.interface(interface.controller?).filter(|bond| bond.kind.as_deref() == Some("bond"));
+        self.is_configured(interface) || bond().is_some_and(|bond| self.is_configured(bond))
+    }
+
+    /// Entries from all over the table, [`MOST_PAIRS`] at most: for each of them the kernel is asked.
+    pub(super) fn some_pairs(&self) -> impl Iterator<Item = &Pair> {
+        self.pairs.iter().step_by(self.pairs.len().div_ceil(MOST_PAIRS).max(1))
     }
 
     /// How `sysctl` names a setting of an interface: the dot in the name of a VLAN's is no separator.
@@ -111,6 +143,11 @@ mod tests {
         seen.machine.interfaces = machine_of(&configured);
         let names: Vec<&str> = seen.arrivals().map(|interface| interface.name.as_str()).collect();
         assert_eq!(names, [configured.as_str(), "tagged", "twice"]);
+        seen.machine.interfaces.push(Interface { ifindex: 7, controller: Some(2), ..Interface::example("port") });
+        let is_nic = |seen: &Seen| seen.is_nic(seen.machine.interfaces.last().expect("a port"));
+        assert!(!is_nic(&seen), "a bridge's port");
+        seen.machine.interfaces[0].kind = Some("bond".to_owned());
+        assert!(is_nic(&seen), "a bond's port");
         assert_eq!(Seen::sysctl_name("ipv4", "eth0.7", "rp_filter"), "net.ipv4.conf.eth0/7.rp_filter");
     }
 }

@@ -1,21 +1,14 @@
 //! JSON: what `eam list --json` prints, or an array of its entries.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
+};
 
 use super::{FileError, Line, line, shortened};
 use crate::eam::{Entry, Origin};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table<'text> {
-    /// Of the table that it was; it does not matter here.
-    #[serde(default, rename = "revision")]
-    _revision: Option<u64>,
-    #[serde(borrow)]
-    entries: Vec<Raw<'text>>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,22 +24,90 @@ struct Raw<'text> {
 }
 
 pub(super) fn parse(text: &str) -> Result<Vec<Line>, FileError> {
-    let unreadable = |error: serde_json::Error| {
-        let sentence = error.to_string();
-        let what = sentence.rsplit_once(" at line ").map_or(sentence.as_str(), |(what, _)| what);
-        FileError::at(error.line(), shortened(what))
-    };
-    let raw: Vec<Raw<'_>> = if text.trim_start().starts_with('[') {
-        serde_json::from_str(text).map_err(unreadable)?
+    let mut file = File { place: Place { text, offset: 0, line: 1 }, lines: Vec::new(), refusal: None };
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = if text.trim_start().starts_with('[') {
+        Entries(&mut file).deserialize(&mut reader)
     } else {
-        serde_json::from_str::<Table<'_>>(text).map_err(unreadable)?.entries
+        reader.deserialize_map(Table(&mut file))
     };
-    let mut place = Place { text, offset: 0, line: 1 };
-    let judged = raw.iter().map(|raw| {
-        let number = place.line_of(&raw.ipv4);
-        line(number, &raw.ipv4, &raw.ipv6, &raw.comment).map_err(|text| FileError::at(number, text))
-    });
-    judged.collect()
+    match (read.and_then(|()| reader.end()), file.refusal) {
+        (_, Some(refusal)) => Err(refusal),
+        (Ok(()), None) => Ok(file.lines),
+        (Err(error), None) => {
+            let sentence = error.to_string();
+            let what = sentence.rsplit_once(" at line ").map_or(sentence.as_str(), |(what, _)| what);
+            Err(FileError::at(error.line(), shortened(what)))
+        }
+    }
+}
+
+/// What has been read of a file. Each entry is judged as it comes: the first that is wrong ends it.
+struct File<'text> {
+    place: Place<'text>,
+    lines: Vec<Line>,
+    refusal: Option<FileError>,
+}
+
+/// The object around the entries, of which the revision that it was does not matter here.
+struct Table<'file, 'text>(&'file mut File<'text>);
+
+impl<'text> Visitor<'text> for Table<'_, 'text> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object with `entries`")
+    }
+
+    fn visit_map<A: MapAccess<'text>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut has_entries = false;
+        while let Some(key) = map.next_key::<Cow<'text, str>>()? {
+            match &*key {
+                "entries" if has_entries => return Err(de::Error::duplicate_field("entries")),
+                "entries" => {
+                    map.next_value_seed(Entries(self.0))?;
+                    has_entries = true;
+                }
+                "revision" => drop(map.next_value::<Option<u64>>()?),
+                other => return Err(de::Error::unknown_field(other, &["revision", "entries"])),
+            }
+        }
+        if has_entries { Ok(()) } else { Err(de::Error::missing_field("entries")) }
+    }
+}
+
+/// The array of the entries.
+struct Entries<'file, 'text>(&'file mut File<'text>);
+
+impl<'text> DeserializeSeed<'text> for Entries<'_, 'text> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'text>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'text> Visitor<'text> for Entries<'_, 'text> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'text>>(self, mut entries: A) -> Result<(), A::Error> {
+        let File { place, lines, refusal } = self.0;
+        while let Some(raw) = entries.next_element::<Raw<'text>>()? {
+            let number = place.line_of(&raw.ipv4);
+            match line(number, &raw.ipv4, &raw.ipv6, &raw.comment) {
+                Ok(line) => lines.push(line),
+                Err(text) => {
+                    *refusal = Some(FileError::at(number, &text));
+                    return Err(de::Error::custom(text));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Where in the text the entries are, one after the other.

@@ -97,6 +97,10 @@ fn tells_the_line_that_is_wrong() {
             "line 5: ::1 is loopback",
         ),
         ("{\"entries\": [], \"x\": 1}", "line 1: unknown field `x`"),
+        ("{\"revision\": 7}", "line 1: missing field `entries`"),
+        ("{\"entries\": [], \"entries\": []}", "line 1: duplicate field `entries`"),
+        ("{\"entries\": 7}", "line 1: invalid type: integer `7`, expected a sequence"),
+        ("[] []", "line 1: trailing characters"),
         (
             "[[eam]]\nipv4 = \"192.0.2.1\"\nipv6 = \"2001:db8::\"\n[[eam]]\nipv4 = \"1\"\nipv6 = \"::\"",
             "line 4: `1` is not",
@@ -135,6 +139,31 @@ fn an_error_repeats_a_bad_field_in_part() {
         said.contains("unknown field `x") && said.contains("…") && said.contains("expected one of `ipv4`"),
         "{said}"
     );
+}
+
+/// A million entries are read piece by piece; the lines are those of the file.
+#[test]
+fn the_pieces_of_a_long_toml_file_are_one_file() {
+    let entry = |number: u32| {
+        let ipv4 = std::net::Ipv4Addr::from_bits(0x0100_0000 + number);
+        format!("[[eam]]  # {number}\nipv4 = \"{ipv4}\"\n\nipv6 = \"2001:db8::{number:x}\"\n")
+    };
+    let many: String = std::iter::once("# services\n\n".to_owned()).chain((1..=2500).map(entry)).collect();
+    let read = lines(&many);
+    assert_eq!(read.len(), 2500);
+    assert_eq!((read[0].number, read[2499].number), (3, 3 + 4 * 2499));
+    let wrong = many.replacen("2001:db8::9c4\"", "x\"", 1);
+    assert!(refused(&wrong).starts_with(&format!("line {}: `x` is not", 3 + 4 * 2499)), "{}", refused(&wrong));
+    let unknown = format!("{many}port = 1\n");
+    assert!(
+        refused(&unknown).starts_with(&format!("line {}: unknown field `port`", 3 + 4 * 2500)),
+        "{}",
+        refused(&unknown)
+    );
+    let other = format!("{many}[control]\n");
+    assert!(refused(&other).contains("unknown field `control`"), "{}", refused(&other));
+    let array = format!("eam = [{}]", "{ipv4 = \"192.0.2.1\", ipv6 = \"2001:db8::1\"},\n".repeat(400_000));
+    assert!(refused(&array).contains("line 1: more than 16 MiB in one piece"), "{}", refused(&array));
 }
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {

@@ -21,23 +21,75 @@ struct Raw {
     comment: String,
 }
 
+/// Begins an entry.
+const HEADER: &str = "[[eam]]";
+/// Tables that are read at a time: a document takes many times its length of memory.
+const PIECE: usize = 1000;
+/// The longest document, bytes: a piece, or entries in one array, `eam = [{ipv4 = …}, …]`.
+const LONGEST: usize = 16 << 20;
+
 pub(super) fn parse(text: &str) -> Result<Vec<Line>, FileError> {
-    let line_of = |offset: usize| text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1;
-    let file: File = toml::from_str(text).map_err(|error| {
-        let place = error.span().map_or(1, |span| line_of(span.start.min(text.len())));
-        FileError::at(place, shortened(&error.message().lines().collect::<Vec<_>>().join("; ")))
-    })?;
-    let raw = file.eam.ok_or_else(|| nothing("`eam = []`"))?;
-    let (mut number, mut counted) = (1, 0);
-    let judged = raw.into_iter().map(|raw| {
-        // The entries come in the order of the text.
-        let start = raw.span().start.clamp(counted, text.len());
-        number += text.as_bytes()[counted..start].iter().filter(|byte| **byte == b'\n').count();
-        counted = start;
-        let raw = raw.into_inner();
-        line(number, &raw.ipv4, &raw.ipv6, &raw.comment).map_err(|text| FileError::at(number, text))
-    });
-    judged.collect()
+    let headers: Vec<usize> = line_starts(text).filter(|start| text[*start..].starts_with(HEADER)).collect();
+    let mut reader = Reader { number: 1, lines: Vec::new() };
+    let Some(first) = headers.first().filter(|first| is_empty(&text[..**first])) else {
+        reader.read(text)?;
+        return Ok(reader.lines);
+    };
+    reader.number += newlines(&text[..*first]);
+    for tables in headers.chunks(PIECE) {
+        let next = headers.partition_point(|start| start <= tables.last().expect("a chunk is not empty"));
+        let end = headers.get(next).copied().unwrap_or(text.len());
+        reader.read(&text[tables[0]..end])?;
+    }
+    Ok(reader.lines)
+}
+
+/// Reads documents that follow one another in a file.
+struct Reader {
+    /// The line, from 1, that the next one begins on.
+    number: usize,
+    lines: Vec<Line>,
+}
+
+impl Reader {
+    fn read(&mut self, text: &str) -> Result<(), FileError> {
+        let begin = self.number;
+        if text.len() > LONGEST {
+            let most = LONGEST >> 20;
+            let what =
+                format!("more than {most} MiB in one piece: begin each entry with a line `{HEADER}`, or give CSV");
+            return Err(FileError::at(begin, what));
+        }
+        let file: File = toml::from_str(text).map_err(|error| {
+            let place = error.span().map_or(0, |span| newlines(&text[..span.start.min(text.len())]));
+            FileError::at(begin + place, shortened(&error.message().lines().collect::<Vec<_>>().join("; ")))
+        })?;
+        let mut counted = 0;
+        for raw in file.eam.ok_or_else(|| nothing("`eam = []`"))? {
+            // The entries come in the order of the text.
+            let start = raw.span().start.clamp(counted, text.len());
+            self.number += newlines(&text[counted..start]);
+            counted = start;
+            let (number, raw) = (self.number, raw.into_inner());
+            let judged = line(number, &raw.ipv4, &raw.ipv6, &raw.comment);
+            self.lines.push(judged.map_err(|text| FileError::at(number, text))?);
+        }
+        self.number += newlines(&text[counted..]);
+        Ok(())
+    }
+}
+
+fn newlines(text: &str) -> usize {
+    text.bytes().filter(|byte| *byte == b'\n').count()
+}
+
+fn line_starts(text: &str) -> impl Iterator<Item = usize> {
+    std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1))
+}
+
+/// Whether there are only comments and blank lines.
+fn is_empty(text: &str) -> bool {
+    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
 }
 
 pub(super) fn write<'table>(entries: impl Iterator<Item = &'table Entry>) -> String {

@@ -6,7 +6,7 @@ use rtnetlink::{
     packet_core::{NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader},
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
-        route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType, RouteVia},
+        route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteType, RouteVia},
     },
     sys::protocols::NETLINK_ROUTE,
 };
@@ -40,7 +40,17 @@ pub struct Way {
 /// # Errors
 /// The kernel cannot be asked.
 pub fn route_to(address: IpAddr) -> Result<Route, NetlinkError> {
-    Ok(ask(address)?.as_ref().map_or(Route::Nowhere, read))
+    Ok(ask(address, false)?.as_ref().map_or(Route::Nowhere, read))
+}
+
+/// Whether the route to an address is a default route: none of the table says more of it.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn is_by_default_route(address: IpAddr) -> Result<bool, NetlinkError> {
+    let is_default =
+        |route: &RouteMessage| route.header.kind == RouteType::Unicast && route.header.destination_prefix_length == 0;
+    Ok(ask(address, true)?.as_ref().is_some_and(is_default))
 }
 
 /// Asks for the route to an address, with its next hop and MTU, as for a packet of the machine's own.
@@ -48,7 +58,9 @@ pub fn route_to(address: IpAddr) -> Result<Route, NetlinkError> {
 /// # Errors
 /// The kernel cannot be asked.
 pub fn way_to(address: IpAddr) -> Result<Way, NetlinkError> {
-    let Some(message) = ask(address)? else { return Ok(Way { route: Route::Nowhere, gateway: None, mtu: None }) };
+    let Some(message) = ask(address, false)? else {
+        return Ok(Way { route: Route::Nowhere, gateway: None, mtu: None });
+    };
     let gateway = message.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some((*address).into()),
         RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some((*address).into()),
@@ -67,8 +79,10 @@ pub fn way_to(address: IpAddr) -> Result<Way, NetlinkError> {
     Ok(Way { route: read(&message), gateway, mtu })
 }
 
-fn ask(address: IpAddr) -> Result<Option<RouteMessage>, NetlinkError> {
+/// `whole`: the answer is the route of the table, for all its addresses, not what holds for this one (Linux 4.13).
+fn ask(address: IpAddr, whole: bool) -> Result<Option<RouteMessage>, NetlinkError> {
     let mut question = RouteMessage::default();
+    question.header.flags.set(RouteFlags::FibMatch, whole);
     let (family, length, place) = match address {
         IpAddr::V4(address) => (AddressFamily::Inet, 32, RouteAddress::Inet(address)),
         IpAddr::V6(address) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(address)),

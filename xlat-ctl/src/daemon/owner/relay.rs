@@ -83,16 +83,23 @@ impl canary::Subject for DataPlane {
     }
 }
 
-/// A new program instance, empty, attached nowhere; with the seed of the one whose table it is to have.
-fn load_program(config: &Config, kernel: &Kernel, seed: Option<u64>) -> Result<DataPlane, DataPlaneError> {
+/// A new program instance, empty, attached nowhere. `before`: the one in force; `seed`: its seed, where its table is to be copied.
+fn load_program(
+    config: &Config,
+    kernel: &Kernel,
+    before: Option<&DataPlane>,
+    seed: Option<u64>,
+) -> Result<DataPlane, DataPlaneError> {
     let settings = Settings::from(config);
     let options = LoadOptions {
         max_eams: config.dataplane.max_eams,
         accounts: config.accounting.services,
         native: config.accounting.native,
         prefix_of_interface: config.interface_prefixes(),
+        kernel_errors: config.icmp.kernel_errors,
         pins: Some(Arc::clone(&kernel.pins)),
         ways: Some(kernel.ways.clone()),
+        handed_over: before.and_then(DataPlane::hand_over_fragmenter),
         seed,
         ..LoadOptions::default()
     };
@@ -194,7 +201,7 @@ impl Relay {
         // The table is read while the kernel looks at the program: both take their time.
         let (opened, loaded) = thread::scope(|scope| {
             let opening = scope.spawn(|| open_table(claim, &config));
-            let loaded = load_program(&config, &kernel, None);
+            let loaded = load_program(&config, &kernel, None, None);
             let ended = || Err(anyhow::anyhow!("the thread that opens the store has ended"));
             (opening.join().unwrap_or_else(|_| ended()), loaded)
         });
@@ -251,7 +258,8 @@ impl Relay {
         let machine = Arc::clone(&self.machine.borrow());
         self.dataplane.mend_pins()?;
         let before = difference.map(|difference| (&self.dataplane, difference));
-        let dataplane = load_program(&self.config, &self.kernel, before.map(|(old, _)| old.seed()))?;
+        let dataplane =
+            load_program(&self.config, &self.kernel, Some(&self.dataplane), before.map(|(old, _)| old.seed()))?;
         let dataplane = filled(dataplane, &self.config, &self.table, &machine, before)?;
         let mut old = std::mem::replace(&mut self.dataplane, dataplane);
         self.release_other_modes(&mut old);

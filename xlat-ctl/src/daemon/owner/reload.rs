@@ -34,15 +34,45 @@ impl Relay {
             return Err(refused(text));
         }
         let before = (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.table, table));
+        let attached = self.attached_to();
         if let Err(error) = self.swap(None) {
             (self.config, self.table) = before;
             return Err(refusal(Code::Failed, format!("reload: {error:#}; nothing is changed")));
+        }
+        if before.0.dataplane.xdp_mode != self.config.dataplane.xdp_mode
+            && let Some(reason) = self.lost_one_of(&attached)
+        {
+            (self.config, self.table) = before;
+            return Err(refusal(Code::Failed, self.take_back(&reason)));
         }
         self.doubles = doubles;
         info!("{} is reloaded by {author}", self.config_path.display());
         let noted = self.note_static("reload", author);
         let place = |warning: &config::Problem| config::place(&self.config_path, warning);
         Ok(warnings.iter().map(place).chain(noted).chain(self.not_attached()).collect())
+    }
+
+    /// The interfaces that have the program, by `ifindex`.
+    fn attached_to(&self) -> Vec<u32> {
+        self.links.iter().filter(|(_, link)| link.outcome.is_ok()).map(|(ifindex, _)| *ifindex).collect()
+    }
+
+    /// Why one of these interfaces has not the program.
+    fn lost_one_of(&self, interfaces: &[u32]) -> Option<String> {
+        interfaces.iter().find_map(|ifindex| self.links.get(ifindex)?.outcome.as_ref().err().cloned())
+    }
+
+    /// Puts the configuration of before in force again, whose mode the drivers take. Says what became of it.
+    fn take_back(&mut self, reason: &str) -> String {
+        warn!("{reason}: the configuration of before is put in force again");
+        match self.swap(None) {
+            Ok(()) => format!("reload: {reason}; the configuration of before is in force again"),
+            Err(error) => {
+                format!(
+                    "reload: {reason}; the configuration of before could not be put in force again, see `xlat-ctl status`: {error:#}"
+                )
+            }
+        }
     }
 
     /// Says what a change of the configuration would be refused for, where the relay was stopped meanwhile: without a relay
