@@ -228,7 +228,7 @@ fn finds_a_bound_of_the_daemons_memory_that_a_reload_would_meet() {
     let patient = Patient::new();
     let daemon = xlat_tests::lab::Daemon::start(&patient.lab.relay, Lab::configuration()).expect("a daemon");
     let status: Value = serde_json::from_str(&daemon.ctl(&patient.lab.relay, "status --json").ok()).expect("JSON");
-    let said = with_memory(&patient, &status["pid"].to_string(), 20 << 20, daemon.configuration());
+    let said = with_memory(&patient, &status["pid"].to_string(), 20 << 20, &daemon.configuration());
     let expected = "(two tables for 65536 EAMs, and the daemon), and the daemon's control group may have 20 MiB";
     assert!(said.contains(expected), "{said}");
 }

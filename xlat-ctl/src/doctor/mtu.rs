@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use ipnet::Ipv6Net;
+
 use super::{Finding, Seen};
 use crate::netlink::{Route, route_to};
 
@@ -13,7 +15,7 @@ const FULL_SIZE: u32 = 1500;
 const GROWTH: u32 = 20;
 
 pub(super) fn check(seen: &Seen) -> Vec<Finding> {
-    let prefixes = seen.config.translation.prefixes.iter().map(|prefix| prefix.broadcast());
+    let prefixes = seen.config.translation.prefixes.iter().map(Ipv6Net::broadcast);
     let ipv6 = seen.some_pairs().map(|pair| pair.ipv6().network()).chain(prefixes);
     let ways_out: BTreeSet<u32> = ipv6.filter_map(|address| out(address.into())).collect();
     of_sides(seen, &ways_out)

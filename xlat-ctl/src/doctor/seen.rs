@@ -57,8 +57,8 @@ impl Seen {
     pub fn now(config: Config, daemon: Option<Daemon>) -> Result<Self, NetlinkError> {
         let machine = netlink::snapshot()?;
         let (pid, internal) = daemon.as_ref().map_or((None, 0), |daemon| (Some(daemon.pid), daemon.internal));
-        let pairs =
-            daemon.map(|daemon| daemon.pairs).unwrap_or_else(|| config.eams.iter().map(|entry| entry.pair).collect());
+        let of_file = || config.eams.iter().map(|entry| entry.pair).collect();
+        let pairs = daemon.map_or_else(of_file, |daemon| daemon.pairs);
         let mut this = Self { config, pairs, pid, internal, machine, devices: BTreeMap::new(), kernel: kernel() };
         let nics = this.machine.interfaces.iter().filter(|interface| this.is_nic(interface));
         this.devices = nics.map(|interface| (interface.ifindex, Device::of(&interface.name))).collect();
