@@ -47,3 +47,30 @@ fn the_bridge_itself_translates_in_generic_mode() {
     let line = status.lines().find(|line| line.contains("br0")).unwrap_or_else(|| panic!("{status}"));
     assert!(line.contains("generic"), "{status}");
 }
+
+/// A glob may name both: what the port's program has translated must not be translated again on the bridge.
+#[test]
+fn a_bridge_whose_port_has_the_program_gets_none() {
+    let lab = bridged();
+    let daemon = start(&lab, r#"interfaces = ["inet4", "inet6", "br*"]"#);
+    for size in [56, 1400] {
+        ping(&lab.client, SERVER_SEEN, size);
+        ping(&lab.server, CLIENT_SEEN, size);
+    }
+    let status = daemon.ctl(&lab.relay, "status").ok();
+    assert!(status.starts_with("state     attached\n"), "{status}");
+    let line = status.lines().find(|line| line.starts_with("br0")).unwrap_or_else(|| panic!("{status}"));
+    assert!(line.contains("covered") && line.ends_with("the program on inet6 sees its packets"), "{status}");
+    // The port leaves: nothing but the bridge sees the packets of its other ports.
+    lab.relay.ip("link set inet6 nomaster").expect("no port");
+    let begin = std::time::Instant::now();
+    loop {
+        let status = daemon.ctl(&lab.relay, "status").ok();
+        let line = status.lines().find(|line| line.starts_with("br0")).unwrap_or_else(|| panic!("{status}"));
+        if line.contains("attached") {
+            break;
+        }
+        assert!(begin.elapsed() < std::time::Duration::from_secs(2), "{status}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}

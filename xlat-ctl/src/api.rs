@@ -192,6 +192,8 @@ pub enum Attachment {
     Waiting,
     /// The program could not be attached; it is tried again.
     Failed,
+    /// It needs no program of its own: that on the device below it, or on its bond, sees its packets.
+    Covered,
 }
 
 /// One interface, or a pattern that matches none.

@@ -3,6 +3,7 @@
 pub mod annotate;
 pub mod api;
 pub mod capture;
+mod choice;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -63,6 +63,7 @@ fn row(interface: &InterfaceStatus) -> Vec<String> {
         Attachment::Attached => "attached",
         Attachment::Waiting => "waiting",
         Attachment::Failed => "failed",
+        Attachment::Covered => "covered",
     };
     vec![
         interface.name.clone(),

@@ -169,7 +169,7 @@ fn interfaces(registry: &Registry, status: &Status) -> prometheus::Result<()> {
         ),
         &["interface", "mode"],
     )?;
-    for interface in &status.interfaces {
+    for interface in status.interfaces.iter().filter(|interface| interface.state != Attachment::Covered) {
         let in_force = interface.mode.as_deref().filter(|_| interface.state == Attachment::Attached).unwrap_or("none");
         for mode in ["native", "generic", "none"] {
             modes.with_label_values(&[interface.name.as_str(), mode]).set((mode == in_force).into());

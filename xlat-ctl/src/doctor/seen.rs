@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use crate::{
+    choice,
     config::Config,
     eam::Pair,
     netlink::{self, Device, Interface, Machine, NetlinkError},
@@ -65,7 +66,7 @@ impl Seen {
         Ok(this)
     }
 
-    /// The interfaces that the configuration names.
+    /// The interfaces that get the program.
     pub(super) fn configured(&self) -> impl Iterator<Item = &Interface> {
         self.machine.interfaces.iter().filter(|interface| self.is_configured(interface))
     }
@@ -77,11 +78,12 @@ impl Seen {
 
     fn is_arrival(&self, interface: &Interface) -> bool {
         let carrier = || self.machine.interface(interface.vlan.as_ref()?.parent);
-        self.is_configured(interface) || carrier().is_some_and(|carrier| self.is_arrival(carrier))
+        choice::is_named(&self.config.dataplane.interfaces, interface)
+            || carrier().is_some_and(|carrier| self.is_arrival(carrier))
     }
 
     fn is_configured(&self, interface: &Interface) -> bool {
-        self.config.dataplane.interfaces.iter().any(|pattern| pattern.matches(&interface.name))
+        choice::is_wanted(&self.config.dataplane.interfaces, &self.machine, interface)
     }
 
     /// The configured interfaces and the ports of configured bonds, which are what receives; with what they are.

@@ -9,8 +9,8 @@ pub(super) const NAME: &str = "xdp";
 const ONE_PAGE: u32 = 3400;
 
 pub(super) fn check(seen: &Seen) -> Vec<Finding> {
-    let there = |pattern: &&Pattern| !seen.configured().any(|interface| pattern.matches(&interface.name));
-    let absent = seen.config.dataplane.interfaces.iter().filter(there).map(|pattern| {
+    let absent = |pattern: &&Pattern| !seen.machine.interfaces.iter().any(|interface| pattern.matches(&interface.name));
+    let absent = seen.config.dataplane.interfaces.iter().filter(absent).map(|pattern| {
         Finding::serious(
             NAME,
             format!("there is no interface {pattern}"),

@@ -84,6 +84,7 @@ fn about(view: &View) -> Vec<Marked> {
     let interfaces = status.interfaces.iter().map(|interface| match (interface.state, &interface.mode) {
         (Attachment::Attached, Some(mode)) => format!("{} {mode}", interface.name),
         (Attachment::Waiting, _) => format!("{} waiting", interface.name),
+        (Attachment::Covered, _) => format!("{} covered", interface.name),
         _ => format!("{} FAILED", interface.name),
     });
     let xdp = view.xdp.map_or_else(

@@ -39,10 +39,10 @@ pub(super) fn send(
     subject: &impl Subject,
     rules: &Rules<'_>,
     machine: &Machine,
-    wanted: impl Fn(&str) -> bool,
+    wanted: impl Fn(&Interface) -> bool,
 ) -> Result<usize, String> {
     let is_ethernet = |interface: &&Interface| interface.mac != [0; 6] && interface.mtu >= 576 && interface.takes_ipv6;
-    let Some(arrival) = machine.interfaces.iter().filter(is_ethernet).find(|interface| wanted(&interface.name)) else {
+    let Some(arrival) = machine.interfaces.iter().filter(is_ethernet).find(|interface| wanted(interface)) else {
         return Ok(0);
     };
     let canary = Canary { subject, rules, arrival };
@@ -243,7 +243,7 @@ mod tests {
         let mut table = Table::default();
         config.eams.iter().for_each(|entry| table.insert(entry.clone()).expect("a new entry"));
         let rules = Rules { config: &config, table: &table, own: &|_| None };
-        send(&Fake(answer), &rules, &machine(), |name| name == "eth0")
+        send(&Fake(answer), &rules, &machine(), |there| there.name == "eth0")
     }
 
     const CLIENT6: &str = "2001:db8:6464::808:808";

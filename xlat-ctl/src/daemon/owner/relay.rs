@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     api::Code,
+    choice,
     config::{Config, OnEnd, Pattern},
     daemon::{
         lookup::Rules,
@@ -32,13 +33,26 @@ use crate::{
     },
     dataplane::{self, DataPlane, DataPlaneError, LoadOptions, Pins, Ways, XdpMode},
     eam,
-    netlink::Machine,
+    netlink::{Interface, Machine},
 };
 
 /// What became of one interface that the configuration names.
 pub(super) struct Link {
     pub(super) name: String,
     pub(super) outcome: Result<XdpMode, String>,
+}
+
+/// An interface that the configuration names and that gets no program, as another's sees its packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Covered {
+    pub(super) name: String,
+    by: String,
+}
+
+impl Covered {
+    pub(super) fn reason(&self) -> String {
+        format!("the program on {} sees its packets", self.by)
+    }
 }
 
 /// The data plane and everything that is decided about it.
@@ -55,6 +69,8 @@ pub(super) struct Relay {
     pub(super) links: BTreeMap<u32, Link>,
     /// Patterns that matched no interface when they were last looked at.
     pub(super) waiting: Vec<Pattern>,
+    /// By ifindex.
+    pub(super) covered: BTreeMap<u32, Covered>,
     /// The machine's own addresses that are also a service's.
     pub(super) shadowed: BTreeSet<IpAddr>,
     /// Whether the fragmenter is lost and could not be made anew.
@@ -150,7 +166,7 @@ fn fill(
         machine.addresses().find(|(own, _)| *own == address).map(|(_, interface)| interface.to_owned())
     };
     let rules = Rules { config, table, own: &own };
-    let wanted = |name: &str| config.dataplane.interfaces.iter().any(|pattern| pattern.matches(name));
+    let wanted = |interface: &Interface| choice::is_wanted(&config.dataplane.interfaces, machine, interface);
     if !DataPlane::can_be_tried() {
         info!("the new program instance is not tried with canaries: that takes Linux 5.15 or newer");
         return Ok(0);
@@ -234,6 +250,7 @@ impl Relay {
             machine,
             links: BTreeMap::new(),
             waiting: Vec::new(),
+            covered: BTreeMap::new(),
             shadowed: BTreeSet::new(),
             fragmenter_is_lost: false,
             take_over_is_due: false,
@@ -290,7 +307,7 @@ impl Relay {
         let patterns = &self.config.dataplane.interfaces;
         let wanted = |ifindex| {
             let interface = machine.interface(ifindex);
-            interface.is_some_and(|interface| patterns.iter().any(|pattern| pattern.matches(&interface.name)))
+            interface.is_some_and(|interface| choice::is_wanted(patterns, machine, interface))
         };
         let was_due = std::mem::replace(&mut self.take_over_is_due, true);
         match self.dataplane.finish_take_over(wanted) {
@@ -418,13 +435,14 @@ impl Relay {
         }
         for interface in &machine.interfaces {
             let (ifindex, name) = (interface.ifindex, interface.name.as_str());
-            let wanted = self.config.dataplane.interfaces.iter().any(|pattern| pattern.matches(name));
+            let wanted = choice::is_wanted(&self.config.dataplane.interfaces, machine, interface);
             let attached = self.links.get(&ifindex).is_some_and(|link| link.outcome.is_ok());
             if wanted && !attached && !self.dataplane.is_own_interface(ifindex) {
                 self.attach(ifindex, name);
             }
         }
         self.note_missing(machine);
+        self.note_covered(machine);
     }
 
     fn forget_gone(&mut self, machine: &Machine) {
@@ -433,13 +451,15 @@ impl Relay {
         self.links.retain(|ifindex, link| {
             let there = machine.interfaces.iter().find(|interface| interface.ifindex == *ifindex);
             match there {
-                Some(interface) if patterns.iter().any(|pattern| pattern.matches(&interface.name)) => {
+                Some(interface) if choice::is_wanted(patterns, machine, interface) => {
                     if interface.name != link.name {
                         info!("interface {} is renamed {}", link.name, interface.name);
                         link.name.clone_from(&interface.name);
                     }
                     return true;
                 }
+                // What covers it is told of below.
+                Some(interface) if choice::is_named(patterns, interface) => {}
                 Some(interface) => {
                     warn!(
                         "interface {} is renamed {}, which the configuration does not name",
@@ -476,6 +496,22 @@ impl Relay {
             warn!("{}", waiting_sentence(pattern));
         }
         self.waiting = waiting;
+    }
+
+    fn note_covered(&mut self, machine: &Machine) {
+        let patterns = &self.config.dataplane.interfaces;
+        let covered = machine.interfaces.iter().filter(|interface| choice::is_named(patterns, interface));
+        let covered = covered.filter(|interface| !self.dataplane.is_own_interface(interface.ifindex));
+        let covered: BTreeMap<u32, Covered> = covered
+            .filter_map(|interface| {
+                let by = choice::covered_by(patterns, machine, interface)?.name.clone();
+                Some((interface.ifindex, Covered { name: interface.name.clone(), by }))
+            })
+            .collect();
+        for (ifindex, covered) in covered.iter().filter(|(ifindex, there)| self.covered.get(ifindex) != Some(there)) {
+            info!("interface {} (index {ifindex}) gets no program: {}", covered.name, covered.reason());
+        }
+        self.covered = covered;
     }
 
     fn detach_all(&mut self) {

@@ -24,11 +24,12 @@ impl Relay {
         let entries = self.table.len() as u64;
         let static_entries = self.config.eams.len() as u64;
         let interfaces = self.interfaces();
-        let attached = interfaces.iter().filter(|interface| interface.state == Attachment::Attached).count();
+        let count = |state: Attachment| interfaces.iter().filter(|interface| interface.state == state).count();
+        let attached = count(Attachment::Attached);
         Status {
             state: match attached {
                 0 => State::Detached,
-                some if some == interfaces.len() => State::Attached,
+                some if some + count(Attachment::Covered) == interfaces.len() => State::Attached,
                 _ => State::Degraded,
             },
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -86,7 +87,14 @@ impl Relay {
             mode: None,
             detail: Some(waiting_sentence(pattern)),
         });
-        let mut all: Vec<InterfaceStatus> = links.chain(waiting).collect();
+        let covered = self.covered.iter().map(|(ifindex, covered)| InterfaceStatus {
+            name: covered.name.clone(),
+            ifindex: Some(*ifindex),
+            state: Attachment::Covered,
+            mode: None,
+            detail: Some(covered.reason()),
+        });
+        let mut all: Vec<InterfaceStatus> = links.chain(waiting).chain(covered).collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }
