@@ -114,6 +114,45 @@ fn a_file_has_each_packet_before_and_after_with_comments() {
     assert!(times.is_empty(), "{times:?}");
 }
 
+/// A capture goes on over a renaming, and the new name can be asked for.
+#[test]
+fn an_interface_that_is_renamed_is_captured_by_its_new_name() {
+    let (lab, daemon) =
+        Lab::with_daemon_changed(&[("\"inet4\", \"inet6\"", "\"inet*\"")]).expect("a lab with a daemon");
+    let before = Capture::start(&lab, &daemon, "before", "--in inet4");
+    for command in [
+        "link set inet4 down",
+        "link set inet4 name inet44",
+        "link set inet44 up",
+        "route replace 203.0.113.0/24 via 198.18.0.1",
+    ] {
+        lab.relay.ip(command).expect("another name");
+    }
+    wait_for("the new name", || daemon.ctl(&lab.relay, "status").stdout.contains("inet44"));
+    let after = Capture::start(&lab, &daemon, "after", "--in inet44");
+    wait_for("an answer", || lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}")).success);
+    for said in [before.interrupt(), after.interrupt()] {
+        assert!(said.contains("inet44") && number_before(&said, "captured") >= 1, "{said}");
+    }
+    let said = daemon.ctl(&lab.relay, "capture --in inet4 --count 1");
+    assert!(!said.success && said.stderr.contains("not attached to inet4, but to inet44, inet6"), "{}", said.stderr);
+}
+
+/// Somebody may remove a pin: a capture that begins then leaves the program where it is.
+#[test]
+fn a_capture_begun_without_a_pin_detaches_nothing() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    for entry in fs::read_dir(daemon.pins().join("links")).expect("the links") {
+        fs::remove_file(entry.expect("a link").path()).expect("it can be removed");
+    }
+    let capture = Capture::start(&lab, &daemon, "pins", "--in inet4");
+    ping(&lab, 1);
+    thread::sleep(Duration::from_millis(1500));
+    ping(&lab, 1);
+    assert!(number_before(&capture.interrupt(), "captured") >= 2);
+    assert!(!daemon.log().contains("has taken the program"), "{}", daemon.log());
+}
+
 #[test]
 fn drops_are_shown_with_their_reason_and_the_answer() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");

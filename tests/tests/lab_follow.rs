@@ -210,6 +210,18 @@ fn a_metrics_address_that_comes_later_is_answered_on() {
     expect_soon(&daemon, "the page", page);
 }
 
+/// A hardened machine, with IPv6 where it is needed alone: what the kernel gets from the IPv4 side comes to it by xlat0.
+#[test]
+fn a_machine_on_which_ipv6_is_off_by_default_translates() {
+    let lab = Lab::new().expect("a lab");
+    for interface in ["default", "inet4"] {
+        lab.relay.sysctl(&format!("ipv6/conf/{interface}/disable_ipv6"), "1").expect("IPv6 can be disabled");
+    }
+    let daemon = Daemon::start(&lab.relay, Lab::configuration()).expect("a daemon");
+    lab.relay.run("ip -6 neigh flush dev inet6").ok();
+    assert!(ping(&lab), "{}", daemon.log());
+}
+
 /// What others undo of the fragmenter is made anew: a network manager may remove what is not its own.
 #[test]
 fn the_fragmenter_is_kept_whole() {
@@ -229,14 +241,22 @@ fn the_fragmenter_is_kept_whole() {
     expect_soon(&daemon, "the rule", || led() == all);
     lab.relay.ip(&format!("-6 route flush table {}", u32::from_be_bytes(*b"xlat"))).expect("it can be removed");
     expect_soon(&daemon, "the route", || led() == all);
+    lab.relay.sysctl("ipv6/conf/xlat0/disable_ipv6", "1").expect("IPv6 can be disabled");
+    expect_soon(&daemon, "IPv6 on xlat0", || {
+        lab.relay.run("cat /proc/sys/net/ipv6/conf/xlat0/disable_ipv6").stdout == "0\n" && led() == all
+    });
     lab.relay.ip("link set xlat0 down").expect("it can be set down");
     expect_within(RELOAD, &daemon, "xlat0 up", || led() == all && large());
     lab.relay.ip("link del xlat0").expect("it can be removed");
     expect_within(RELOAD, &daemon, "another pair", || led() == all && large());
     assert!(ping(&lab), "{}", daemon.log());
-    for words in
-        ["somebody has removed `ip -6 rule add iif lo", "somebody has set xlat0 down", "somebody has removed it"]
-    {
+    for words in [
+        "`ip -6 rule add iif lo",
+        "was missing: both are there again",
+        "somebody has disabled IPv6 on xlat0",
+        "somebody has set xlat0 down",
+        "somebody has removed it",
+    ] {
         assert!(daemon.log().contains(words), "{words}: {}", daemon.log());
     }
     // The other instance is not taken for somebody else's program.

@@ -30,7 +30,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
     sync::{oneshot, watch},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tracing::{error, info, warn};
 
@@ -157,9 +157,15 @@ async fn follow_ways(ways: Ways) {
         netlink::Ways::Unchanged => ways.unchanged(),
         told => ways.changed(told == netlink::Ways::ByDestination),
     };
-    if let Err(error) = netlink::follow_ways(tell, |ifindex| ways.redirects_to(ifindex)).await {
-        warn!("the way of each packet is asked for, which takes longer: {error}");
+    let mut said = false;
+    while let Err(error) = netlink::follow_ways(&tell, |ifindex| ways.redirects_to(ifindex)).await {
         ways.changed(false);
+        if !std::mem::replace(&mut said, true) {
+            warn!(
+                "routes and neighbours are not followed, the way of each packet is asked for: {error}; trying again every second"
+            );
+        }
+        sleep(RETRY).await;
     }
 }
 

@@ -141,7 +141,7 @@ fn in_mode(program: &mut Xdp, place: Place<'_>, mode: XdpMode) -> Result<Link, A
         (Some(libc::ENODEV), _) => AttachError::Gone { interface },
         (Some(libc::EBUSY | libc::EEXIST), reason) => match occupant(ifindex)? {
             Some((program, mode)) => AttachError::Occupied { interface, program, mode },
-            None => AttachError::Refused { interface, mode, reason },
+            None => AttachError::Busy { interface, mode, reason },
         },
         (number, reason) => {
             let known = (mode == "native").then(|| refusal::native_mode(name, number)).flatten();

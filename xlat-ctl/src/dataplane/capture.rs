@@ -250,6 +250,7 @@ impl DataPlane {
 
     /// Puts the program that is to be attached on every interface that has the other.
     fn exchange(&mut self) -> Result<(), DataPlaneError> {
+        self.mend_pins()?;
         let Some(pins) = self.pins.as_deref() else { return Ok(()) };
         let program = entry(&mut self.capture, &mut self.ebpf)?;
         let near = self.fragmenter.as_ref().map(|fragmenter| fragmenter.near().ifindex);

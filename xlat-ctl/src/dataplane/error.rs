@@ -146,6 +146,18 @@ pub enum AttachError {
         /// Its name.
         interface: String,
     },
+    /// Something is in the way that cannot be seen there: it may go.
+    #[error(
+        "cannot attach to {interface} in {mode} mode: {reason}: another program was just there, or is on a device on top of it or below"
+    )]
+    Busy {
+        /// Its name.
+        interface: String,
+        /// "native" or "generic".
+        mode: &'static str,
+        /// The kernel's reason.
+        reason: String,
+    },
     /// The driver or the kernel refuses.
     #[error("cannot attach to {interface} in {mode} mode: {reason}")]
     Refused {

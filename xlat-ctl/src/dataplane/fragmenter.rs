@@ -84,8 +84,10 @@ pub(super) struct Fragmenter {
     name: String,
     near: NearEnd,
     links: Links,
-    /// The prefixes that there are rules for.
+    /// The prefixes that there are to be rules for.
     led: Vec<Ipv6Net>,
+    /// Whether the kernel has refused one of these rules, and that was said.
+    rules_are_refused: bool,
     /// Where the namespace is kept when this process ends.
     kept: Option<PathBuf>,
     /// Whether it is in use, so that it is to be kept: before, a daemon that does not get as far leaves nothing behind.
@@ -150,7 +152,8 @@ impl Fragmenter {
             return Err(format!("{name} is not the other end of what is in its namespace"));
         }
         let near = NearEnd { ifindex, mac, peer_mac: mac, mtu: links.mtu(name).map_err(text)? };
-        Ok(Self { name: name.to_owned(), near, links, led: Vec::new(), kept, in_use: true, namespace })
+        let (name, led) = (name.to_owned(), Vec::new());
+        Ok(Self { name, near, links, led, rules_are_refused: false, kept, in_use: true, namespace })
     }
 
     fn make(name: &str, pair_mtu: u32, keep: Option<&Path>) -> Result<Self, String> {
@@ -187,6 +190,7 @@ impl Fragmenter {
             near: NearEnd { ifindex, mac, peer_mac: mac, mtu: pair_mtu },
             links: guard.links.take().expect("taken only here"),
             led: Vec::new(),
+            rules_are_refused: false,
             kept: kept.take(),
             in_use: false,
             namespace: Arc::new(namespace),
@@ -211,12 +215,14 @@ impl Fragmenter {
     /// Leads what the kernel itself sends to IPv4 clients into the near end. To be called once the program is attached
     /// there: without it, what goes in circles until its hop limit ends.
     pub(super) fn lead_own_errors(&mut self, prefixes: &[Ipv6Net]) {
+        self.led = prefixes.to_vec();
+        let mut refused = None;
         for prefix in prefixes {
-            match self.links.lead_own_errors(*prefix, self.near.ifindex) {
-                Ok(()) => self.led.push(*prefix),
-                Err(error) => warn!("the kernel's own ICMPv6 errors to IPv4 clients will not be translated: {error}"),
+            if let Err(error) = self.links.lead_own_errors(*prefix, self.near.ifindex) {
+                refused = Some(error);
             }
         }
+        self.note_refused(refused);
     }
 
     /// Sets the near end up again.
@@ -224,15 +230,38 @@ impl Fragmenter {
         self.links.up(self.near.ifindex)
     }
 
-    /// Makes anew what somebody has removed of [`Self::lead_own_errors`]: network managers remove rules that are not theirs.
-    pub(super) fn keep_leading_own_errors(&mut self) -> Result<(), NetlinkError> {
+    /// Has the kernel take IPv6 packets from the near end again.
+    pub(super) fn enable_ipv6(&self) {
+        let key = format!("ipv6/conf/{}/disable_ipv6", self.name);
+        match sysctl(&key, "0") {
+            Ok(()) => warn!("somebody has disabled IPv6 on {}: it is enabled again", self.name),
+            Err(error) => debug!("cannot set {key}: {}", plain(&error)),
+        }
+    }
+
+    /// Makes anew what is missing of [`Self::lead_own_errors`]: network managers remove rules that are not theirs.
+    pub(super) fn keep_leading_own_errors(&mut self) {
+        let mut refused = None;
         for prefix in &self.led {
-            if self.links.lead_own_errors_again(*prefix, self.near.ifindex)? {
-                let rule = own_errors_rule(prefix);
-                warn!("somebody has removed `ip -6 rule add {rule}` or the route in its table: both are there again");
+            match self.links.lead_own_errors_again(*prefix, self.near.ifindex) {
+                Ok(false) => {}
+                Ok(true) => {
+                    let rule = own_errors_rule(prefix);
+                    warn!("`ip -6 rule add {rule}` or the route in its table was missing: both are there again");
+                }
+                Err(error) => refused = Some(error),
             }
         }
-        Ok(())
+        self.note_refused(refused);
+    }
+
+    /// Says once that rules cannot be made, which are tried again.
+    fn note_refused(&mut self, refused: Option<NetlinkError>) {
+        let is_refused = refused.is_some();
+        if let Some(error) = refused.filter(|_| !self.rules_are_refused) {
+            warn!("the kernel's own ICMPv6 errors to IPv4 clients are not translated until this succeeds: {error}");
+        }
+        self.rules_are_refused = is_refused;
     }
 
     /// Takes back what a daemon before has led into the near end and is not wanted any more.
@@ -456,6 +485,7 @@ fn set_up_near(links: &mut Links, name: &str, ifindex: u32) -> Result<(), String
         ("ipv4", "accept_local", "1"),
         ("ipv4", "send_redirects", "0"),
         ("ipv4", "forwarding", "1"),
+        ("ipv6", "disable_ipv6", "0"),
         ("ipv6", "accept_ra", "0"),
         ("ipv6", "router_solicitations", "0"),
         ("ipv6", "forwarding", "1"),

@@ -21,7 +21,7 @@ use crate::netlink::Machine;
 pub struct Attached {
     /// Index of the interface.
     pub ifindex: u32,
-    /// Its name when it was attached.
+    /// Its name.
     pub name: String,
     /// [`XdpMode::Native`] or [`XdpMode::Generic`].
     pub mode: XdpMode,
@@ -139,8 +139,15 @@ impl DataPlane {
     /// Where the program is attached, without the fragmenter.
     #[must_use]
     pub fn attached(&self) -> Vec<Attached> {
-        let attached =
-            |(ifindex, link): (&u32, &Link)| Attached { ifindex: *ifindex, name: link.name.clone(), mode: link.mode };
+        // It may have been renamed since it was attached.
+        let name = |ifindex, link: &Link| {
+            self.machine.interface(ifindex).map_or(&link.name, |interface| &interface.name).clone()
+        };
+        let attached = |(ifindex, link): (&u32, &Link)| Attached {
+            ifindex: *ifindex,
+            name: name(*ifindex, link),
+            mode: link.mode,
+        };
         self.links.iter().map(attached).collect()
     }
 
@@ -173,7 +180,7 @@ impl DataPlane {
         Ok(())
     }
 
-    /// Mends what somebody has undone of the fragmenter: that its near end is up, and the rules into it.
+    /// Mends what somebody has undone of the fragmenter: that its near end is up and has IPv6, and the rules into it.
     ///
     /// # Errors
     /// The near end is gone or has not the program: it takes another instance. Or the kernel refuses.
@@ -192,7 +199,11 @@ impl DataPlane {
             fragmenter.set_up()?;
             warn!("somebody has set {name} down: it is up again");
         }
-        Ok(fragmenter.keep_leading_own_errors()?)
+        if !near.takes_ipv6 {
+            fragmenter.enable_ipv6();
+        }
+        fragmenter.keep_leading_own_errors();
+        Ok(())
     }
 
     pub(super) fn tell_interfaces(&mut self) -> Result<(), DataPlaneError> {

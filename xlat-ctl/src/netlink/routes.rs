@@ -61,7 +61,7 @@ pub enum Ways {
 ///
 /// # Errors
 /// The kernel cannot be asked.
-pub async fn follow_ways(tell: impl Fn(Ways), redirects_to: impl Fn(u32) -> bool) -> Result<(), NetlinkError> {
+pub async fn follow_ways(tell: &impl Fn(Ways), redirects_to: impl Fn(u32) -> bool) -> Result<(), NetlinkError> {
     let mut socket = Socket::open(NETLINK_ROUTE)?;
     for group in [
         libc::RTNLGRP_LINK,
@@ -168,6 +168,7 @@ impl Follower {
     fn ask(&mut self) -> Result<(), NetlinkError> {
         self.neighbours = Neighbours::ask()?;
         (self.rules, self.routes) = (has_policy()?, has_special_routes()?);
+        self.forwarding_is_news = true;
         Ok(())
     }
 

@@ -243,7 +243,10 @@ impl Socket {
                 }
                 whole &= message.flags() & NLM_F_DUMP_INTR == 0;
                 match message.message_type() {
-                    NLMSG_DONE => return bad.map_or(Ok(whole), Err),
+                    NLMSG_DONE => {
+                        ended(what, message.payload())?;
+                        return bad.map_or(Ok(whole), Err);
+                    }
                     NLMSG_ERROR => {
                         let verdict = verdict(what, message.payload());
                         return verdict.and(bad.map_or(Ok(whole), Err));
@@ -258,6 +261,15 @@ impl Socket {
             }
         }
     }
+}
+
+/// Reads the end of a list: the error number that it was cut short by. A kernel without a family lists nothing of it.
+fn ended(what: &str, payload: &[u8]) -> Result<(), NetlinkError> {
+    let code = payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+    if code >= 0 || [-libc::EAFNOSUPPORT, -libc::EOPNOTSUPP].contains(&code) {
+        return Ok(());
+    }
+    Err(NetlinkError::Refused { what: what.to_owned(), detail: None, source: io::Error::from_raw_os_error(-code) })
 }
 
 /// Reads an acknowledgement: error number, the header of the question, then attributes with the kernel's words.

@@ -15,6 +15,8 @@ use super::{
 const SETTLE: Duration = Duration::from_millis(5);
 /// After a snapshot that failed, the next is tried this much later.
 const RETRY: Duration = Duration::from_secs(1);
+/// So often a snapshot is taken without news: of some settings, `disable_ipv6` for one, the kernel does not always tell.
+const UNTOLD: Duration = Duration::from_secs(5);
 
 /// The machine as it is.
 ///
@@ -40,8 +42,13 @@ pub async fn watch() -> Result<watch::Receiver<Arc<Machine>>, NetlinkError> {
 
 fn news_of_links() -> Result<Socket, NetlinkError> {
     let mut socket = Socket::open(NETLINK_ROUTE)?;
-    for group in [libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_IFADDR, libc::RTNLGRP_IPV6_IFADDR, libc::RTNLGRP_IPV6_NETCONF]
-    {
+    for group in [
+        libc::RTNLGRP_LINK,
+        libc::RTNLGRP_IPV4_IFADDR,
+        libc::RTNLGRP_IPV6_IFADDR,
+        libc::RTNLGRP_IPV6_IFINFO,
+        libc::RTNLGRP_IPV6_NETCONF,
+    ] {
         socket.subscribe(group)?;
     }
     Ok(socket)
@@ -69,7 +76,7 @@ async fn follow(
     loop {
         tokio::select! {
             () = sender.closed() => return,
-            () = sleep(RETRY), if again => {}
+            () = sleep(if again { RETRY } else { UNTOLD }) => {}
             () = news(&links) => {}
             () = async { news(features.as_ref().expect("checked by the condition")).await }, if features.is_some() => {}
         }

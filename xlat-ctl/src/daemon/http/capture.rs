@@ -80,10 +80,15 @@ pub(super) async fn capture(
     let capturing = owner.capture(asked(&query, author)?).await?;
     let end = Instant::now() + Duration::from_secs(query.duration);
     patience.until(end + AFTER);
+    let wanted = query.interface.as_ref().and_then(|name| {
+        let machine = capturing.machine.borrow();
+        machine.interfaces.iter().find(|interface| interface.name == *name).map(|interface| interface.ifindex)
+    });
     let answer = Answer {
         owner,
         capturing,
         query,
+        wanted,
         end,
         progress: Progress::default(),
         elsewhere: 0,
@@ -154,6 +159,8 @@ struct Answer {
     owner: Owner,
     capturing: Capturing,
     query: capture::Query,
+    /// Index of the only interface that packets are shown of.
+    wanted: Option<u32>,
     end: Instant,
     progress: Progress,
     /// Packets that came out of the kernel and have come by another interface than the wanted one.
@@ -243,7 +250,8 @@ impl Answer {
         let (head, most) = (&captured.head, self.query.snaplen as usize);
         let machine = Arc::clone(&self.capturing.machine.borrow());
         let arrived_at = arrived_at(&machine, head.ifindex);
-        if self.query.interface.as_ref().is_some_and(|wanted| *wanted != arrived_at) {
+        // By its index: its name may change.
+        if self.wanted.is_some_and(|wanted| wanted != arrived_by(&machine, head.ifindex)) {
             self.elsewhere += 1;
             return None;
         }
@@ -305,8 +313,11 @@ fn direction(frame: &[u8]) -> Option<Direction> {
 
 /// The interface that a frame has come by: of a bond's ports, which run its program, the bond.
 fn arrived_at(machine: &Machine, ifindex: u32) -> String {
-    let bond = machine.interface(ifindex).and_then(|port| machine.bond_of(port));
-    bond.map_or_else(|| interface_name(machine, ifindex), |bond| bond.name.clone())
+    interface_name(machine, arrived_by(machine, ifindex))
+}
+
+fn arrived_by(machine: &Machine, ifindex: u32) -> u32 {
+    machine.interface(ifindex).and_then(|port| machine.bond_of(port)).map_or(ifindex, |bond| bond.ifindex)
 }
 
 fn interface_name(machine: &Machine, ifindex: u32) -> String {

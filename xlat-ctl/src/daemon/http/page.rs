@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{LookupQuery, Owner, stats_of};
+use super::{LookupQuery, METRICS, Owner, scarce::HURRY, stats_of};
 use crate::{
     api::{self, Code},
     daemon::owner::{Refusal, refusal},
@@ -122,7 +122,7 @@ struct Listener {
 }
 
 async fn listen(State(page): State<Page>) -> Response {
-    let Ok(permit) = STREAMS.try_acquire() else {
+    let Some(permit) = stream_of_its_own().await else {
         let headers = [(header::RETRY_AFTER, "5")];
         return (StatusCode::SERVICE_UNAVAILABLE, headers, "so many pages listen already\n").into_response();
     };
@@ -136,6 +136,15 @@ async fn listen(State(page): State<Page>) -> Response {
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     (headers, Body::from_stream(head.chain(events))).into_response()
+}
+
+/// A page that stalls has to make room while another waits.
+async fn stream_of_its_own() -> Option<SemaphorePermit<'static>> {
+    if let Ok(permit) = STREAMS.try_acquire() {
+        return Some(permit);
+    }
+    let _waiting = METRICS.waiting();
+    timeout(4 * HURRY, STREAMS.acquire()).await.ok()?.ok()
 }
 
 async fn look_up(
@@ -173,10 +182,7 @@ async fn share(
 
 #[cfg(test)]
 mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, duplex},
-        time::timeout,
-    };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
 
@@ -222,5 +228,34 @@ mod tests {
         drop(client);
         serving.await.unwrap();
         assert_eq!(events.receiver_count(), 0);
+        pages_that_stall_make_room_for_another(&events).await;
+    }
+
+    /// In the same test, as the places are the process'.
+    async fn pages_that_stall_make_room_for_another(events: &watch::Sender<Bytes>) {
+        let listening = || async {
+            let page = Page { owner: Owner::without_data_plane(), events: events.clone() };
+            let router = Router::new().route("/events", get(listen)).with_state(page);
+            let (mut client, server) = duplex(512);
+            tokio::spawn(super::super::serve(server, router, &super::super::METRICS));
+            client.write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            client
+        };
+        let mut stalled = Vec::new();
+        for _ in 0..MAX_STREAMS {
+            stalled.push(listening().await);
+        }
+        while events.receiver_count() < MAX_STREAMS {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..10 {
+            events.send_replace(format!("data: {}\n\n", "x".repeat(1000)).into());
+            tokio::task::yield_now().await;
+        }
+        let mut another = listening().await;
+        let mut head = [0; 12];
+        let heard = timeout(Duration::from_secs(3), another.read_exact(&mut head)).await.expect("an answer");
+        heard.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
     }
 }

@@ -33,8 +33,13 @@ impl Scarce {
         if let Ok(permit) = self.shares.try_acquire_many(shares) {
             return Ok(permit);
         }
-        let _waiting = Counted::new(&self.waiting);
+        let _waiting = self.waiting();
         self.shares.acquire_many(shares).await
+    }
+
+    /// Somebody waits, as long as this lives, for a share or for what those who have one are to give up.
+    pub(super) fn waiting(&self) -> Counted<'_> {
+        Counted::new(&self.waiting)
     }
 
     /// Whether anybody waits for a share.

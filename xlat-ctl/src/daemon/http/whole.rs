@@ -125,7 +125,9 @@ where
     Outcome: Future<Output = Result<Applied, Refusal>> + Send + 'static,
 {
     if !difference_first {
-        return change(Manner { dry_run, tell: None }).await.map(|applied| Json(applied).into_response());
+        // What it holds is given back when it has been done, also if the client goes away meanwhile.
+        let outcome = tokio::spawn(change(Manner { dry_run, tell: None }));
+        return joined(outcome).await.map(|applied| Json(applied).into_response());
     }
     let (tell, told) = oneshot::channel();
     let (on_its_way, sent) = mpsc::sync_channel(1);

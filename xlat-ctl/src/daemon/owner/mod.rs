@@ -361,10 +361,15 @@ impl Owner {
 
     /// Has the owner take the configuration file as it is at this moment. Gives what is doubtful in it.
     pub(super) async fn reload(&self, author: Author) -> Result<Vec<String>, Refusal> {
-        notify::reloading();
-        let outcome = self.ask(|reply| Request::Reload(author, reply)).await;
-        notify::ready();
-        outcome?
+        let owner = self.clone();
+        // Whoever has asked may go away meanwhile; the service manager is told of the end all the same.
+        let reload = tokio::spawn(async move {
+            notify::reloading();
+            let outcome = owner.ask(|reply| Request::Reload(author, reply)).await;
+            notify::ready();
+            outcome?
+        });
+        reload.await.unwrap_or_else(|_| Err(refusal(Code::Failed, "the daemon's task for this ended")))
     }
 
     /// Ends the owner's thread. Gives what became of the data plane.
