@@ -253,12 +253,15 @@ fn tags(ctx: &XdpContext, arrival: &mut Arrival) -> Option<u16> {
     let mut ether_type = u16::from_be(first[2]);
     arrival.link.tags[0] = tag(first[0], first[1]);
     arrival.link.tag_count = 1;
-    enter(arrival, first[0], first[1]);
+    // Behind a VLAN that the kernel does not know it looks at no other, but behind a tag of priority alone.
+    let goes_on = enter(arrival, first[0], first[1]) || u16::from_be(first[1]) & 0xfff == 0;
     if is_tag(ether_type) {
         let second: [u16; 3] = packet::load(ctx, 16)?;
         arrival.link.tags[1] = tag(second[0], second[1]);
         arrival.link.tag_count = 2;
-        enter(arrival, second[0], second[1]);
+        if goes_on {
+            enter(arrival, second[0], second[1]);
+        }
         ether_type = u16::from_be(second[2]);
     }
     Some(ether_type)
@@ -270,21 +273,21 @@ const fn tag(protocol: u16, control: u16) -> u32 {
     u32::from_ne_bytes([p[0], p[1], c[0], c[1]])
 }
 
-/// Follows a tag to the VLAN sub-interface that the kernel would give the frame to.
+/// Follows a tag to the VLAN sub-interface that the kernel would give the frame to; says whether there is one.
 #[inline(always)]
-fn enter(arrival: &mut Arrival, protocol: u16, control: u16) {
+fn enter(arrival: &mut Arrival, protocol: u16, control: u16) -> bool {
     let key = VlanKey {
         parent: arrival.logical_ifindex,
         vlan_id: u16::from_be(control) & 0xfff,
         vlan_protocol: u16::from_be(protocol),
     };
-    if let Some(ifindex) = VLANS.get_ptr(key) {
-        // SAFETY: a map value, valid for the whole run of the program.
-        arrival.logical_ifindex = unsafe { *ifindex };
-        if let Some(interface) = interface(arrival.logical_ifindex) {
-            arrival.prefix = interface.prefix;
-            arrival.mtu = interface.mtu;
-            arrival.ipv6_ifindex = interface.ipv6_ifindex;
-        }
+    let Some(ifindex) = VLANS.get_ptr(key) else { return false };
+    // SAFETY: a map value, valid for the whole run of the program.
+    arrival.logical_ifindex = unsafe { *ifindex };
+    if let Some(interface) = interface(arrival.logical_ifindex) {
+        arrival.prefix = interface.prefix;
+        arrival.mtu = interface.mtu;
+        arrival.ipv6_ifindex = interface.ipv6_ifindex;
     }
+    true
 }

@@ -359,6 +359,14 @@ pub fn map_both4(ctx: &Context, source: u32, destination: u32, rules: u32, prefi
     both
 }
 
+/// 1: the EAM of an IPv4 address gives one of the relay's own IPv6 addresses. A global function (see [`shorter_length4`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn maps_to_own(address: u32) -> u32 {
+    let known = known4(address);
+    u32::from(known.flags & EAM != 0 && refused6(known.eam.hi, known.eam.lo) & OWN != 0)
+}
+
 /// The account that an IPv4 packet counts for, whose addresses have been mapped.
 #[inline(always)]
 pub fn account4(both: &Both6) -> u32 {

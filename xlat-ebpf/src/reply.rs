@@ -42,27 +42,31 @@ pub fn six(ctx: &Context, arrival: &Arrival) -> u32 {
 fn answer4(ctx: &Context, arrival: &Arrival) -> Option<u32> {
     let offset = arrival.link.len();
     let original = Header4::load(ctx, offset)?;
-    let source = own_ipv4(arrival.logical_ifindex);
-    if source == 0 || !may_answer4(ctx, offset, &original) || !limits::icmp_error() {
+    let own = own_ipv4(arrival.logical_ifindex);
+    if own == 0 || !may_answer4(ctx, offset, &original) || !limits::icmp_error() {
         return None;
     }
     let answer = ctx.scratch().answer;
     let most = (LARGEST_ICMP_ERROR - ipv4::HEADER_LEN - icmp::HEADER_LEN) as usize;
     let quoted = if original.total_len() < most { original.total_len() } else { most };
     let quote_sum = quote(ctx, offset, quoted)?;
+    let total_len = quoted as u32 + ipv4::HEADER_LEN + icmp::HEADER_LEN;
+    let (tos, destination) = (ipv4::ICMP_ERROR_TOS, original.source());
+    let flow = Flow4 { source: own, destination, tos, protocol: protocol::ICMP };
+    let asked = forward::four(ctx, arrival, &flow, total_len, Cache::None);
+    // RFC 1812 4.3.2.4: of the interface that it leaves by.
+    let source = if asked.is_kernel() { own } else { own_ipv4(forward::asked_ifindex()) };
+    let way = back(ctx, arrival, asked)?;
     let header = ipv4::Header {
-        tos: ipv4::ICMP_ERROR_TOS,
-        total_len: (quoted as u32 + ipv4::HEADER_LEN + icmp::HEADER_LEN) as u16,
+        tos,
+        total_len: total_len as u16,
         identification: 0,
         fragment: 0,
         ttl: HOP_LIMIT,
         protocol: protocol::ICMP,
         source,
-        destination: original.source(),
+        destination,
     };
-    let flow =
-        Flow4 { source: header.source, destination: header.destination, tos: header.tos, protocol: protocol::ICMP };
-    let way = back(ctx, arrival, forward::four(ctx, arrival, &flow, u32::from(header.total_len), Cache::None))?;
     let new = way.link.len();
     packet::adjust_head(ctx, offset as i32 - (new + 28) as i32)?;
     way.link.write(ctx, link::IPV4)?;

@@ -87,6 +87,7 @@ fn translate(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<Sent,
         && setting!(hairpin) == hairpin::INTRINSIC
         && chain.upper_layer != protocol::ICMP;
     let transport = transport(&chain, end)?.forgotten(arrival.ifindex);
+    expect_in_first_piece(ctx, &chain, &transport)?;
     let packet = Packet4::new(header, &chain, end, source.address, destination.address)?;
     if hairpinned {
         return hairpin_it(ctx, arrival, header, &chain, &transport, &packet);
@@ -152,7 +153,7 @@ fn refuse_addresses(source: &Mapped4, destination: &Mapped4) -> Result<(), Stop>
 
 /// RFC 7915 5.1.1: a Fragment Header before another extension header is logged.
 #[inline(always)]
-fn refuse_chain(header: &Header6, stop: Stop) -> Stop {
+pub fn refuse_chain(header: &Header6, stop: Stop) -> Stop {
     if stop.is_refusal(DropReason::FragmentExtension) && limits::event() {
         let (source, destination) = (header.source(), header.destination());
         log_fragment_extension(source.hi, source.lo, destination.hi, destination.lo);
@@ -204,6 +205,17 @@ fn transport(chain: &Chain, end: usize) -> Result<Transport, Stop> {
         return Ok(Transport { protocol: protocol::ICMPV6, offset: chain.offset, len, checksum_at: chain.offset + 2 });
     }
     Transport::find(chain.upper_layer, chain.offset, len, chain.piece())
+}
+
+/// Refuses what has its extension headers, or its transport checksum, beyond a frame's first piece (docs/translation.md 2): they can
+/// be neither taken out nor adjusted there.
+#[inline(always)]
+fn expect_in_first_piece(ctx: &Context, chain: &Chain, transport: &Transport) -> Result<(), Stop> {
+    let last = if transport.checksum_at != 0 { transport.checksum_at } else { chain.offset - 2 };
+    match packet::at::<u16>(ctx, last & packet::MAX_OFFSET) {
+        Some(_) => Ok(()),
+        None => Err(Stop::drop(DropReason::MalformedHeader)),
+    }
 }
 
 /// Adjusts the transport checksum, and an ICMPv6 echo's type (RFC 7915 5.2, 5.5).
@@ -351,7 +363,8 @@ fn hairpin_it(
     let total_len = u32::from(packet.header.total_len) + larger;
     let way = forward::six(ctx, arrival, &flow, total_len, Cache::None);
     let keeps_no_checksum = setting!(udp_zero_checksum_compute) == 0 || chain.piece() != Piece::Whole;
-    let dies_there = transport.protocol == protocol::UDP && keeps_no_checksum && transport.checksum(ctx) == Some(0)
+    let has_no_checksum = transport.checksum_at != 0 && transport.checksum(ctx) == Some(0);
+    let dies_there = transport.protocol == protocol::UDP && keeps_no_checksum && has_no_checksum
         || transport.protocol == protocol::IGMP;
     if total_len > way.mtu && !dies_there {
         return Err(too_big(way.mtu));

@@ -249,6 +249,8 @@ fn inner_four_to_six(config: &Config, quoted: &[u8], simple_hairpin: bool, arriv
     let before = checksum::sum_of_ipv4_addresses(inner.source, inner.destination);
     let after = checksum::sum_of_ipv6_addresses(source, destination);
     let mut payload = inner.payload.clone();
+    // What follows the packet's end is padding.
+    let padding = payload.split_off(inner.length.min(payload.len()));
     match inner.protocol {
         protocol::IGMP => return Err(UNREADABLE),
         protocol::ICMP if inner.fragment_offset == 0 => {
@@ -264,6 +266,7 @@ fn inner_four_to_six(config: &Config, quoted: &[u8], simple_hairpin: bool, arriv
         other if inner.fragment_offset == 0 => transport::adjust(other, &mut payload, before, after),
         _ => {}
     }
+    payload.extend(padding);
     let packet = Ipv6Packet {
         traffic_class: config.traffic_class.unwrap_or(inner.tos),
         protocol: if inner.protocol == protocol::ICMP { protocol::ICMPV6 } else { inner.protocol },
@@ -311,6 +314,7 @@ fn inner_six_to_four(config: &Config, quoted: &[u8]) -> Result<(Vec<u8>, Option<
     let before = checksum::sum_of_ipv6_addresses(inner.source, inner.destination);
     let after = checksum::sum_of_ipv4_addresses(source, destination);
     let mut payload = inner.rest[skipped..].to_vec();
+    let padding = payload.split_off(length.min(payload.len()));
     let first = fragment.is_none_or(|fragment| fragment.offset == 0);
     match upper {
         protocol::ICMPV6 if first => {
@@ -326,6 +330,7 @@ fn inner_six_to_four(config: &Config, quoted: &[u8]) -> Result<(Vec<u8>, Option<
         other if first => transport::adjust(other, &mut payload, before, after),
         _ => {}
     }
+    payload.extend(padding);
     let packet = Ipv4Packet {
         tos: config.tos.unwrap_or(inner.traffic_class),
         identification: fragment.map_or(0, |fragment| (fragment.identification & 0xffff) as u16),

@@ -45,6 +45,9 @@ fn icmpv4(config: &Config, original: &[u8], answer: Answer) -> Option<Vec<u8>> {
     message.extend_from_slice(&original[..total_length.min(576 - 28)]);
     let field = checksum::compute(checksum::sum(&message));
     checksum::set_word(&mut message, 2, field);
+    // RFC 1812 4.3.2.4: the address of the interface that it leaves by; what the program cannot forward goes back.
+    let arrival = config.arrival4.ipv4()?;
+    let leaves_by = config.route(source.into()).filter(|route| route.forwards);
     let packet = Ipv4Packet {
         tos: 0xc0,
         identification: 0,
@@ -53,7 +56,7 @@ fn icmpv4(config: &Config, original: &[u8], answer: Answer) -> Option<Vec<u8>> {
         fragment_offset: 0,
         ttl: 64,
         protocol: protocol::ICMP,
-        source: config.arrival4.ipv4()?,
+        source: leaves_by.and_then(|route| route.ipv4).unwrap_or(arrival),
         destination: source,
         options: Vec::new(),
         length: message.len(),

@@ -44,6 +44,8 @@ pub(super) fn retype_icmp(message: &mut [u8], icmp_type: u8, before: u64, after:
     if let Some(field) = checksum::word(message, 2) {
         let before = before + (u64::from(old_type) << 8);
         let after = after + (u64::from(icmp_type) << 8);
-        checksum::set_word(message, 2, checksum::update(field, before, after));
+        let updated = checksum::update(field, before, after);
+        // An ICMPv4 Echo Reply may be zeros all over, whose sum is right with ones only.
+        checksum::set_word(message, 2, if icmp_type == 0 { checksum::as_udp(updated) } else { updated });
     }
 }

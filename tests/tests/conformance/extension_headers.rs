@@ -33,6 +33,10 @@ rows! {
     the_longest_extension_header "RFC 7915 5.1":
         ip6(SERVER_9000, CLIENT_9000).destination_options(&[0; 2046]).udp(53, 4711, b"answer").arrives_by("v6-9000")
         => becomes(ip4(SERVER_9000, CLIENT_9000).udp(53, 4711, b"answer"));
+    extension_headers_beyond_the_first_piece "docs/translation.md 2":
+        ip6(SERVER_9000, CLIENT_9000).destination_options(&[0; 2046]).destination_options(&[0; 2046])
+            .udp(53, 4711, b"answer").arrives_by("v6-9000")
+        => dropped("malformed_header");
     all_kinds_in_order "RFC 8200 4.1":
         answer(|p| p.hop_by_hop(PAD).destination_options(PAD).routing(0, 0, &[0; 4]).destination_options(PAD))
         => becomes(plain());

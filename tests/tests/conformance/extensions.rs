@@ -38,6 +38,12 @@ rows! {
         error4(3, 1, 20).extension(128, &structure(2))
         => becomes(error6(1, 0, 20).extension(152, &structure(2)));
 
+    padding_is_no_part_of_a_fragments_transport_header "RFC 4884 3":
+        ip4(ROUTER, SERVER).icmp(11, 0).about(ip4(SERVER, CLIENT).tcp(80, 4711, &data(40)).fragment(7, 0, 8))
+            .extension(128, &structure(2))
+        => becomes(ip6(ROUTER, SERVER).icmp(3, 0).about(ip6(SERVER, CLIENT).tcp(80, 4711, &data(40)).fragment(7, 0, 8))
+            .extension(160, &structure(2)));
+
     an_original_datagram_of_128_bytes "RFC 7915 4.2":
         error4(3, 1, 108).extension(128, &structure(2))
         => becomes(error6(1, 0, 108).extension(152, &structure(2)));

@@ -31,6 +31,12 @@ rows! {
     two_vlan_tags_to_ipv4 "docs/translation.md 1": answer6().service_vlan(9).vlan(10) => becomes(answer4());
     a_vlan_tag_with_priority "docs/translation.md 1": question4().vlan(0xe007) => becomes(question6());
     a_priority_tag "docs/translation.md 1": question4().vlan(0) => becomes(question6());
+    a_known_vlan_within_an_unknown_one_is_not_entered "docs/translation.md 1":
+        answer6().hop_limit(1).vlan(5).vlan(8)
+        => answered("hop_limit_exceeded", ip6(RELAY6, SERVER).icmp(3, 0).about(answer6().hop_limit(1)));
+    a_vlan_within_a_priority_tag_is_entered "docs/translation.md 1":
+        answer6().hop_limit(1).vlan(0).vlan(8)
+        => answered("hop_limit_exceeded", ip6("2001:db8:fe:8::1", SERVER).icmp(3, 0).about(answer6().hop_limit(1)));
     three_vlan_tags_pass "docs/translation.md 1": question4().vlan(1).vlan(2).vlan(3) => passed();
 
     to_a_vlan "docs/translation.md 11":

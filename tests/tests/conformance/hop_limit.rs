@@ -38,6 +38,16 @@ rows! {
         ip4(CLIENT, SERVER).ttl(1).tcp(4711, 80, b"")
         => answered("hop_limit_exceeded", exceeded4(ip4(CLIENT, SERVER).ttl(1).tcp(4711, 80, b"")));
 
+    an_answer_has_the_address_of_the_interface_that_it_leaves_by "RFC 1812 4.3.2.4":
+        ip4(CLIENT_9000, SERVER).ttl(1).udp(4711, 33434, b"traceroute")
+        => answered("hop_limit_exceeded", ip4("198.18.11.254", CLIENT_9000).tos(0xc0).icmp(11, 0)
+            .about(ip4(CLIENT_9000, SERVER).ttl(1).udp(4711, 33434, b"traceroute")));
+
+    an_answer_that_goes_back_has_that_of_the_interface_it_came_by "RFC 1812 4.3.2.4":
+        ip4(CLIENT_UNRESOLVED, SERVER).ttl(1).udp(4711, 33434, b"traceroute")
+        => answered("hop_limit_exceeded", ip4(RELAY4, CLIENT_UNRESOLVED).tos(0xc0).icmp(11, 0)
+            .about(ip4(CLIENT_UNRESOLVED, SERVER).ttl(1).udp(4711, 33434, b"traceroute")));
+
     ttl_1_with_options_quotes_them "RFC 1812 4.3.2.3":
         ip4(CLIENT, SERVER).ttl(1).options(&[1, 1, 1, 0]).udp(4711, 33434, b"traceroute")
         => answered("hop_limit_exceeded", exceeded4(ip4(CLIENT, SERVER).ttl(1).options(&[1, 1, 1, 0]).udp(4711, 33434, b"traceroute")));

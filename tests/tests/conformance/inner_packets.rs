@@ -218,6 +218,10 @@ rows! {
         server_about6(ip6(CLIENT, SERVER).hop_limit(1).udp(4711, 53, b""))
         => becomes(server_about4(ip4(CLIENT, SERVER).ttl(1).udp(4711, 53, b"")));
 
+    an_inner_echo_reply_of_zeros "RFC 7915 5.3":
+        server_about6(ip6(CLIENT, SERVER).echo_reply(0, 0, b""))
+        => becomes(server_about4(ip4(CLIENT, SERVER).echo_reply(0, 0, b"")));
+
     an_inner_hop_limit_of_0_is_kept "RFC 7915 5.3":
         server_about6(ip6(CLIENT, SERVER).hop_limit(0).udp(4711, 53, b""))
         => becomes(server_about4(ip4(CLIENT, SERVER).ttl(0).udp(4711, 53, b"")));

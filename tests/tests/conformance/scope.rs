@@ -58,6 +58,10 @@ rows! {
         ip4(CLIENT.v4, "198.18.4.1").tcp(4711, 22, b"ssh") => passed();
     hairpinned_to_the_relays_ipv6_address "docs/translation.md 3" with COVERED:
         ip6(SERVER, "2001:db8:6464::198.18.4.1").tcp(4711, 22, b"ssh") => passed();
+    an_error_hairpinned_to_the_relays_ipv6_address "docs/translation.md 3" with COVERED:
+        ip6(SERVER, "2001:db8:6464::198.18.4.1").icmp(1, 0)
+            .about(ip6("2001:db8:6464::198.18.4.1", SERVER).udp(1, 2, b"question"))
+        => passed();
     beside_the_relays_addresses "docs/translation.md 3" with COVERED:
         ip4(CLIENT.v4, "198.18.4.9").tcp(4711, 22, b"ssh")
         => to_kernel(ip6(CLIENT.v6, "2001:db8:fe:6::9").tcp(4711, 22, b"ssh"));

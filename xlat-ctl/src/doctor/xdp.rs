@@ -8,6 +8,9 @@ pub(super) const NAME: &str = "xdp";
 /// Largest MTU, bytes, whose frames fit a page of 4096 with the room that drivers keep for XDP.
 const ONE_PAGE: u32 = 3400;
 
+/// Its receive queues of the default kind have no byte of a frame of several buffers in the first one.
+const WITHOUT_FIRST_BUFFER: &str = "mlx5_core";
+
 pub(super) fn check(seen: &Seen) -> Vec<Finding> {
     let absent = |pattern: &&Pattern| !seen.machine.interfaces.iter().any(|interface| pattern.matches(&interface.name));
     let absent = seen.config.dataplane.interfaces.iter().filter(absent).map(|pattern| {
@@ -17,7 +20,24 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
             "correct dataplane.interfaces, or make the interface".to_owned(),
         )
     });
-    absent.chain(seen.configured().flat_map(of_interface)).collect()
+    let drivers = seen.with_device().filter_map(|(interface, device)| of_driver(interface, &device.driver));
+    absent.chain(seen.configured().flat_map(of_interface)).chain(drivers).collect()
+}
+
+fn of_driver(interface: &Interface, driver: &str) -> Option<Finding> {
+    let name = &interface.name;
+    let finding = || {
+        Finding::serious(
+            NAME,
+            format!(
+                "{name} has an MTU of {}, with which its driver ({driver}) hands XDP frames without their headers: they are not \
+                 translated",
+                interface.mtu
+            ),
+            format!("ethtool --set-priv-flags {name} rx_striding_rq off, or ip link set {name} mtu {ONE_PAGE}"),
+        )
+    };
+    (driver == WITHOUT_FIRST_BUFFER && interface.mtu > ONE_PAGE).then(finding)
 }
 
 fn of_interface(interface: &Interface) -> Vec<Finding> {
@@ -90,6 +110,9 @@ mod tests {
         assert!(of_interface(&native)[0].remedy.contains("mtu 3400"));
         let several = Interface { xdp_features: Some(0x7f), ..native.clone() };
         assert_eq!(of_interface(&several), []);
+        assert!(of_driver(&several, "mlx5_core").is_some_and(|finding| finding.remedy.contains("rx_striding_rq off")));
+        assert_eq!(of_driver(&several, "ice"), None);
+        assert_eq!(of_driver(&Interface::example("eth0"), "mlx5_core"), None);
         assert_eq!(of_interface(&Interface { mtu: 1500, ..native }), []);
     }
 }

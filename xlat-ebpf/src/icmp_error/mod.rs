@@ -139,6 +139,8 @@ fn adjust_inner(ctx: &XdpContext, plan: &Plan) -> Result<Sum, Stop> {
     let new = match (protocol, old) {
         (protocol::UDP, 0) => return Ok(outer),
         (protocol::UDP | protocol::UDP_LITE, _) => update_udp(old, delta),
+        // As `icmp::change_type` has it for ICMPv4.
+        (protocol::ICMPV6, _) if plan.inner_icmp_type == u32::from(icmp::v4::ECHO_REPLY) => update_udp(old, delta),
         _ => update(old, delta),
     };
     packet::store(ctx, at, new.to_be()).ok_or(INTERNAL)?;

@@ -26,11 +26,11 @@ use crate::{
     four_to_six::{answer, out_of_scope, refusal},
     header6::{Chain, Header6},
     link::{self, Arrival},
-    lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, account6, map6},
+    lookup::{EAM, HAIRPIN, Mapped4, OWN, REFUSED, account6, map6, maps_to_own},
     maps::Plan,
     next_hop::Cache,
     packet, reply, setting,
-    six_to_four::{identification, out_of_scope6, prohibited, tos},
+    six_to_four::{identification, out_of_scope6, prohibited, refuse_chain, tos},
     transport::Piece,
     verifier::forget,
 };
@@ -86,7 +86,7 @@ fn read(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<(), Stop> 
     if (source.flags | destination.flags) & REFUSED != 0 {
         return Err(refusal(source.flags, destination.flags, prohibited()));
     }
-    Chain::follow(ctx, offset, header.next_header(), end).check()?;
+    Chain::follow(ctx, offset, header.next_header(), end).check().map_err(|stop| refuse_chain(header, stop))?;
     let is_whole = chain.piece() == Piece::Whole && end >= at + icmp::HEADER_LEN as usize;
     if !is_error && is_whole {
         // No echo either: MLD, neighbour discovery and others without an equivalent are dropped silently, whatever their hop
@@ -108,6 +108,10 @@ fn read(ctx: &Context, arrival: &Arrival, header: &Header6) -> Result<(), Stop> 
     let pooled = !source.is_mapped();
     let hairpinned = inner.source.flags & HAIRPIN != 0 && setting!(hairpin) == hairpin::INTRINSIC;
     let source4 = if pooled { from_pool(header.source())? } else { source.address };
+    if hairpinned && maps_to_own(destination.address) != 0 {
+        // docs/translation.md 3: in the second pass it would be too late.
+        return Err(Stop::PASS);
+    }
     let plan = Plan::get()?;
     plan.message_at = at as u32;
     plan.message_len = message_len;
@@ -225,7 +229,9 @@ fn read_inner(
         return Err(INNER);
     }
     let upper_len = payload_len - headers_len;
-    let available = if chain.piece() == Piece::Later { 0 } else { parts.original - headers_len };
+    // What follows the inner packet's end is padding.
+    let quoted = if parts.original < payload_len { parts.original } else { payload_len };
+    let available = if chain.piece() == Piece::Later { 0 } else { quoted - headers_len };
     // ICMPv4's number means nothing in IPv6.
     let upper_layer = if chain.upper_layer == protocol::ICMP { NONE } else { chain.upper_layer };
     let icmp_type = inner_icmp_type(ctx, upper_layer, chain.offset, available)?;

@@ -106,8 +106,10 @@ fn read(ctx: &Context, arrival: &Arrival, header: &Header4, second: bool) -> Res
     let inner_options = Options::of(inner_at, inner.header_len()).sum(ctx).ok_or(INNER)?;
     let inner_len = HEADER_LEN + if inner.is_fragment() { FRAGMENT_HEADER_LEN } else { 0 };
     let rest_at = forget_offset(inner_at + inner.header_len(), arrival.ifindex);
-    let available =
-        if inner.piece() == Piece::Later { 0 } else { quoted_len(&parts, inner, plan.second) - inner_header };
+    // What follows the inner packet's end is padding.
+    let total_len = inner.total_len() as u32;
+    let quoted = if parts.original < total_len { parts.original } else { total_len };
+    let available = if inner.piece() == Piece::Later { 0 } else { quoted - inner_header };
     // ICMPv6's number means nothing in IPv4.
     let inner_protocol = if inner.protocol() == protocol::ICMPV6 { NONE } else { inner.protocol() };
     let icmp_type = inner_icmp_type(ctx, inner_protocol, rest_at, available)?;
@@ -235,7 +237,8 @@ fn map_outer(
     if !destination.is_mapped() || (!source.is_mapped() && !is_error) {
         return Err(out_of_scope4(header));
     }
-    if (destination.flags | source.flags) & OWN != 0 {
+    let own = destination.flags | if second { 0 } else { source.flags };
+    if own & OWN != 0 {
         return Err(Stop::PASS);
     }
     Ok((source, destination))
