@@ -27,11 +27,11 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
 fn of_driver(interface: &Interface, driver: &str) -> Option<Finding> {
     let name = &interface.name;
     let finding = || {
-        Finding::serious(
+        Finding::hint(
             NAME,
             format!(
-                "{name} has an MTU of {}, with which its driver ({driver}) hands XDP frames without their headers: they are not \
-                 translated",
+                "{name} has an MTU of {}, with which its driver ({driver}) hands XDP frames without their headers, which are not \
+                 translated, unless rx_striding_rq is off",
                 interface.mtu
             ),
             format!("ethtool --set-priv-flags {name} rx_striding_rq off, or ip link set {name} mtu {ONE_PAGE}"),
