@@ -7,6 +7,8 @@ mod difference;
 mod doubles;
 mod eams;
 mod explain;
+mod follow;
+mod instance;
 mod losses;
 mod ready;
 mod relay;

@@ -1,4 +1,4 @@
-//! The relay: the data plane, where it is attached, and how it follows the machine.
+//! The relay: the data plane, what is decided about it, and who asks for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,49 +11,27 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, info, warn};
-use xlat_common::settings::Settings;
 
 use super::{
-    Ending, Request, canary,
+    Ending, Request,
     captures::Captures,
     doubles::Doubles,
     eams,
+    follow::{Covered, Link},
+    instance::{filled, load_program},
     ready::Readiness,
     refusal,
-    status::{mode_name, waiting_sentence},
     usage::Usage,
 };
 use crate::{
     api::Code,
     choice,
     config::{Config, OnEnd, Pattern},
-    daemon::{
-        lookup::Rules,
-        store::{Claim, Difference, Reader, Store},
-    },
-    dataplane::{self, DataPlane, DataPlaneError, LoadOptions, Pins, Ways, XdpMode},
+    daemon::store::{Claim, Difference, Reader, Store},
+    dataplane::{DataPlane, DataPlaneError, Pins, Ways, XdpMode},
     eam,
-    netlink::{Interface, Machine},
+    netlink::Machine,
 };
-
-/// What became of one interface that the configuration names.
-pub(super) struct Link {
-    pub(super) name: String,
-    pub(super) outcome: Result<XdpMode, String>,
-}
-
-/// An interface that the configuration names and that gets no program, as another's sees its packets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Covered {
-    pub(super) name: String,
-    by: String,
-}
-
-impl Covered {
-    pub(super) fn reason(&self) -> String {
-        format!("the program on {} sees its packets", self.by)
-    }
-}
 
 /// The data plane and everything that is decided about it.
 pub(super) struct Relay {
@@ -91,117 +69,6 @@ pub(in crate::daemon) struct Kernel {
     pub(in crate::daemon) pins: Arc<Pins>,
     /// Who tells them of changes of packets' ways.
     pub(in crate::daemon) ways: Ways,
-}
-
-impl canary::Subject for DataPlane {
-    fn run(&self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>), String> {
-        self.test_run(frame, ifindex).map_err(|error| error.to_string())
-    }
-}
-
-/// A new program instance, empty, attached nowhere. `before`: the one in force; `seed`: its seed, where its table is to be copied.
-fn load_program(
-    config: &Config,
-    kernel: &Kernel,
-    before: Option<&DataPlane>,
-    seed: Option<u64>,
-) -> Result<DataPlane, DataPlaneError> {
-    let settings = Settings::from(config);
-    let options = LoadOptions {
-        max_eams: config.dataplane.max_eams,
-        accounts: config.accounting.services,
-        native: config.accounting.native,
-        prefix_of_interface: config.interface_prefixes(),
-        kernel_errors: config.icmp.kernel_errors,
-        pins: Some(Arc::clone(&kernel.pins)),
-        ways: Some(kernel.ways.clone()),
-        handed_over: before.and_then(DataPlane::hand_over_fragmenter),
-        seed,
-        ..LoadOptions::default()
-    };
-    DataPlane::load(&settings, &options)
-}
-
-/// The instance in force, and in what the table to come differs from its.
-type Before<'relay> = (&'relay DataPlane, &'relay Difference);
-
-/// A program instance with its table filled, tried with canaries. One that fails is thrown away.
-fn filled(
-    mut dataplane: DataPlane,
-    config: &Config,
-    table: &eam::Table,
-    machine: &Machine,
-    before: Option<Before<'_>>,
-) -> anyhow::Result<DataPlane> {
-    match fill(&mut dataplane, config, table, machine, before) {
-        Ok(canaries) => {
-            debug!("a new program instance has translated {canaries} canaries rightly");
-            Ok(dataplane)
-        }
-        Err(error) => {
-            dataplane.discard();
-            Err(error)
-        }
-    }
-}
-
-fn fill(
-    dataplane: &mut DataPlane,
-    config: &Config,
-    table: &eam::Table,
-    machine: &Machine,
-    before: Option<Before<'_>>,
-) -> anyhow::Result<usize> {
-    // The table first: an empty one is filled, which is much faster than changing one.
-    let begun = Instant::now();
-    if before.is_some_and(|before| copy(dataplane, config, before)) {
-        debug!("{} entries copied and changed in {:.1?}", table.len(), begun.elapsed());
-    } else {
-        dataplane.replace_table(&eams::table_input(config, table), machine)?;
-        debug!("{} entries filled in {:.1?}", table.len(), begun.elapsed());
-    }
-    dataplane.update_machine(machine)?;
-    spoil(dataplane, table)?;
-    let own = |address: IpAddr| {
-        machine.addresses().find(|(own, _)| *own == address).map(|(_, interface)| interface.to_owned())
-    };
-    let rules = Rules { config, table, own: &own };
-    let wanted = |interface: &Interface| choice::is_wanted(&config.dataplane.interfaces, machine, interface);
-    if !DataPlane::can_be_tried() {
-        info!("the new program instance is not tried with canaries: that takes Linux 5.15 or newer");
-        return Ok(0);
-    }
-    let canaries = canary::send(dataplane, &rules, machine, wanted)
-        .map_err(|reason| anyhow::anyhow!("the new program instance fails its trial and is not attached: {reason}"))?;
-    dataplane.reset_counters()?;
-    Ok(canaries)
-}
-
-/// Has a new instance lack an entry that a test names: `XLAT_SPOIL` is a file, in which its IPv4 prefix stands as long as that is
-/// wanted. Not in release builds.
-fn spoil(dataplane: &mut DataPlane, table: &eam::Table) -> Result<(), DataPlaneError> {
-    #[cfg(debug_assertions)]
-    if let Some(file) = std::env::var_os("XLAT_SPOIL")
-        && let Ok(prefix) = std::fs::read_to_string(file)
-        && let Some(entry) = table.iter().find(|entry| entry.pair.ipv4().to_string() == prefix)
-    {
-        dataplane.remove_eam(&dataplane::Eam { ipv4: entry.pair.ipv4(), ipv6: entry.pair.ipv6(), prefix: None })?;
-    }
-    #[cfg(not(debug_assertions))]
-    let _ = (dataplane, table);
-    Ok(())
-}
-
-/// Whether the table could be had from the instance in force.
-fn copy(dataplane: &mut DataPlane, config: &Config, (old, difference): Before<'_>) -> bool {
-    let eams = |entries: &[eam::Entry]| -> Vec<dataplane::Eam> {
-        entries.iter().map(|entry| eams::dataplane_eam(config, &entry.pair)).collect()
-    };
-    let copied = dataplane.copy_table(old, &eams(&difference.removed), &eams(&difference.added));
-    copied.unwrap_or_else(|error| {
-        warn!("the table in force is not what it should be, it is filled anew: {error}");
-        false
-    })
 }
 
 impl Relay {
@@ -400,130 +267,6 @@ impl Relay {
     /// The history of the table, to be read without the relay.
     pub(super) fn history(&self) -> Reader {
         self.store.reader()
-    }
-
-    fn machine_changed(&mut self) {
-        let snapshot = Arc::clone(&self.machine.borrow_and_update());
-        if let Err(error) = self.dataplane.update_machine(&snapshot) {
-            error!("the data plane does not know the machine's latest addresses and interfaces: {error}");
-        }
-        self.note_shadowed(&snapshot);
-        self.follow(&snapshot, true);
-    }
-
-    /// Warns when an address that an EAM maps is given to the machine itself: the service is cut off.
-    fn note_shadowed(&mut self, machine: &Machine) {
-        let mut shadowed = BTreeSet::new();
-        for (address, interface) in machine.addresses() {
-            let entry = match address {
-                IpAddr::V4(address) => self.table.longest_ipv4(address),
-                IpAddr::V6(address) => self.table.longest_ipv6(address),
-            };
-            let Some(entry) = entry else { continue };
-            if !self.shadowed.contains(&address) {
-                warn!("{entry} is not translated: {address} is the relay's own address on {interface}");
-            }
-            shadowed.insert(address);
-        }
-        self.shadowed = shadowed;
-    }
-
-    /// Attaches to what the configuration names and is there, and forgets what is gone.
-    fn follow(&mut self, machine: &Machine, changed: bool) {
-        if changed {
-            self.forget_gone(machine);
-        }
-        for interface in &machine.interfaces {
-            let (ifindex, name) = (interface.ifindex, interface.name.as_str());
-            let wanted = choice::is_wanted(&self.config.dataplane.interfaces, machine, interface);
-            let attached = self.links.get(&ifindex).is_some_and(|link| link.outcome.is_ok());
-            if wanted && !attached && !self.dataplane.is_own_interface(ifindex) {
-                self.attach(ifindex, name);
-            }
-        }
-        self.note_missing(machine);
-        self.note_covered(machine);
-    }
-
-    fn forget_gone(&mut self, machine: &Machine) {
-        let patterns = &self.config.dataplane.interfaces;
-        let dataplane = &mut self.dataplane;
-        self.links.retain(|ifindex, link| {
-            let there = machine.interfaces.iter().find(|interface| interface.ifindex == *ifindex);
-            match there {
-                Some(interface) if choice::is_wanted(patterns, machine, interface) => {
-                    if interface.name != link.name {
-                        info!("interface {} is renamed {}", link.name, interface.name);
-                        link.name.clone_from(&interface.name);
-                    }
-                    return true;
-                }
-                // What covers it is told of below.
-                Some(interface) if choice::is_named(patterns, interface) => {}
-                Some(interface) => {
-                    warn!(
-                        "interface {} is renamed {}, which the configuration does not name",
-                        link.name, interface.name
-                    );
-                }
-                None => warn!("interface {} is gone", link.name),
-            }
-            if link.outcome.is_ok()
-                && let Err(error) = dataplane.detach(*ifindex)
-                && there.is_some()
-            {
-                error!("cannot detach from {}: {error}", link.name);
-            }
-            false
-        });
-    }
-
-    fn attach(&mut self, ifindex: u32, name: &str) {
-        let wanted = self.config.dataplane.xdp_mode;
-        let outcome = self.dataplane.attach(ifindex, name, wanted).map_err(|error| error.to_string());
-        let before = self.links.insert(ifindex, Link { name: name.to_owned(), outcome: outcome.clone() });
-        match outcome {
-            Ok(mode) => info!("attached to {name} in {} mode", mode_name(mode)),
-            Err(reason) if before.is_some_and(|link| link.outcome.as_ref() == Err(&reason)) => {}
-            Err(reason) => error!("{reason}; trying again every few seconds"),
-        }
-    }
-
-    fn note_missing(&mut self, machine: &Machine) {
-        let missing = |pattern: &&Pattern| !machine.interfaces.iter().any(|interface| pattern.matches(&interface.name));
-        let waiting: Vec<Pattern> = self.config.dataplane.interfaces.iter().filter(missing).cloned().collect();
-        for pattern in waiting.iter().filter(|pattern| !self.waiting.contains(pattern)) {
-            warn!("{}", waiting_sentence(pattern));
-        }
-        self.waiting = waiting;
-    }
-
-    fn note_covered(&mut self, machine: &Machine) {
-        let patterns = &self.config.dataplane.interfaces;
-        let covered = machine.interfaces.iter().filter(|interface| choice::is_named(patterns, interface));
-        let covered = covered.filter(|interface| !self.dataplane.is_own_interface(interface.ifindex));
-        let covered: BTreeMap<u32, Covered> = covered
-            .filter_map(|interface| {
-                let by = choice::covered_by(patterns, machine, interface)?.name.clone();
-                Some((interface.ifindex, Covered { name: interface.name.clone(), by }))
-            })
-            .collect();
-        for (ifindex, covered) in covered.iter().filter(|(ifindex, there)| self.covered.get(ifindex) != Some(there)) {
-            info!("interface {} (index {ifindex}) gets no program: {}", covered.name, covered.reason());
-        }
-        self.covered = covered;
-    }
-
-    fn detach_all(&mut self) {
-        for (ifindex, link) in std::mem::take(&mut self.links) {
-            if link.outcome.is_err() {
-                continue;
-            }
-            match self.dataplane.detach(ifindex) {
-                Ok(()) => info!("detached from {}", link.name),
-                Err(error) => error!("cannot detach from {}: {error}", link.name),
-            }
-        }
     }
 }
 
