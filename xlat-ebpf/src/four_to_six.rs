@@ -277,7 +277,7 @@ fn may_fill(ctx: &Context, header: &Header4, transport: &Transport) -> Result<bo
     Err(Stop::drop(reason))
 }
 
-/// The system management event of RFC 7915 4.5. A global function (see `lookup::shorter_length4`) for its stack.
+/// The system management event of RFC 7915 4.5. A global function (see `tables::shorter_length4`) for its stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn log_udp_checksum_zero(source: u32, destination: u32, ports: u32, fragment: u32) -> u32 {

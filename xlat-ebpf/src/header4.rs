@@ -216,7 +216,7 @@ const NO_SOURCE_ROUTE: u32 = 0;
 const UNEXPIRED_SOURCE_ROUTE: u32 = 1;
 const MALFORMED: u32 = 2;
 
-/// Goes through `len` bytes of options at `offset`. A global function, for its loop (see `lookup::shorter_length4`).
+/// Goes through `len` bytes of options at `offset`. A global function, for its loop (see `tables::shorter_length4`).
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn source_route(ctx: *mut xdp_md, offset: u32, len: u32) -> u32 {

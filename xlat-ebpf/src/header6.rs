@@ -192,7 +192,7 @@ const HAS_FRAGMENT: u64 = 1 << 24;
 /// In what [`follow_chain`] gives: the high half is a [`Stop`]'s number.
 const STOPPED: u64 = 1 << 25;
 
-/// [`Chain::follow`] as a global function, for its loop (see `lookup::shorter_length4`). Bits 0–15: the upper layer's offset;
+/// [`Chain::follow`] as a global function, for its loop (see `tables::shorter_length4`). Bits 0–15: the upper layer's offset;
 /// 16–23: its protocol; then the two flags.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -8,9 +8,9 @@ use xlat_common::{
 
 use crate::{
     context::Context,
-    lookup::state,
     maps::{MACS, VLANS},
     packet,
+    tables::state,
     verifier::{bounded, reload},
 };
 

@@ -30,6 +30,7 @@ mod next_hop;
 mod packet;
 mod reply;
 mod six_to_four;
+mod tables;
 mod transport;
 mod verifier;
 

@@ -13,8 +13,9 @@ use xlat_common::{
 use crate::{
     forward::{Way, lead_to_device},
     link::{self, Arrival, Link},
-    lookup::{header, own_entry4, state, state_ptr},
+    lookup::own_entry4,
     setting,
+    tables::{header, state, state_ptr},
     verifier::bounded,
 };
 
@@ -138,7 +139,7 @@ const fn index(word: u32) -> usize {
     (word & (WORDS - 1)) as usize
 }
 
-/// A global function (see `lookup::shorter_length4`): rare.
+/// A global function (see `tables::shorter_length4`): rare.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn remember(destination: u64, hop: u64, epoch: u64) -> u32 {

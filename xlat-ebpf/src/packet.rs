@@ -120,7 +120,7 @@ pub fn grow(ctx: &XdpContext, by: usize, kept: usize) -> Option<()> {
     if move_up(ctx.ctx, (kept + by) as u32, kept as u32, len as u32) == 0 { Some(()) } else { None }
 }
 
-/// Copies `len` bytes at `from` to `to`; 0 if it could. A global function for its loops (see `lookup::shorter_length4`).
+/// Copies `len` bytes at `from` to `to`; 0 if it could. A global function for its loops (see `tables::shorter_length4`).
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn move_up(ctx: *mut xdp_md, from: u32, to: u32, len: u32) -> u32 {
@@ -188,7 +188,7 @@ pub fn store_zeros(ctx: &XdpContext, offset: usize, len: usize) -> Option<()> {
 /// What the functions below give where the frame is shorter.
 const SHORTER: i32 = -1;
 
-/// [`load_bytes`] without the helper: word by word, then byte by byte. A global function (see `lookup::shorter_length4`).
+/// [`load_bytes`] without the helper: word by word, then byte by byte. A global function (see `tables::shorter_length4`).
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn load_words(ctx: *mut xdp_md, offset: u32, len: u32) -> i32 {
@@ -280,7 +280,7 @@ pub fn sum(ctx: &XdpContext, offset: usize, len: usize) -> Option<Sum> {
 /// What [`sum_of`] gives where the packet is shorter: no sum of 16-bit words.
 const NO_SUM: u32 = u32::MAX;
 
-/// [`sum`] as a global function, for its loops (see `lookup::shorter_length4`).
+/// [`sum`] as a global function, for its loops (see `tables::shorter_length4`).
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn sum_of(ctx: *mut xdp_md, offset: u32, len: u32) -> u32 {

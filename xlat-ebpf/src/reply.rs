@@ -17,10 +17,9 @@ use crate::{
     header6::{Chain, Header6},
     limits,
     link::{self, Arrival},
-    lookup,
     maps::Answer,
     next_hop::Cache,
-    packet,
+    packet, tables,
     transport::Piece,
 };
 
@@ -217,13 +216,13 @@ pub fn own_ipv4(ifindex: u32) -> u32 {
     if own != 0 {
         return own;
     }
-    lookup::header().map_or(0, |header| header.default_ipv4)
+    tables::header().map_or(0, |header| header.default_ipv4)
 }
 
 #[inline(always)]
 fn own_ipv6(arrival: &Arrival) -> Ipv6 {
     match link::interface(arrival.logical_ifindex) {
         Some(interface) if interface.ipv6 != Ipv6::UNSPECIFIED => interface.ipv6,
-        _ => lookup::header().map_or(Ipv6::UNSPECIFIED, |header| header.default_ipv6),
+        _ => tables::header().map_or(Ipv6::UNSPECIFIED, |header| header.default_ipv6),
     }
 }

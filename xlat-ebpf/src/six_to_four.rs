@@ -161,7 +161,7 @@ pub fn refuse_chain(header: &Header6, stop: Stop) -> Stop {
     stop
 }
 
-/// A global function (see `lookup::shorter_length4`) for its stack; the addresses in halves.
+/// A global function (see `tables::shorter_length4`) for its stack; the addresses in halves.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn log_fragment_extension(s_hi: u64, s_lo: u64, d_hi: u64, d_lo: u64) -> u32 {

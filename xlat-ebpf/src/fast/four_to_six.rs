@@ -23,8 +23,9 @@ use crate::{
     four_to_six::{flow_label, out_of_scope4, traffic_class},
     header4::Header4,
     link::{self, ETHERNET_LEN},
-    lookup::{find4_in, may_be_refused, prefix, prefix_has_entries},
+    lookup::{may_be_refused, prefix, prefix_has_entries},
     next_hop, packet, reply, setting,
+    tables::find4_in,
 };
 
 /// Where the IP header is.

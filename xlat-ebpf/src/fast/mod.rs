@@ -14,13 +14,13 @@ mod six_to_four;
 use aya_ebpf::programs::XdpContext;
 use xlat_common::interface::Interface;
 
-use crate::{link, lookup};
+use crate::{link, tables};
 
 /// Translates a packet or passes it; `None`: it is none for here.
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> Option<u32> {
     let mut ifindex = ctx.ingress_ifindex() as u32;
-    let state = lookup::state()?;
+    let state = tables::state()?;
     let mut arrival = link::interface_in(state, ifindex)?;
     if arrival.flags & (Interface::SLOW_PATH | Interface::PORT) != 0 {
         if arrival.flags & Interface::SLOW_PATH != 0 {

@@ -313,7 +313,7 @@ fn information_len(ctx: &Context, extension_at: usize, extension: u32) -> u32 {
 const MAX_OBJECTS: u32 = (LIMIT - extension::MINIMUM_ORIGINAL) / object::OBJECT_HEADER_LEN;
 
 /// 1: an extension structure of `len` bytes at `at` can be read to its end, and no object in it tells of the arrival interface: no
-/// message may have two of one role (RFC 5837 4.5). A global function, for its loop (see `lookup::shorter_length4`).
+/// message may have two of one role (RFC 5837 4.5). A global function, for its loop (see `tables::shorter_length4`).
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn takes_information(ctx: *mut xdp_md, at: u32, len: u32) -> u32 {

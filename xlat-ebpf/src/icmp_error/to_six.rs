@@ -402,7 +402,7 @@ fn new_layout(parts: &Parts, inner: &Header4, inner_header: u32, inner_len: u32,
     extension::layout(parts, UNIT6, MINIMUM_MTU - HEADER_LEN - icmp::HEADER_LEN)
 }
 
-/// RFC 7915 4.2: where the router did not say the MTU. A global function (see `lookup::shorter_length4`).
+/// RFC 7915 4.2: where the router did not say the MTU. A global function (see `tables::shorter_length4`).
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn likely_mtu(total_len: u32) -> u32 {
