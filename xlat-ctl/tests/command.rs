@@ -197,17 +197,22 @@ fn import_writes_files_that_this_program_takes_and_tells_what_it_left() {
     let file = directory.path().join("tayga.conf");
     fs::write(&file, "prefix 2001:db8:6464::/96\ndynamic-pool 192.168.255.0/24\nmap 192.0.2.1 2001:db8::1\n").unwrap();
     let arguments = ["import", "tayga", file.to_str().unwrap(), "--interfaces", "v4,v6", "--output"];
-    let run = || xlat_ctl(&[&arguments[..], &[directory.path().to_str().unwrap()]].concat());
+    let output_directory = directory.path().join("a/b");
+    let run = || xlat_ctl(&[&arguments[..], &[output_directory.to_str().unwrap()]].concat());
     let output = run();
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     assert!(stderr(&output).contains("note: dynamic-pool: xlat is stateless"), "{}", stderr(&output));
     assert!(stdout(&output).contains("eam.csv (1 entry)"), "{}", stdout(&output));
-    assert_eq!(code(&check(&directory.path().join("xlat.toml"), &[])), 0);
-    let table = fs::read_to_string(directory.path().join("eam.csv")).unwrap();
+    assert_eq!(code(&check(&output_directory.join("xlat.toml"), &[])), 0);
+    let table = fs::read_to_string(output_directory.join("eam.csv")).unwrap();
     assert!(table.contains("192.0.2.1/32,2001:db8::1/128,,dynamic"), "{table}");
     let output = run();
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("is there already and is not overwritten"), "{}", stderr(&output));
+    // Neither file is made where one is there.
+    fs::remove_file(output_directory.join("xlat.toml")).unwrap();
+    assert_eq!(code(&run()), 1);
+    assert!(!output_directory.join("xlat.toml").exists());
 }
 
 #[test]

@@ -311,7 +311,9 @@ fn fill_udp_checksum(ctx: &Context, header: &Header4, transport: &Transport) -> 
     let length = u16::from_be(packet::load(ctx, transport.offset + 4).ok_or(Stop::INTERNAL)?);
     // A length that cannot be true is not this program's to judge: all there is counts.
     let length = if length < 8 || usize::from(length) > transport.len { transport.len as u16 } else { length };
-    let data = packet::sum(ctx, transport.offset, usize::from(length)).ok_or(Stop::INTERNAL)?;
+    // There is a most that can be added up (docs/translation.md 6.5).
+    let data =
+        packet::sum(ctx, transport.offset, usize::from(length)).ok_or(Stop::drop(DropReason::UdpChecksumZero))?;
     let pseudo_header =
         Sum::ZERO.add32(header.source()).add32(header.destination()).add16(u16::from(protocol::UDP)).add16(length);
     let checksum = match data.add(pseudo_header).checksum() {

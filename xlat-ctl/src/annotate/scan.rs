@@ -162,14 +162,33 @@ impl Annotator {
 }
 
 /// Whether an address may begin at `start`: no word, number or other address reaches up to it. A label with a colon may
-/// (`client:2001:db8::1`), where it has a letter that no address has.
+/// (`client:2001:db8::1`, `"client":…`, `access.log.1:…`, `grep`'s number of a line), where it is no part of an address.
 fn is_beginning(text: &[u8], start: usize) -> bool {
     match text[..start].last() {
         None => true,
-        Some(b':') => word_before(text, start - 1).iter().any(|byte| !byte.is_ascii_hexdigit()),
+        Some(b':') => is_label(text, start - 1),
         Some(b'.' | b'_') => false,
         Some(byte) => !byte.is_ascii_alphanumeric(),
     }
+}
+
+/// Whether what ends before the colon at `colon` is a label, and not the beginning of an address.
+fn is_label(text: &[u8], colon: usize) -> bool {
+    let word = word_before(text, colon);
+    let begin = colon - word.len();
+    match text[..begin].last() {
+        // No address begins there.
+        Some(b'.' | b'_') => true,
+        Some(before) if word.is_empty() => *before != b':',
+        Some(b'\n') | None if is_line_number(word) => true,
+        _ => word.iter().any(|byte| !byte.is_ascii_hexdigit()),
+    }
+}
+
+/// Global unicast addresses begin with 2000 to 3fff (RFC 4291 2.4).
+fn is_line_number(word: &[u8]) -> bool {
+    let is_of_address = matches!(word, [b'2' | b'3', _, _, _]);
+    !word.is_empty() && word.iter().all(u8::is_ascii_digit) && !is_of_address
 }
 
 /// The letters and digits that end before `end`.
@@ -220,9 +239,16 @@ fn follows(text: &[u8], end: usize, longest: u32) -> Follows {
     }
 }
 
-/// Where the zone ends (RFC 4007 11) that begins at `end`; a full stop at its end is the sentence's.
+/// Where the zone ends (RFC 4007 11) that begins at `end`; a full stop at its end is the sentence's. What looks like a byte of a URL
+/// (`%20`) is none, but for the percent sign that a zone in a URL begins with (`%25eth0`, RFC 6874).
 fn zone(text: &[u8], end: usize) -> usize {
-    if text.get(end) != Some(&b'%') {
+    let is_escape = match text.get(end..).unwrap_or_default() {
+        [b'%', b'2', b'5', zone, ..] => !zone.is_ascii_alphanumeric(),
+        [b'%', one, two, ..] => one.is_ascii_hexdigit() && two.is_ascii_hexdigit(),
+        [b'%', ..] => false,
+        _ => return end,
+    };
+    if is_escape {
         return end;
     }
     let is_zone = |byte: &&u8| byte.is_ascii_alphanumeric() || b"._-".contains(*byte);

@@ -69,10 +69,23 @@ fn replaces_addresses_in_every_spelling() {
         ("2001:db8:6464::cb00:7107-2001:db8:6464::cb00:7108", "203.0.113.7-203.0.113.8"),
         ("„2001:db8:6464::cb00:7107“", "„203.0.113.7“"),
         ("64:ff9b::808:808", "8.8.8.8"),
+        ("GET /?ip=64:ff9b::808:808%20union.select HTTP/1.1", "GET /?ip=8.8.8.8%20union.select HTTP/1.1"),
+        ("http://[2001:db8:6464::cb00:7107%25eth0]/x", "http://203.0.113.7/x"),
+        ("access.log.1:2001:db8:6464::cb00:7107 -", "access.log.1:203.0.113.7 -"),
+        ("\"client\":2001:db8:6464::cb00:7107", "\"client\":203.0.113.7"),
     ] {
         assert_eq!(annotated(&annotator, text), expected, "{text}");
         assert_eq!(annotated(&annotator, &format!("{text} {text}\n")), format!("{expected} {expected}\n"));
     }
+}
+
+/// `grep -n` puts the line's number before it. What may be a part of an address is none.
+#[test]
+fn a_number_at_the_beginning_of_a_line_is_no_part_of_an_address() {
+    let annotator = annotator(Direction::ToIpv4, false);
+    let text = "12:2001:db8:6464::cb00:7107 a\n7:2001:db8:6464::cb00:7107 b\n2002:2001:db8:6464::cb00:7107 c\n";
+    let expected = "12:203.0.113.7 a\n7:203.0.113.7 b\n2002:2001:db8:6464::cb00:7107 c\n";
+    assert_eq!(annotated(&annotator, text), expected);
 }
 
 #[test]

@@ -193,7 +193,7 @@ pub struct Revision {
     pub time: String,
     /// Who made it.
     pub author: Author,
-    /// `add`, `del`, `apply`, `rollback`; `create` and `restore` of the store.
+    /// `add`, `del`, `apply`, `rollback`; `reload` and `start` for what the configuration changes; `create` and `restore` of the store.
     pub verb: String,
     /// The author's words about it.
     pub message: String,

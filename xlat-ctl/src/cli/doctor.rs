@@ -1,6 +1,6 @@
 //! `xlat-ctl doctor`
 
-use std::path::Path;
+use std::{path::Path, thread, time::Duration};
 
 use serde::Serialize;
 use xlat_common::reason::DropReason;
@@ -8,7 +8,7 @@ use xlat_common::reason::DropReason;
 use super::{Common, Failed, client, output};
 use crate::{
     api::{EamList, Stats, Status},
-    config::{self, Config},
+    config,
     doctor::{self, Daemon, Finding, Seen},
 };
 
@@ -19,25 +19,37 @@ struct Report {
     findings: Vec<Finding>,
 }
 
-pub(super) fn doctor(path: &Path, json: bool) -> Result<(), Failed> {
+pub(super) fn doctor(path: &Path, common: &Common) -> Result<(), Failed> {
     let config = config::load(path).map_err(|error| error.to_string())?.config;
-    let daemon = daemon(&config);
+    let daemon = daemon(common.socket.as_ref().unwrap_or(&config.control.socket));
     let seen = Seen::now(config, daemon).map_err(|error| error.to_string())?;
     let report = Report { checks: doctor::names().collect(), findings: doctor::examine(&seen) };
-    let answer = if json { output::json(&report) } else { human(&report) };
+    let answer = if common.json { output::json(&report) } else { human(&report) };
     output::print(&answer);
     if report.findings.is_empty() { Ok(()) } else { Err(Failed { message: None, answer: None }) }
 }
 
 /// What the daemon says, where it runs. Where it does not, the configuration's entries are all that is known.
-fn daemon(config: &Config) -> Option<Daemon> {
-    let common = Common { socket: Some(config.control.socket.clone()), json: false };
+fn daemon(socket: &Path) -> Option<Daemon> {
+    let common = Common { socket: Some(socket.to_owned()), json: false };
     let pid = client::get::<Status>(&common, "/v1/status").ok()?.value.pid;
     let pairs = client::get::<EamList>(&common, "/v1/eam").ok()?.value.pairs().collect();
-    let stats = client::get::<Stats>(&common, "/v1/stats").ok()?.value;
-    let internal = DropReason::Internal.name();
-    let internal = stats.drops.iter().filter(|drops| drops.reason == internal).map(|drops| drops.packets).sum();
+    let before = dropped_as_internal(&common)?;
+    let internal = if before == 0 {
+        0
+    } else {
+        // Whether it goes on: what was once is no reason to look for anything.
+        thread::sleep(Duration::from_secs(1));
+        dropped_as_internal(&common)?.saturating_sub(before)
+    };
     Some(Daemon { pid, pairs, internal })
+}
+
+/// Packets that have been dropped as `internal` since counting began.
+fn dropped_as_internal(common: &Common) -> Option<u64> {
+    let stats = client::get::<Stats>(common, "/v1/stats").ok()?.value;
+    let internal = DropReason::Internal.name();
+    Some(stats.drops.iter().filter(|drops| drops.reason == internal).map(|drops| drops.packets).sum())
 }
 
 fn human(report: &Report) -> String {

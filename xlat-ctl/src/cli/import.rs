@@ -80,8 +80,13 @@ pub(super) fn import(common: &Common, verb: Verb) -> Result<(), Failed> {
     }
     match &files.output {
         Some(directory) => {
-            write_new(&directory.join("xlat.toml"), &configuration)?;
-            write_new(&directory.join("eam.csv"), &table)?;
+            let (configuration_file, table_file) = (directory.join("xlat.toml"), directory.join("eam.csv"));
+            // Neither is written where one is there.
+            [&configuration_file, &table_file].into_iter().try_for_each(|path| expect_none(path))?;
+            let made = fs::create_dir_all(directory);
+            made.map_err(|error| format!("cannot make {}: {}", directory.display(), crate::plain(&error)))?;
+            write_new(&configuration_file, &configuration)?;
+            write_new(&table_file, &table)?;
             if !common.json {
                 let entries = count(imported.count(), "entry", "entries");
                 output::print(&format!(
@@ -97,15 +102,24 @@ pub(super) fn import(common: &Common, verb: Verb) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Writes a file that is not there yet: nobody's configuration is overwritten.
+/// Nobody's configuration is overwritten.
+fn expect_none(path: &Path) -> Result<(), String> {
+    if path.exists() { Err(is_there(path)) } else { Ok(()) }
+}
+
+fn is_there(path: &Path) -> String {
+    format!(
+        "{} is there already and is not overwritten: give another directory with --output, or move the file away",
+        path.display()
+    )
+}
+
+/// Writes a file that is not there yet.
 fn write_new(path: &Path, text: &str) -> Result<(), String> {
     use std::io::{ErrorKind, Write};
     let written = fs::File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => format!(
-            "{} is there already and is not overwritten: give another directory with --output, or move the file away",
-            path.display()
-        ),
+        ErrorKind::AlreadyExists => is_there(path),
         _ => format!("cannot make {}: {}", path.display(), crate::plain(&error)),
     })
 }

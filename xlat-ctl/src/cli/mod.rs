@@ -178,7 +178,7 @@ pub fn main() -> ExitCode {
     let done = match verb {
         Verb::Run(ConfigFile { config }) => return daemon::run(&config, common.socket),
         Verb::Check(ConfigFile { config }) => check::check(&config, common.json),
-        Verb::Doctor(ConfigFile { config }) => doctor::doctor(&config, common.json),
+        Verb::Doctor(ConfigFile { config }) => doctor::doctor(&config, &common),
         Verb::Reload => detach::reload(&common),
         Verb::Detach(ConfigFile { config }) => detach::detach(&config, common.json),
         Verb::Prepare(prepare) => prepare::prepare(&prepare),

@@ -1,6 +1,10 @@
 //! Judges a configuration file: every fault is found in one go, each told in one sentence.
 
-use std::{fmt::Display, ops::RangeInclusive, path::PathBuf};
+use std::{
+    fmt::Display,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use toml::Spanned;
@@ -11,7 +15,7 @@ use super::{
     FlowLabel, Hairpin, Icmp, IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, State, Translation,
     UdpZeroChecksum,
     file::{self, File, List, Placed, WordOrNumber},
-    problem::{line_of, nearest},
+    problem::nearest,
 };
 use crate::{
     dataplane::XdpMode,
@@ -31,23 +35,27 @@ const PREFIX_LENGTHS: [u8; 6] = [32, 40, 48, 56, 64, 96];
 
 /// Judges `file`, which was read from `text`.
 pub(super) fn check(text: &str, file: File) -> Result<Checked, Vec<Problem>> {
-    let mut checker = Checker { text, faults: Vec::new(), warnings: Vec::new(), refusals: Vec::new() };
+    let line_ends = text.bytes().enumerate().filter_map(|(at, byte)| (byte == b'\n').then_some(at)).collect();
+    let mut checker = Checker { line_ends, faults: Vec::new(), warnings: Vec::new(), refusals: Vec::new() };
     let config = checker.config(file);
     checker.faults.sort_by_key(|fault| fault.line);
     let Checker { faults, warnings, refusals, .. } = checker;
     if faults.is_empty() { Ok(Checked { config, warnings, refusals }) } else { Err(faults) }
 }
 
-struct Checker<'text> {
-    text: &'text str,
+struct Checker {
+    /// Where lines end, in the order of the text.
+    line_ends: Vec<usize>,
     faults: Vec<Problem>,
     warnings: Vec<Problem>,
     refusals: Vec<Problem>,
 }
 
-impl Checker<'_> {
+impl Checker {
+    /// The line that a value begins on, from 1.
     fn line<T>(&self, value: &Spanned<T>) -> Option<usize> {
-        Some(line_of(self.text, value.span().start))
+        let start = value.span().start;
+        Some(self.line_ends.partition_point(|end| *end < start) + 1)
     }
 
     fn fault(&mut self, line: Option<usize>, text: impl Into<String>) {
@@ -203,11 +211,14 @@ impl Checker<'_> {
     fn pin_directory(&mut self, value: Placed<String>) -> PathBuf {
         let Some(value) = value else { return PathBuf::from(DEFAULT_PIN_DIRECTORY) };
         let path = PathBuf::from(value.get_ref());
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        // No name in a BPF file system has a dot in it (Linux, kernel/bpf/inode.c).
-        if !path.is_absolute() || name.is_empty() || name.contains('.') {
+        // No name in a BPF file system has a dot in it (Linux, kernel/bpf/inode.c). The file system itself is everybody's.
+        let below = path.strip_prefix("/sys/fs/bpf").ok();
+        let has_dot = |path: &Path| path.as_os_str().as_encoded_bytes().contains(&b'.');
+        let names_dot = below.map_or_else(|| path.file_name().map(Path::new).is_none_or(has_dot), has_dot);
+        if !path.is_absolute() || names_dot || below.is_some_and(|below| below.as_os_str().is_empty()) {
             let line = self.line(&value);
-            let text = "give an absolute path in a BPF file system, without a dot, such as \"/sys/fs/bpf/xlat\"";
+            let text = "give the absolute path of a directory of its own in a BPF file system, without a dot, such as \
+                        \"/sys/fs/bpf/xlat\"";
             self.fault(line, format!("dataplane.pin_directory = \"{}\": {text}", value.get_ref()));
         }
         path
@@ -461,7 +472,7 @@ impl Checker<'_> {
 ///
 /// # Errors
 /// One sentence: the path is relative or too long.
-pub(super) fn socket_path(path: &std::path::Path) -> Result<(), String> {
+pub(super) fn socket_path(path: &Path) -> Result<(), String> {
     if !path.is_absolute() {
         return Err(format!("{}: give the whole path, from / on", path.display()));
     }

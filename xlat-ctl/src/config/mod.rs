@@ -437,7 +437,12 @@ impl Config {
     /// What is doubtful about an EAM beside the entries of `table`, in sentences.
     #[must_use]
     pub fn doubts(&self, table: &eam::Table, pair: &Pair) -> Vec<String> {
-        table.overlaps(pair, eam::Table::MOST_OVERLAPS)
+        let rules = self.prefix_for.iter().flat_map(|rule| &rule.ipv4);
+        let within = rules.filter(|net| pair.ipv4() != **net && pair.ipv4().contains(*net));
+        let narrower = within.map(|net| {
+            format!("{pair}: a [[prefix_for]] of {net} is for entries within that, and says nothing of a part of one")
+        });
+        table.overlaps(pair, eam::Table::MOST_OVERLAPS).into_iter().chain(narrower).collect()
     }
 
     /// Why an EAM is a mistake in this configuration, in one sentence; `None`: it is none.

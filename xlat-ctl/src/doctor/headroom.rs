@@ -12,7 +12,7 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
         Finding::serious(
             NAME,
             format!(
-                "{count} {packets} dropped as `internal`: a driver left no room before the frame, or the program could not do its \
+                "{count} {packets} dropped as `internal` within a second: a driver left no room before the frame, or the program could not do its \
                  work otherwise"
             ),
             "`xlat-ctl capture --reason internal` shows by which interface they arrive: xdp_mode = \"generic\" makes room there; \
@@ -32,6 +32,6 @@ mod tests {
         let mut seen = Seen::example(Vec::new());
         assert_eq!(check(&seen), []);
         seen.internal = 3;
-        assert!(check(&seen)[0].problem.contains("3 packets were dropped as `internal`"));
+        assert!(check(&seen)[0].problem.contains("3 packets were dropped as `internal` within a second"));
     }
 }

@@ -18,7 +18,7 @@ pub struct Daemon {
     pub pid: u32,
     /// Its table.
     pub pairs: Vec<Pair>,
-    /// Packets dropped as `internal`.
+    /// Packets that it has dropped as `internal` within a second.
     pub internal: u64,
 }
 
@@ -30,7 +30,7 @@ pub struct Seen {
     pub pairs: Vec<Pair>,
     /// Process number of the daemon, where it runs.
     pub pid: Option<u32>,
-    /// Packets that the daemon has counted as dropped for `internal`.
+    /// Packets that the daemon has dropped as `internal` within a second.
     pub internal: u64,
     /// Its interfaces.
     pub machine: Machine,

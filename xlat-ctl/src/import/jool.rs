@@ -35,7 +35,19 @@ pub fn jool(sources: &[Source<'_>]) -> Result<Imported, String> {
              them, set well_known_prefix_strict = false",
         );
     }
-    if !imported.prefixes.is_empty() {
+    if !imported.untranslated.is_empty() {
+        // As far as it goes: what no EAM maps is left to the kernel, whatever its address.
+        let nets: Vec<String> = imported.untranslated.iter().map(ToString::to_string).collect();
+        imported.note_first(
+            "denylist4",
+            format!(
+                "no equivalent for {}: Jool leaves addresses there to the kernel where no EAM maps them; the scope \"eam\" leaves what \
+                 is between two addresses without an EAM, but the clients of an EAM are translated wherever they are ([deny] would \
+                 drop their packets)",
+                eam::cut(&nets.join(", "))
+            ),
+        );
+    } else if !imported.prefixes.is_empty() {
         imported.set("scope", "\"all\"");
         imported.note_first(
             "pool6",
@@ -68,7 +80,7 @@ fn top(imported: &mut Imported, object: &Map<String, Value>) -> Result<bool, Str
                 for text in value.as_array().ok_or_else(|| format!("`{key}` is not a list"))? {
                     let text = text.as_str().ok_or_else(|| format!("`{key}` has something that is not a text"))?;
                     let (net, _) = super::without_host_bits(text, eam::parse_ipv4(text))?;
-                    imported.deny4.insert(net);
+                    imported.untranslated.insert(net);
                 }
             }
             other => {

@@ -90,7 +90,8 @@ pub struct Imported {
     translation: Vec<(String, String)>,
     ipv4_pool: Option<Ipv4Net>,
     ipv6_pool: Option<Ipv6Net>,
-    deny4: BTreeSet<Ipv4Net>,
+    /// Addresses that are not translated unless an EAM maps them.
+    untranslated: BTreeSet<Ipv4Net>,
     entries: Vec<Entry>,
     /// What has no equivalent: of very many, the first, and how many more there are.
     pub notes: Vec<Note>,
@@ -107,8 +108,8 @@ impl Imported {
     }
 
     /// Notes what holds for the whole configuration: however much there is to say of its lines, it is said.
-    fn note_first(&mut self, setting: &str, why: &str) {
-        let note = Note { setting: setting.to_owned(), why: why.to_owned() };
+    fn note_first(&mut self, setting: &str, why: impl Into<String>) {
+        let note = Note { setting: setting.to_owned(), why: why.into() };
         if self.noted.insert(note.clone()) {
             self.notes.insert(0, note);
         }
@@ -167,11 +168,9 @@ impl Imported {
         for entry in std::mem::take(&mut self.entries) {
             let inside = self.prefixes.iter().find(|prefix| prefix.contains(&entry.pair.ipv6())).copied();
             let over = self.prefixes.iter().find(|prefix| entry.pair.ipv6().contains(*prefix)).copied();
-            let denied = self.deny4.iter().find(|net| net.contains(&entry.pair.ipv4())).copied();
-            let refused = match (inside.or(over), denied) {
-                (Some(prefix), _) if inside.is_some() => Err(format!("it lies inside the translation prefix {prefix}")),
-                (Some(prefix), _) => Err(format!("it covers the translation prefix {prefix}")),
-                (None, Some(net)) => Err(format!("{net} is in the deny list, so that it is never used")),
+            let refused = match (inside, over) {
+                (Some(prefix), _) => Err(format!("it lies inside the translation prefix {prefix}")),
+                (None, Some(prefix)) => Err(format!("it covers the translation prefix {prefix}")),
                 (None, None) => table.insert(entry.clone()),
             };
             if let Err(text) = refused {
@@ -235,10 +234,6 @@ impl Imported {
         }
         if let Some(pool) = &self.ipv6_pool {
             text.push_str(&format!("ipv6_pool = [{}]\n", quoted(pool)));
-        }
-        if !self.deny4.is_empty() {
-            let nets = list(self.deny4.iter().map(|net| quoted(net)).collect());
-            text.push_str(&format!("\n[deny]\nipv4 = {nets}\n"));
         }
         text
     }

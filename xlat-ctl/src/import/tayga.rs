@@ -43,12 +43,18 @@ pub fn tayga(sources: &[Source<'_>]) -> Result<Imported, String> {
             return Err(source.refuse("TAYGA's configuration or its map-file"));
         }
     }
-    if !imported.prefixes.is_empty() {
+    if !imported.prefixes.is_empty() && imported.entries.is_empty() {
         imported.set("scope", "\"all\"");
         imported.note_first(
             "prefix",
-            "TAYGA translates whatever is routed to it: hence scope = \"all\"; \"eam\" is enough where only the services of \
-             the map lines are translated",
+            "there are no map lines, hence scope = \"all\": every IPv4 packet that arrives by the interfaces and is not for this \
+             machine is translated, where TAYGA had what is routed into its tunnel; let nothing else arrive there",
+        );
+    } else if !imported.prefixes.is_empty() {
+        imported.note_first(
+            "prefix",
+            "TAYGA translates whatever is routed into its tunnel, xlat what arrives by its interfaces and is to or from a service of \
+             the map lines; with scope = \"all\" it would be every IPv4 packet that arrives there",
         );
     }
     Ok(imported.finish())

@@ -51,13 +51,13 @@ fn reads_jools_configuration() {
     assert_eq!(config.translation.mtu_plateaus, [9000, 1500]);
     assert_eq!(config.translation.hairpin, config::Hairpin::Simple);
     assert_eq!(config.translation.udp_zero_checksum, config::UdpZeroChecksum::Compute);
-    assert_eq!(config.translation.scope, config::Scope::All);
+    assert_eq!(config.translation.scope, config::Scope::Eam, "a deny list of Jool's leaves more alone");
     assert_eq!(config.icmp.ipv4_pool[0].to_string(), "192.0.2.192/27");
-    assert_eq!(config.deny.ipv4[0].to_string(), "203.0.113.0/24");
+    assert!(config.deny.ipv4.is_empty(), "Jool's EAMs win over its deny list, xlat's do not");
     assert_eq!(
         imported.table(),
         "ipv4,ipv6,comment,origin\n198.51.100.1/32,2001:db8:1::1/128,www,dynamic\n\
-         198.51.100.16/28,2001:db8:2::/124,,dynamic\n"
+         198.51.100.16/28,2001:db8:2::/124,,dynamic\n203.0.113.9/32,2001:db8:3::9/128,,dynamic\n"
     );
     let noted = settings(&imported);
     for setting in [
@@ -69,8 +69,7 @@ fn reads_jools_configuration() {
         "udp-timeout",
         "eamt entry 2",
         "198.51.100.99 ↔ 2001:db8:6464::1",
-        "203.0.113.9 ↔ 2001:db8:3::9",
-        "pool6",
+        "denylist4",
     ] {
         assert!(noted.contains(&setting), "{setting} is not in {noted:?}");
     }
@@ -102,6 +101,13 @@ fn says_why_a_comment_is_left_out() {
 }
 
 #[test]
+fn what_jool_translates_by_the_prefix_alone_is_translated() {
+    let imported = jool(&[source(r#"{"instance": "x", "global": {"pool6": "2001:db8:6464::/96"}}"#)]).unwrap();
+    assert_eq!(judged(&imported).config.translation.scope, config::Scope::All);
+    assert!(settings(&imported).contains(&"pool6"));
+}
+
+#[test]
 fn refuses_the_stateful_kind() {
     let said = jool(&[source(r#"{"pool4": [], "instance": "x"}"#)]).unwrap_err();
     assert!(said.contains("stateful NAT64"), "{said}");
@@ -118,6 +124,7 @@ fn reads_taygas_configuration_and_map_file() {
     assert!(!config.translation.well_known_prefix_strict);
     assert_eq!(config.translation.lowest_ipv6_mtu, 1480);
     assert_eq!(config.translation.udp_zero_checksum, config::UdpZeroChecksum::Compute);
+    assert_eq!(config.translation.scope, config::Scope::Eam);
     assert_eq!(imported.count(), 3);
     let noted = settings(&imported);
     for setting in ["tun-device", "ipv4-addr", "ipv6-addr", "dynamic-pool", "data-dir", "prefix", "frob"] {

@@ -194,7 +194,7 @@ const fn by_protocol(reason: DropReason) -> Entry {
                 at most ten a second; `xlat_suppressed_events_total` counts the others.",
             cause: "Old or embedded senders, some tunnels (VXLAN, GRE in UDP) and voice equipment that leave the checksum \
                 out.",
-            remedy: "`[translation] udp_zero_checksum = \"compute\"` computes it, for whole packets; fragments \
+            remedy: "`[translation] udp_zero_checksum = \"compute\"` computes it, for whole packets of up to 9216 bytes; fragments \
                 (`udp_checksum_zero_fragment`) stay dropped. Or have the sender set one.",
             answer: Silent,
             source: "RFC 7915 4.5; setting `[translation] udp_zero_checksum`",

@@ -89,38 +89,51 @@ impl Capture {
 
 pub(super) fn capture(common: &Common, capture: &Capture) -> Result<(), Failed> {
     let mut output = match capture.file.as_deref() {
-        Some(file) => {
-            Output::File(PcapNg::new(writer(file)?, capture.snaplen).map_err(|error| unwritten(file, &error))?)
-        }
+        Some(file) => Output::NoFile { file: file.to_owned(), snaplen: capture.snaplen },
         None if common.json => Output::Json,
         None => Output::Text,
     };
     let mut last = Progress::default();
-    let mut failed = None;
+    let (mut failed, mut cut_off) = (None, None);
     let each = |line: &Line, text: &str| match handle(&mut output, &mut last, line, text) {
-        Ok(end) => end,
+        Ok(end) => {
+            if let Line::End(end) = line
+                && !end.complete
+            {
+                cut_off = Some(end.reason.clone());
+            }
+            end
+        }
         Err(error) => {
             failed = Some(error);
             true
         }
     };
     let ended = stream::follow(common, &capture.path(), each);
-    if let (Output::File(pcapng), Some(file)) = (&mut output, capture.file.as_deref()) {
+    if let Output::File(pcapng) = &mut output {
         let finished = pcapng.finish(&last);
         failed = failed.or(finished.err());
-        if let Some(error) = failed {
-            return Err(unwritten(file, &error).into());
-        }
+    }
+    if let (Some(error), Some(file)) = (failed, capture.file.as_deref()) {
+        return Err(unwritten(file, &error).into());
     }
     ended?;
     output::complain(&summary(&last));
-    Ok(())
+    match cut_off {
+        None => Ok(()),
+        Some(reason) => Err(format!("capture: it was cut off: {reason}").into()),
+    }
 }
 
 /// Where the packets go.
 enum Output {
     Text,
     Json,
+    /// Before the daemon has agreed: what is in the file stays there.
+    NoFile {
+        file: PathBuf,
+        snaplen: u32,
+    },
     File(PcapNg<Box<dyn Write>>),
 }
 
@@ -128,6 +141,9 @@ enum Output {
 fn handle(output: &mut Output, last: &mut Progress, line: &Line, text: &str) -> io::Result<bool> {
     if let Output::Json = output {
         output::print(text);
+    }
+    if let (Output::NoFile { file, snaplen }, Line::Begin(_)) = (&output, line) {
+        *output = Output::File(PcapNg::new(writer(file)?, *snaplen)?);
     }
     match line {
         Line::Begin(begin) => output::complain(&format!("capturing on {}", begin.interfaces.join(", "))),
@@ -153,7 +169,7 @@ fn handle(output: &mut Output, last: &mut Progress, line: &Line, text: &str) -> 
 fn show(output: &mut Output, packet: &Packet) -> io::Result<()> {
     match output {
         Output::Text => output::print(&text::lines(packet)),
-        Output::Json => {}
+        Output::Json | Output::NoFile { .. } => {}
         Output::File(pcapng) => pcapng.write(packet)?,
     }
     Ok(())
@@ -171,12 +187,11 @@ fn summary(progress: &Progress) -> String {
     )
 }
 
-fn writer(file: &Path) -> Result<Box<dyn Write>, Failed> {
+fn writer(file: &Path) -> io::Result<Box<dyn Write>> {
     if file == Path::new("-") {
         return Ok(Box::new(BufWriter::new(io::stdout())));
     }
-    let created = File::create(file).map_err(|error| unwritten(file, &error))?;
-    Ok(Box::new(BufWriter::new(created)))
+    Ok(Box::new(BufWriter::new(File::create(file)?)))
 }
 
 fn unwritten(file: &Path, error: &io::Error) -> String {

@@ -59,7 +59,8 @@ struct Manner {
 impl Manner {
     /// Whether a person is there to be asked.
     fn asks(&self, common: &Common, input_is_free: bool) -> bool {
-        let person = input_is_free && io::stdin().is_terminal() && io::stdout().is_terminal();
+        // The difference may go down a pipe, the question does not.
+        let person = input_is_free && io::stdin().is_terminal() && io::stderr().is_terminal();
         person && !self.yes && !self.dry_run && !common.json
     }
 }
@@ -150,9 +151,9 @@ fn read(file: &Path, from_input: bool) -> Result<hyper::body::Bytes, String> {
 
 fn confirmed(shown: &Applied) -> Result<bool, String> {
     let removed = count(usize::try_from(shown.removed).unwrap_or(usize::MAX), "entry", "entries");
-    output::print(&format!("{}. {removed} will be gone. Go on? [y/N] ", summary(shown)));
     let mut answer = String::new();
-    io::stdout().flush().and_then(|()| io::stdin().read_line(&mut answer)).map_err(|error| crate::plain(&error))?;
+    let asked = write!(io::stderr(), "{}. {removed} will be gone. Go on? [y/N] ", summary(shown));
+    asked.and_then(|()| io::stdin().read_line(&mut answer)).map_err(|error| crate::plain(&error))?;
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }
 

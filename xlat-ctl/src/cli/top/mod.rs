@@ -23,6 +23,9 @@ use self::{
 use super::{Common, Failed, client, output};
 
 /// The end of `xlat-ctl top --help`.
+/// A daemon that has not answered in this time has trouble: keys are not looked at meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 pub(super) const HELP: &str = "q or Esc ends it. It fits a terminal of 80 columns and 24 lines, and sends only what has changed on \
     it. The rates are over the last interval; with --once they are over the one interval for which it waits. The time of XDP is \
     shown where the kernel measures it (sysctl kernel.bpf_stats_enabled=1), which costs some time for each packet; this command \
@@ -64,8 +67,8 @@ pub(super) fn top(common: &Common, top: &Top) -> Result<(), Failed> {
 }
 
 fn read(common: &Common, busiest: Option<&Busiest>) -> Result<Reading, Failed> {
-    let status = client::get(common, "/v1/status")?.value;
-    let stats = client::get(common, "/v1/stats")?.value;
+    let status = client::get_within(common, "/v1/status", PATIENCE)?.value;
+    let stats = client::get_within(common, "/v1/stats", PATIENCE)?.value;
     Ok(Reading { status, stats, services: busiest.map_or_else(Vec::new, Busiest::latest) })
 }
 
