@@ -74,3 +74,21 @@ fn a_bridge_whose_port_has_the_program_gets_none() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
+
+/// The kernel takes no program below a device that has one: the bridge's is taken off before the port gets its own.
+#[test]
+fn the_program_goes_from_a_bridge_to_its_port_at_once() {
+    let lab = bridged();
+    let daemon = start(&lab, r#"interfaces = ["inet4", "br0"]"#);
+    ping(&lab.client, SERVER_SEEN, 56);
+    let path = daemon.configuration();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    for interfaces in [r#""inet6", "br0""#, r#""br0""#] {
+        std::fs::write(&path, text.replace(r#""br0""#, interfaces)).expect("another configuration");
+        let said = daemon.ctl(&lab.relay, "reload");
+        assert_eq!((said.ok(), ""), ("the configuration is reloaded\n".to_owned(), ""));
+        let status = daemon.ctl(&lab.relay, "status").ok();
+        assert!(status.starts_with("state     attached\n"), "{status}{}", daemon.log());
+        ping(&lab.client, SERVER_SEEN, 56);
+    }
+}

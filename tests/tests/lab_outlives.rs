@@ -189,6 +189,20 @@ fn a_reload_costs_no_packet_where_no_namespace_can_be_kept() {
     assert!(!lab.relay.run("ip -6 rule").ok().contains("2001:db8:6464::/96"));
 }
 
+/// Somebody may remove what keeps the fragmenter's namespace (`ip -all netns delete`): a reload keeps it again.
+#[test]
+fn a_reload_keeps_a_namespace_again_that_somebody_has_removed() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warmed(&lab);
+    let name = daemon.pins().file_name().expect("a name").to_string_lossy().into_owned() + "-fragmenter";
+    lab.relay.run(&format!("ip netns delete {name}")).ok();
+    let stream = stream(&lab, || {
+        daemon.ctl(&lab.relay, "reload").ok();
+    });
+    expect_no_loss(&stream);
+    assert!(lab.relay.run("ip netns list").ok().contains(&name));
+}
+
 #[test]
 fn a_reload_of_a_wrong_file_changes_nothing() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");

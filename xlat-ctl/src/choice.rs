@@ -19,8 +19,8 @@ pub(crate) fn is_wanted(patterns: &[Pattern], machine: &Machine, interface: &Int
     is_named(patterns, interface) && covered_by(patterns, machine, interface).is_none()
 }
 
-/// The named device whose program sees the packets of this one, too: below a VLAN its carrier, below a bridge one of its ports;
-/// for a bond's port the bond, whose program the kernel runs on it.
+/// The named device whose program sees the packets of this one, too: below a VLAN its carrier, below a bridge its ports, if all of
+/// them are named; for a bond's port the bond, whose program the kernel runs on it.
 pub(crate) fn covered_by<'machine>(
     patterns: &[Pattern],
     machine: &'machine Machine,
@@ -37,13 +37,20 @@ fn named_below<'machine>(
     layers: usize,
 ) -> Option<&'machine Interface> {
     let layers = layers.checked_sub(1)?;
-    let carrier = interface.vlan.and_then(|vlan| machine.interface(vlan.parent));
-    let has_ports = matches!(interface.kind.as_deref(), Some("bridge" | "bond"));
-    let ports = machine.interfaces.iter().filter(|port| has_ports && port.controller == Some(interface.ifindex));
-    let is_bond = interface.kind.as_deref() == Some("bond") && is_named(patterns, interface);
-    carrier.into_iter().chain(ports.filter(|_| !is_bond)).find_map(|below| {
-        is_named(patterns, below).then_some(below).or_else(|| named_below(patterns, machine, below, layers))
-    })
+    let named = |below: &'machine Interface| {
+        if is_named(patterns, below) { Some(below) } else { named_below(patterns, machine, below, layers) }
+    };
+    if let Some(carrier) = interface.vlan.and_then(|vlan| machine.interface(vlan.parent)) {
+        return named(carrier);
+    }
+    let kind = interface.kind.as_deref();
+    // A bond that is named has the program itself.
+    if !matches!(kind, Some("bridge" | "bond" | "team")) || kind == Some("bond") && is_named(patterns, interface) {
+        return None;
+    }
+    let ports = machine.interfaces.iter().filter(|port| port.controller == Some(interface.ifindex));
+    let covered: Option<Vec<&Interface>> = ports.map(named).collect();
+    covered?.first().copied()
 }
 
 #[cfg(test)]
@@ -76,6 +83,9 @@ mod tests {
         assert_eq!(wanted(&["eth0.7*"], &vlans), ["eth0.7"]);
         assert_eq!(wanted(&["*"], &vlans), ["eth0", "eth1"]);
         assert_eq!(wanted(&["br0"], &vlans), ["br0"]);
+        let with_tap = [&vlans[..], &[device(7, "tap0", Some("tun"), None, Some(5))]].concat();
+        assert_eq!(wanted(&["eth1", "br0"], &with_tap), ["br0", "eth1"], "what comes by tap0 has no other program");
+        assert_eq!(wanted(&["*"], &with_tap), ["eth0", "eth1", "tap0"]);
         let bonds = [
             device(2, "bond0", Some("bond"), None, None),
             device(3, "eth0", None, None, Some(2)),

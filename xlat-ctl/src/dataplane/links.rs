@@ -101,6 +101,18 @@ impl DataPlane {
         Ok(())
     }
 
+    /// Takes instances before this one off interfaces (by `ifindex`), and waits until they are gone: where this one is to be attached
+    /// to a device below or on top of them.
+    pub fn release_pinned(&self, released: impl Fn(u32) -> bool) {
+        let Some(pins) = &self.pins else { return };
+        for ifindex in pins.links().into_iter().filter(|ifindex| released(*ifindex)) {
+            let Ok(Some((link, program))) = pins.link(ifindex) else { continue };
+            drop(link);
+            pins.unpin_link(ifindex);
+            attach::wait_until_gone(ifindex, program);
+        }
+    }
+
     /// Ends the take-over from instances before this one, once it is attached: detaches them where `wanted` (by `ifindex`) says
     /// no, takes their counts over and removes them. `Ok(false)`: an interface that is wanted still has an older instance, which
     /// therefore stays.

@@ -245,10 +245,10 @@ impl DataPlane {
         Ok(self.table.set_own(own_addresses(machine), &mut self.grace)?)
     }
 
-    /// The fragmenter, for the instance that is to take this one's place; `None`: that finds it in the file system.
+    /// The fragmenter, for the instance that is to take this one's place; `None`: there is none.
     #[must_use]
     pub fn hand_over_fragmenter(&self) -> Option<HandedOver> {
-        self.fragmenter.as_ref().and_then(Fragmenter::hand_over)
+        self.fragmenter.as_ref().map(Fragmenter::hand_over)
     }
 
     /// Takes this instance's pins away again: for one that is not to be attached.

@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::{fd::AsFd, unix::ffi::OsStrExt},
+    os::{
+        fd::AsFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
     path::{Path, PathBuf},
     thread,
 };
@@ -92,6 +95,15 @@ pub(super) fn keep(path: &Path) -> bool {
         let _ = fs::remove_file(path);
     }
     kept.is_ok()
+}
+
+/// Keeps a namespace at `path`, if nothing is kept there. Whether it is kept.
+pub(super) fn keep_again(namespace: &File, path: &Path) -> bool {
+    if is_kept(path) {
+        let inode = |metadata: io::Result<fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
+        return inode(namespace.metadata()) == inode(fs::metadata(path));
+    }
+    may_keep() && inside(namespace, || Ok(keep(path))).unwrap_or(false)
 }
 
 /// Whether a namespace is kept at `path`.

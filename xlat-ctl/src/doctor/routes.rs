@@ -49,8 +49,8 @@ fn of_pair(seen: &Seen, pair: &Pair, place: &mut Place) -> Option<Finding> {
     let (ipv4, ipv6) = (pair.ipv4(), pair.ipv6());
     let (to4, to6) = (ask(ipv4.network().into()), ask(ipv6.network().into()));
     match (to4, to6) {
-        (Route::Local, _) => return Some(own(seen, pair, ipv4.network().into())),
-        (_, Route::Local) => return Some(own(seen, pair, ipv6.network().into())),
+        (Route::Local, _) => return own(seen, pair, ipv4.network().into()),
+        (_, Route::Local) => return own(seen, pair, ipv6.network().into()),
         // Somebody has given it a route, so what speaks IPv4 is there.
         (Route::Out(_), _) if !is_by_default(ipv4.network().into()) => place.edge = true,
         (Route::Out(out), Route::Out(_)) => {
@@ -69,14 +69,14 @@ fn of_pair(seen: &Seen, pair: &Pair, place: &mut Place) -> Option<Finding> {
     None
 }
 
-/// An address of the relay's own that is in the table.
-fn own(seen: &Seen, pair: &Pair, address: IpAddr) -> Finding {
+/// An address of the relay's own that is in the table. None where it is local but no interface's: a subnet's anycast address.
+fn own(seen: &Seen, pair: &Pair, address: IpAddr) -> Option<Finding> {
     let holder = seen.machine.interfaces.iter().find(|interface| match address {
         IpAddr::V4(address) => interface.ipv4.iter().any(|net| net.addr() == address),
         IpAddr::V6(address) => interface.ipv6.iter().any(|net| net.addr() == address),
     });
-    let name = holder.map_or("…", |interface| &interface.name);
-    Finding::serious(
+    let name = &holder?.name;
+    Some(Finding::serious(
         NAME,
         format!(
             "{address}, of the entry {} {}, is an address of the relay's own, which is never translated",
@@ -86,7 +86,7 @@ fn own(seen: &Seen, pair: &Pair, address: IpAddr) -> Finding {
         format!(
             "if the relay needs the address, take the entry out of the table; if the service does, `ip addr del {address} dev {name}`"
         ),
-    )
+    ))
 }
 
 /// An address of the IPv4 Internet.

@@ -80,9 +80,11 @@ pub(super) async fn capture(
     let capturing = owner.capture(asked(&query, author)?).await?;
     let end = Instant::now() + Duration::from_secs(query.duration);
     patience.until(end + AFTER);
-    let wanted = query.interface.as_ref().and_then(|name| {
+    let wanted = query.interface.as_ref().map(|name| {
         let machine = capturing.machine.borrow();
-        machine.interfaces.iter().find(|interface| interface.name == *name).map(|interface| interface.ifindex)
+        let found = machine.interfaces.iter().find(|interface| interface.name == *name);
+        // One that has gone meanwhile has no packets.
+        found.map_or(u32::MAX, |interface| interface.ifindex)
     });
     let answer = Answer {
         owner,
@@ -251,7 +253,8 @@ impl Answer {
         let machine = Arc::clone(&self.capturing.machine.borrow());
         let arrived_at = arrived_at(&machine, head.ifindex);
         // By its index: its name may change.
-        if self.wanted.is_some_and(|wanted| wanted != arrived_by(&machine, head.ifindex)) {
+        let is_of = |wanted: u32| wanted == head.ifindex || wanted == arrived_by(&machine, head.ifindex);
+        if self.wanted.is_some_and(|wanted| !is_of(wanted)) {
             self.elsewhere += 1;
             return None;
         }

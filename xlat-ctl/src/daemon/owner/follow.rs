@@ -12,7 +12,12 @@ use super::{
     relay::Relay,
     status::{mode_name, waiting_sentence},
 };
-use crate::{choice, config::Pattern, dataplane::XdpMode, netlink::Machine};
+use crate::{
+    choice,
+    config::Pattern,
+    dataplane::{DataPlane, XdpMode},
+    netlink::Machine,
+};
 
 /// What became of one interface that the configuration names.
 pub(super) struct Link {
@@ -24,7 +29,7 @@ pub(super) struct Link {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Covered {
     pub(super) name: String,
-    by: String,
+    pub(super) by: String,
 }
 
 impl Covered {
@@ -100,8 +105,13 @@ impl Relay {
                 }
                 None => warn!("interface {} is gone", link.name),
             }
+            // Another device may get the program in its stead, which the kernel refuses while it is here.
+            let let_go = |dataplane: &mut DataPlane| match there {
+                Some(_) => dataplane.leave(*ifindex),
+                None => dataplane.detach(*ifindex),
+            };
             if link.outcome.is_ok()
-                && let Err(error) = dataplane.detach(*ifindex)
+                && let Err(error) = let_go(dataplane)
                 && there.is_some()
             {
                 error!("cannot detach from {}: {error}", link.name);

@@ -30,7 +30,7 @@ use crate::{
     daemon::store::{Claim, Difference, Reader, Store},
     dataplane::{DataPlane, DataPlaneError, Pins, Ways, XdpMode},
     eam,
-    netlink::Machine,
+    netlink::{Interface, Machine},
 };
 
 /// The data plane and everything that is decided about it.
@@ -128,6 +128,12 @@ impl Relay {
             kernel,
         };
         relay.note_shadowed(&snapshot);
+        let patterns = &relay.config.dataplane.interfaces;
+        let is_covered = |ifindex| {
+            let interface = snapshot.interface(ifindex);
+            interface.is_some_and(|interface| choice::covered_by(patterns, &snapshot, interface).is_some())
+        };
+        relay.dataplane.release_pinned(is_covered);
         relay.follow(&snapshot, true);
         relay.finish_take_over(&snapshot);
         relay.follow_usage();
@@ -147,6 +153,7 @@ impl Relay {
         let dataplane = filled(dataplane, &self.config, &self.table, &machine, before)?;
         let mut old = std::mem::replace(&mut self.dataplane, dataplane);
         self.release_other_modes(&mut old);
+        self.release_covered(&mut old, &machine);
         self.links.clear();
         self.carry_captures(&old);
         self.follow(&machine, true);
@@ -163,6 +170,20 @@ impl Relay {
             if link.outcome.as_ref().is_ok_and(|mode| wanted != XdpMode::Auto && *mode != wanted) {
                 warn!("{}: the mode of the program changes, packets go untranslated for a moment", link.name);
                 if let Err(error) = old.leave(*ifindex) {
+                    error!("{error}");
+                }
+            }
+        }
+    }
+
+    /// Takes the program off what another device covers from here on: the kernel has none below or on top of it meanwhile.
+    fn release_covered(&self, old: &mut DataPlane, machine: &Machine) {
+        let patterns = &self.config.dataplane.interfaces;
+        let is_covered = |interface: &&Interface| choice::covered_by(patterns, machine, interface).is_some();
+        for attached in old.attached() {
+            if let Some(interface) = machine.interface(attached.ifindex).filter(is_covered) {
+                warn!("{}: the program goes to another device, packets go untranslated for a moment", interface.name);
+                if let Err(error) = old.leave(attached.ifindex) {
                     error!("{error}");
                 }
             }

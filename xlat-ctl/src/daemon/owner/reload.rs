@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::{Refusal, eams, refusal, relay::Relay};
+use super::{Refusal, doubles::Doubles, eams, refusal, relay::Relay};
 use crate::{
     api::Code,
     config::{self, Checked, Config},
@@ -42,8 +42,7 @@ impl Relay {
         if before.0.dataplane.xdp_mode != self.config.dataplane.xdp_mode
             && let Some(reason) = self.lost_one_of(&attached)
         {
-            (self.config, self.table) = before;
-            return Err(refusal(Code::Failed, self.take_back(&reason)));
+            return Err(refusal(Code::Failed, self.take_back(&reason, before, doubles)));
         }
         self.doubles = doubles;
         info!("{} is reloaded by {author}", self.config_path.display());
@@ -63,11 +62,21 @@ impl Relay {
     }
 
     /// Puts the configuration of before in force again, whose mode the drivers take. Says what became of it.
-    fn take_back(&mut self, reason: &str) -> String {
+    fn take_back(&mut self, reason: &str, before: (Config, eam::Table), doubles: Doubles) -> String {
         warn!("{reason}: the configuration of before is put in force again");
+        let new = (std::mem::replace(&mut self.config, before.0), std::mem::replace(&mut self.table, before.1));
         match self.swap(None) {
-            Ok(()) => format!("reload: {reason}; the configuration of before is in force again"),
+            Ok(()) => {
+                let missing = self.not_attached().into_iter().map(|sentence| format!("; {sentence}"));
+                format!(
+                    "reload: {reason}; the configuration of before is in force again{}",
+                    missing.collect::<String>()
+                )
+            }
             Err(error) => {
+                // What the data plane has is what everything is judged by.
+                (self.config, self.table) = new;
+                self.doubles = doubles;
                 format!(
                     "reload: {reason}; the configuration of before could not be put in force again, see `xlat-ctl status`: {error:#}"
                 )

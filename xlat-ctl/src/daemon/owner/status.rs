@@ -87,12 +87,16 @@ impl Relay {
             mode: None,
             detail: Some(waiting_sentence(pattern)),
         });
-        let covered = self.covered.iter().map(|(ifindex, covered)| InterfaceStatus {
-            name: covered.name.clone(),
-            ifindex: Some(*ifindex),
-            state: Attachment::Covered,
-            mode: None,
-            detail: Some(covered.reason()),
+        let is_attached = |name: &String| self.links.values().any(|link| link.name == *name && link.outcome.is_ok());
+        let is_covered = |name: &String| self.covered.values().any(|covered| covered.name == *name);
+        let covered = self.covered.iter().map(|(ifindex, covered)| {
+            let (state, detail) = if is_attached(&covered.by) || is_covered(&covered.by) {
+                (Attachment::Covered, covered.reason())
+            } else {
+                (Attachment::Failed, format!("{}, whose program would see its packets, has none", covered.by))
+            };
+            let (name, ifindex) = (covered.name.clone(), Some(*ifindex));
+            InterfaceStatus { name, ifindex, state, mode: None, detail: Some(detail) }
         });
         let mut all: Vec<InterfaceStatus> = links.chain(waiting).chain(covered).collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));

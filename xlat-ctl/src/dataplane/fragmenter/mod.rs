@@ -66,7 +66,7 @@ pub(super) struct Fragmenter {
     namespace: Arc<File>,
 }
 
-/// The private namespace of a fragmenter that is kept nowhere: for the instance that comes next in this process.
+/// The private namespace of a fragmenter, for the instance that comes next in this process.
 #[derive(Clone, Debug)]
 pub struct HandedOver(Arc<File>);
 
@@ -81,7 +81,9 @@ impl Fragmenter {
     ) -> Result<Self, DataPlaneError> {
         let refused = |reason| DataPlaneError::Fragmenter { name: name.to_owned(), reason };
         if let Some(HandedOver(namespace)) = handed_over {
-            match Self::take_over(name, namespace, None) {
+            // Somebody may have removed what keeps it.
+            let kept = keep.filter(|path| namespaces::keep_again(&namespace, path)).map(Path::to_owned);
+            match Self::take_over(name, namespace, kept) {
                 Ok(fragmenter) => return Ok(fragmenter),
                 Err(reason) => warn!("the fragmenter that is there cannot be taken over, a new one is made: {reason}"),
             }
@@ -131,9 +133,9 @@ impl Fragmenter {
         &self.name
     }
 
-    /// What the next instance takes over, where nothing is kept in the file system.
-    pub(super) fn hand_over(&self) -> Option<HandedOver> {
-        self.kept.is_none().then(|| HandedOver(Arc::clone(&self.namespace)))
+    /// What the next instance takes over.
+    pub(super) fn hand_over(&self) -> HandedOver {
+        HandedOver(Arc::clone(&self.namespace))
     }
 
     /// Its near end, which the program is attached to.
@@ -225,6 +227,11 @@ impl Drop for Fragmenter {
         }
         if Arc::strong_count(&self.namespace) > 1 {
             // Another instance has it.
+            return;
+        }
+        let is_there = self.links.find(&self.name).is_ok_and(|(ifindex, _)| ifindex == self.near.ifindex);
+        if !is_there {
+            // Gone already; the rules may be those of another pair by now.
             return;
         }
         for prefix in &self.led {
