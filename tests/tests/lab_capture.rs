@@ -138,6 +138,16 @@ fn an_interface_that_is_renamed_is_captured_by_its_new_name() {
     assert!(!said.success && said.stderr.contains("not attached to inet4, but to inet44, inet6"), "{}", said.stderr);
 }
 
+#[test]
+fn a_capture_that_is_refused_leaves_its_file_alone() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let file = daemon.directory().join("evidence.pcapng");
+    fs::write(&file, "of yesterday").expect("a file");
+    let said = daemon.ctl(&lab.relay, &format!("capture -w {} --reason typo", file.display()));
+    assert!(!said.success && said.stderr.contains("there is no reason typo"), "{}", said.stderr);
+    assert_eq!(fs::read_to_string(&file).expect("the file"), "of yesterday");
+}
+
 /// Somebody may remove a pin: a capture that begins then leaves the program where it is.
 #[test]
 fn a_capture_begun_without_a_pin_detaches_nothing() {

@@ -75,6 +75,20 @@ fn a_fragment_with_an_extension_header_makes_an_event() {
     expect_event(&lab, &daemon, &lab.server, &packet, &words);
 }
 
+/// So of a router's error, whose source maps to nothing.
+#[test]
+fn an_error_with_an_extension_header_after_its_fragment_header_makes_an_event() {
+    const ROUTER: &str = "2001:db8:fe::2";
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let packet = ip6(ROUTER, CLIENT_SEEN)
+        .fragment_header(0, false, 7)
+        .destination_options(&OPTIONS[2..])
+        .icmp(3, 0)
+        .about(ip6(CLIENT_SEEN, SERVER).udp(4711, 53, b"question"));
+    let words = ["fragment_extension", ROUTER, "2001:db8:6464::cb00:7107"];
+    expect_event(&lab, &daemon, &lab.router6, &packet, &words);
+}
+
 /// A flood of such packets does not flood the log, and what is kept out of it is counted.
 #[test]
 fn events_are_rate_limited() {
