@@ -92,3 +92,26 @@ fn the_program_goes_from_a_bridge_to_its_port_at_once() {
         ping(&lab.client, SERVER_SEEN, 56);
     }
 }
+
+/// A port that cannot have the program is no reason for its bridge to lose it.
+#[test]
+fn a_reload_to_a_port_that_is_taken_is_taken_back() {
+    let lab = bridged();
+    let _theirs = lab.relay.pass("inet6").expect("somebody else's program");
+    let daemon = start(&lab, r#"interfaces = ["inet4", "br0"]"#);
+    ping(&lab.client, SERVER_SEEN, 56);
+    let path = daemon.configuration();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    std::fs::write(&path, text.replace(r#""br0""#, r#""inet6", "br0""#)).expect("another configuration");
+    let said = daemon.ctl(&lab.relay, "reload");
+    assert!(
+        !said.success && said.stderr.contains("inet6 carries another XDP program"),
+        "{}{}",
+        said.stdout,
+        said.stderr
+    );
+    assert!(said.stderr.contains("the configuration of before is in force again"), "{}", said.stderr);
+    let status = daemon.ctl(&lab.relay, "status").ok();
+    assert!(status.starts_with("state     attached\n"), "{status}");
+    ping(&lab.client, SERVER_SEEN, 56);
+}

@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use super::{Refusal, doubles::Doubles, eams, refusal, relay::Relay};
+use super::{Refusal, doubles::Doubles, eams, follow::Link, refusal, relay::Relay};
 use crate::{
     api::Code,
     config::{self, Checked, Config},
@@ -39,9 +39,8 @@ impl Relay {
             (self.config, self.table) = before;
             return Err(refusal(Code::Failed, format!("reload: {error:#}; nothing is changed")));
         }
-        if before.0.dataplane.xdp_mode != self.config.dataplane.xdp_mode
-            && let Some(reason) = self.lost_one_of(&attached)
-        {
+        let mode_changes = before.0.dataplane.xdp_mode != self.config.dataplane.xdp_mode;
+        if let Some(reason) = self.lost_one_of(&attached, mode_changes) {
             return Err(refusal(Code::Failed, self.take_back(&reason, before, doubles)));
         }
         self.doubles = doubles;
@@ -56,9 +55,13 @@ impl Relay {
         self.links.iter().filter(|(_, link)| link.outcome.is_ok()).map(|(ifindex, _)| *ifindex).collect()
     }
 
-    /// Why one of these interfaces has not the program.
-    fn lost_one_of(&self, interfaces: &[u32]) -> Option<String> {
-        interfaces.iter().find_map(|ifindex| self.links.get(ifindex)?.outcome.as_ref().err().cloned())
+    /// Why one of these interfaces has the program no more, by what the file asks for: another mode, or another device in its stead.
+    fn lost_one_of(&self, interfaces: &[u32], mode_changes: bool) -> Option<String> {
+        let refused = |link: &Link| link.outcome.as_ref().err().cloned();
+        interfaces.iter().find_map(|ifindex| match self.covered.get(ifindex) {
+            Some(covered) => self.links.values().find(|link| link.name == covered.by).and_then(refused),
+            None => self.links.get(ifindex).filter(|_| mode_changes).and_then(refused),
+        })
     }
 
     /// Puts the configuration of before in force again, whose mode the drivers take. Says what became of it.
