@@ -217,7 +217,8 @@ impl Book<'_> {
             return self.no_inner(INNER6, "it is cut within its headers");
         }
         let upper_len = inner.end() - chain.offset;
-        let available = if chain.piece() == Piece::Later { 0 } else { original - chain.offset };
+        // What follows the inner packet's end is padding.
+        let available = if chain.piece() == Piece::Later { 0 } else { original.min(inner.end()) - chain.offset };
         let number = if chain.upper_layer == protocol::ICMP { 255 } else { chain.upper_layer };
         let kind = self.inner_icmp(number, &payload[chain.offset..], available, INNER6)?;
         let total_len = upper_len + 20;

@@ -181,7 +181,9 @@ impl Book<'_> {
         let is_unused = rest == Rest::Unused;
         let quoted =
             if !is_unused && parts.has_attribute { parts.original.min(inner.total_len as u32) } else { parts.original };
-        let available = if inner.piece() == Piece::Later { 0 } else { quoted as usize - inner.header_len };
+        // What follows the inner packet's end is padding.
+        let within = (parts.original as usize).min(inner.total_len);
+        let available = if inner.piece() == Piece::Later { 0 } else { within - inner.header_len };
         let number = if inner.protocol == protocol::ICMPV6 { 255 } else { inner.protocol };
         let kind = self.inner_icmp(number, payload.get(inner.header_len..).unwrap_or(&[]), available, INNER4)?;
         let head = ipv6::Header {

@@ -41,7 +41,9 @@ impl Inner {
                 rest[0] = kind;
                 if available >= 4 {
                     let old = u16_at(&rest, 2).unwrap_or(0);
-                    rest[2..4].copy_from_slice(&checksum::update(old, delta.add(change)).to_be_bytes());
+                    // An ICMPv4 Echo Reply may be zeros all over, whose sum is right with ones only.
+                    let update = if kind == icmp::v4::ECHO_REPLY { checksum::update_udp } else { checksum::update };
+                    rest[2..4].copy_from_slice(&update(old, delta.add(change)).to_be_bytes());
                 }
             }
             Some(_) => {}
