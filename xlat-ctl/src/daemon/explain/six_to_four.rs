@@ -272,8 +272,9 @@ impl Book<'_> {
         let is_fragment = built.fragment & (ipv4::MF | ipv4::OFFSET_MASK) != 0;
         let total_len = u32::from(built.total_len) + if is_fragment { 28 } else { 20 };
         let keeps_none = self.settings.udp_zero_checksum_compute == 0 || is_fragment;
-        let dies_there = built.protocol == protocol::IGMP
-            || built.protocol == protocol::UDP && keeps_none && u16_at(bytes, 26) == Some(0);
+        let has_no_checksum = built.fragment & ipv4::OFFSET_MASK == 0 && u16_at(bytes, 26) == Some(0);
+        let dies_there =
+            built.protocol == protocol::IGMP || built.protocol == protocol::UDP && keeps_none && has_no_checksum;
         if total_len > way.mtu && !dies_there {
             let text = format!("{total_len} bytes do not fit {} of the way back", mtu_text(way.mtu));
             return self.too_big(way.mtu, text);
@@ -287,7 +288,6 @@ impl Book<'_> {
         }
         match self.four_to_six(&bytes, true) {
             Outcome::Translated(expected) => Ok(expected),
-            Outcome::Passed => Err(Outcome::Dropped(DropReason::Internal, None)),
             other => Err(other),
         }
     }
