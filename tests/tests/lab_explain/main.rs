@@ -1,10 +1,11 @@
 //! `xlat-ctl explain`, against the daemon at work: the verdict is the program's, and the rule book agrees.
 
+mod random;
+mod traces;
+
 use std::{
     fs,
-    io::{Read as _, Write as _},
     net::Ipv4Addr,
-    os::unix::net::UnixStream,
     thread,
     time::{Duration, Instant},
 };
@@ -12,14 +13,8 @@ use std::{
 use serde_json::Value;
 use xlat_common::next_hop;
 use xlat_tests::{
-    fuzz::{
-        configs::{self, Named},
-        generate,
-        random::Random,
-    },
     lab::{CLIENT_SEEN, Daemon, Lab, SERVER_SEEN, send_packet},
     notation::{Packet, data, ip4, ip6},
-    reference::Family,
 };
 
 const CLIENT: &str = "203.0.113.7";
@@ -290,85 +285,6 @@ fn translates_icmp_errors_as_the_rule_book_says() {
 }
 
 /// The packet of a trace is the one that was asked for, and the trace may be of either format.
-#[test]
-fn takes_a_packet_out_of_a_trace() {
-    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
-    warm_up(&lab);
-    let frame = |packet: &Packet| [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0][..], &packet.bytes()].concat();
-    let frames = [
-        frame(&ip4(CLIENT, "198.51.100.99").udp(1, 2, b"x")),
-        frame(&ip4(CLIENT, SERVER_SEEN).udp(4711, 53, b"question")),
-    ];
-    for (name, content) in [("trace.pcap", pcap(&frames)), ("trace.pcapng", pcapng(&frames))] {
-        let path = daemon.directory().join(name);
-        fs::write(&path, content).expect("a trace");
-        let argument = |number: usize| format!("--pcap {} --packet {number} --in inet4", path.display());
-        assert_eq!(outcome(&explain(&lab, &daemon, &argument(1))), ("passed", ""), "{name}");
-        let second = explain(&lab, &daemon, &argument(2));
-        assert_eq!(
-            (outcome(&second), field(&second, "destination port")),
-            (("redirected", ""), ("53", "53")),
-            "{name}"
-        );
-        let said = daemon.ctl(&lab.relay, &format!("explain {}", argument(3)));
-        assert!(!said.success && said.stderr.contains("there is no packet 3, it has 2"), "{name}: {}", said.stderr);
-    }
-}
-
-/// A trace as tcpdump writes it.
-#[test]
-fn takes_a_packet_that_tcpdump_saw() {
-    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
-    let path = daemon.directory().join("tcpdump.pcap");
-    let words = [
-        "--interface",
-        "eth0",
-        "--immediate-mode",
-        "-U",
-        "-c",
-        "1",
-        "-w",
-        &path.to_string_lossy(),
-        "icmp[icmptype]==8",
-    ];
-    let mut dump = lab.client.start("tcpdump", &words, &daemon.directory().join("tcpdump.log")).expect("tcpdump");
-    let begin = Instant::now();
-    while dump.ended().expect("its state").is_none() {
-        assert!(begin.elapsed() < Duration::from_secs(20), "tcpdump saw no echo request");
-        let _ = lab.client.run(&format!("ping -n -c 1 -W 1 {SERVER_SEEN}"));
-    }
-    let explained = explain(&lab, &daemon, &format!("--pcap {}", path.display()));
-    assert_eq!((outcome(&explained), &explained["interface"]), (("redirected", ""), &"inet4".into()));
-    assert_eq!(field(&explained, "type"), ("8 echo request", "128 echo request"));
-}
-
-fn little(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
-    let mut file = little(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1]);
-    for frame in frames {
-        file.extend(little(&[0, 0, frame.len() as u32, frame.len() as u32]));
-        file.extend(frame);
-    }
-    file
-}
-
-fn pcapng(frames: &[Vec<u8>]) -> Vec<u8> {
-    let mut file = little(&[0x0a0d_0d0a, 28, 0x1a2b_3c4d, 1, u32::MAX, u32::MAX, 28]);
-    file.extend(little(&[1, 20, 1, 65_535, 20]));
-    for frame in frames {
-        let padded = frame.len().next_multiple_of(4);
-        let length = 32 + padded as u32;
-        file.extend(little(&[6, length, 0, 0, 0, frame.len() as u32, frame.len() as u32]));
-        file.extend(frame);
-        file.resize(file.len() + padded - frame.len(), 0);
-        file.extend(little(&[length]));
-    }
-    file
-}
-
 /// Errors say what was asked, and what to do.
 #[test]
 fn says_what_is_wrong_with_a_question() {
@@ -474,65 +390,4 @@ fn foretells_what_a_packet_meets() {
     while drops(reason) != Some(1) {
         assert!(begin.elapsed().as_secs() < 5, "the packet was not dropped for {reason}");
     }
-}
-
-/// The answer to one request on the control socket.
-fn post(daemon: &Daemon, body: &str) -> Value {
-    let mut stream = UnixStream::connect(daemon.socket()).expect("the control socket");
-    let head = "POST /v1/explain HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length:";
-    stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes()).expect("a request is sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer in text");
-    json(answer.split_once("\r\n\r\n").expect("a head").1)
-}
-
-/// A relay of the fuzzer in this lab.
-fn configuration(named: &Named) -> String {
-    let text = named.toml();
-    let text = text.replace("\"v4\", \"v6\", \"v?-*\"", "\"inet4\", \"inet6\"");
-    let text = text.replace("[control]", "[control]\nsocket = \"SOCKET\"");
-    let arrivals = [(named.arrival4, "inet4"), (named.arrival6, "inet6")];
-    let text =
-        arrivals.iter().fold(text, |text, (from, to)| text.replace(&format!("\"{from}\""), &format!("\"{to}\"")));
-    format!("{text}[state]\ndirectory = \"STATE\"\n")
-}
-
-/// Whatever the packet and the settings, the rule book and the program decide the same.
-#[test]
-fn rule_book_and_program_agree_on_random_packets() {
-    const PACKETS: usize = 300;
-    let mut relays = configs::all().into_iter().filter(|named| !named.single_buffer);
-    let lab = Lab::new().expect("a lab");
-    let first = relays.next().expect("a relay");
-    let daemon = Daemon::start(&lab.relay, &configuration(&first)).expect("a daemon");
-    let mut verdicts = std::collections::BTreeMap::<String, usize>::new();
-    for (number, named) in std::iter::once(first).chain(relays).enumerate() {
-        let text = configuration(&named)
-            .replace("SOCKET", &daemon.socket().to_string_lossy())
-            .replace("STATE", &daemon.state().to_string_lossy())
-            .replace("[dataplane]", &format!("[dataplane]\npin_directory = \"{}\"", daemon.pins().display()));
-        fs::write(daemon.configuration(), text).expect("a configuration");
-        daemon.ctl(&lab.relay, "reload").ok();
-        let mut random = Random::new(number as u64);
-        for _ in 0..PACKETS {
-            let (family, packet) = generate::packet(&mut random, &named.config);
-            let interface = if family == Family::Ipv4 { "inet4" } else { "inet6" };
-            let digits: String = packet.iter().map(|byte| format!("{byte:02x}")).collect();
-            let explained = post(&daemon, &format!("{{\"packet\":\"{digits}\",\"interface\":\"{interface}\"}}"));
-            let Some(agrees) = explained["agrees"].as_bool() else {
-                let why = explained["error"]["message"].as_str().unwrap_or("");
-                assert!(
-                    why.contains("neither IPv4 nor IPv6") || why.contains("is empty"),
-                    "{}: {digits}: {explained}",
-                    named.name
-                );
-                continue;
-            };
-            assert!(agrees, "{}: {digits}: {:#}\n{:#}", named.name, explained["differences"], explained["steps"]);
-            let (verdict, reason) = outcome(&explained);
-            *verdicts.entry(format!("{verdict} {reason}")).or_default() += 1;
-        }
-    }
-    println!("{verdicts:#?}");
-    assert!(verdicts.len() >= 25, "too few kinds of packets: {verdicts:#?}");
 }
