@@ -208,6 +208,9 @@ pub struct Revision {
     /// The changes, where they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+    /// Changes that were asked for and are not in `changes`, which has 100,000 at most.
+    #[serde(default)]
+    pub omitted: u64,
 }
 
 /// The latest changes, newest first.

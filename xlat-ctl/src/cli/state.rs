@@ -48,6 +48,8 @@ struct Report {
     /// The first and the last revision that are lost.
     lost: Option<(u64, u64)>,
     kept_aside: Vec<PathBuf>,
+    /// What is wrong with the copy's history; its table is sound.
+    history_damage: Option<String>,
 }
 
 pub(super) fn state(common: &Common, Verb::Restore(wanted): Verb) -> Result<(), Failed> {
@@ -56,14 +58,19 @@ pub(super) fn state(common: &Common, Verb::Restore(wanted): Verb) -> Result<(), 
     let restored = restored.map_err(|error| format!("state restore: {error}"))?;
     let lost = restored.lost();
     let loss = loss(&restored);
-    let Restored { from, of, revision, entries, had, aside, .. } = restored;
+    let Restored { from, of, revision, entries, had, aside, history, .. } = restored;
+    if let Some(damage) = &history {
+        output::complain(&format!(
+            "warning: {damage}; the table is sound, but `eam history`, and a rollback to before that revision, are refused"
+        ));
+    }
     let text = format!(
         "restored {} from {} (revision {of}) as revision {revision}\n{loss}",
         output::count(usize::try_from(entries).unwrap_or(usize::MAX), "entry", "entries"),
         from.display()
     );
     let kept: String = aside.iter().map(|file| format!("kept {}\n", file.display())).collect();
-    let report = Report { revision, entries, from, from_revision: of, revision_before: had, lost, kept_aside: aside };
+    let report = Report { revision, entries, from, from_revision: of, revision_before: had, lost, kept_aside: aside, history_damage: history };
     output::print(&if common.json { output::json(&report) } else { format!("{text}{kept}") });
     Ok(())
 }

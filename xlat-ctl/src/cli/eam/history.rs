@@ -44,7 +44,11 @@ pub(super) fn history(common: &Common, history: &History) -> Result<(), Failed> 
 pub(super) fn show(common: &Common, show: &Show) -> Result<(), Failed> {
     client::get::<Revision>(common, &format!("/v1/eam/history/{}", show.revision))?.print(common, |revision| {
         let changes: String = revision.changes.iter().map(line).collect();
-        format!("{}{changes}", rows(std::slice::from_ref(revision)))
+        let more = match revision.omitted {
+            0 => String::new(),
+            more => format!("… and {more} more\n"),
+        };
+        format!("{}{changes}{more}", rows(std::slice::from_ref(revision)))
     });
     Ok(())
 }

@@ -166,6 +166,7 @@ impl Relay {
     /// The way of every change. Gives its revision, or why nothing has changed.
     fn change(&mut self, verb: &'static str, ask: &Ask, difference: &Difference) -> Result<u64, String> {
         crash::point("begun");
+        self.settle_usage();
         let begun = Instant::now();
         let change = Change { verb, origin: Origin::Dynamic, author: &ask.author, message: &ask.message, difference };
         let revision = self.store.prepare(&change).map_err(|error| format!("the change cannot be kept: {error}"))?;
@@ -185,6 +186,7 @@ impl Relay {
         }
         crash::point("acknowledged");
         self.follow_doubles(difference);
+        self.settle_usage();
         let durable = begun.elapsed() - written - in_force;
         debug!("revision {revision}: written in {written:.1?}, in force in {in_force:.1?}, durable in {durable:.1?}");
         Ok(revision)
@@ -227,7 +229,8 @@ impl Relay {
     fn expect_room(&self, added: usize, removed: usize) -> Result<(), String> {
         let most = self.config.dataplane.max_eams;
         let wanted = self.table.len() + added - removed;
-        if wanted <= usize::try_from(most).unwrap_or(usize::MAX) {
+        // A table that is too large already may become smaller.
+        if wanted <= usize::try_from(most).unwrap_or(usize::MAX) || added <= removed {
             return Ok(());
         }
         Err(format!("{wanted} entries are too many: the table is made for dataplane.max_eams = {most}"))

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::Instant,
@@ -26,8 +26,8 @@ use super::{
 use crate::{
     api::Code,
     choice,
-    config::{Config, OnEnd, Pattern},
-    daemon::store::{Claim, Difference, Reader, Store},
+    config::{self, Config, OnEnd, Pattern},
+    daemon::store::{Claim, Difference, Reader, Store, StoreError},
     dataplane::{DataPlane, DataPlaneError, Pins, Ways, XdpMode},
     eam,
     netlink::{Interface, Machine},
@@ -60,6 +60,8 @@ pub(super) struct Relay {
     pub(super) readiness: Readiness,
     /// `None`: nothing is counted for single EAMs.
     pub(super) usage: Option<Usage>,
+    /// When its store was last to be opened.
+    pub(super) usage_tried: Instant,
     kernel: Kernel,
 }
 
@@ -83,7 +85,7 @@ impl Relay {
         let claim = Claim::new(&config.state.directory)?;
         // The table is read while the kernel looks at the program: both take their time.
         let (opened, loaded) = thread::scope(|scope| {
-            let opening = scope.spawn(|| open_table(claim, &config));
+            let opening = scope.spawn(|| open_table(claim, &config, &config_path));
             let loaded = load_program(&config, &kernel, None, None);
             let ended = || Err(anyhow::anyhow!("the thread that opens the store has ended"));
             (opening.join().unwrap_or_else(|_| ended()), loaded)
@@ -106,7 +108,6 @@ impl Relay {
             table.len() - config.eams.len(),
             store.revision()
         );
-        store.back_up();
         let mut relay = Self {
             config,
             config_path,
@@ -125,6 +126,7 @@ impl Relay {
             captures: Captures::new(),
             readiness: Readiness::default(),
             usage: None,
+            usage_tried: started,
             kernel,
         };
         relay.note_shadowed(&snapshot);
@@ -138,6 +140,7 @@ impl Relay {
         relay.finish_take_over(&snapshot);
         relay.follow_usage();
         relay.judge_start();
+        relay.store.back_up();
         Ok(relay)
     }
 
@@ -292,9 +295,14 @@ impl Relay {
 }
 
 /// Opens the store, and makes the table of it and the configuration.
-fn open_table(claim: Claim, config: &Config) -> anyhow::Result<(Store, eam::Table, Doubles)> {
+fn open_table(claim: Claim, config: &Config, config_path: &Path) -> anyhow::Result<(Store, eam::Table, Doubles)> {
     let begun = Instant::now();
-    let (store, dynamic) = Store::open(claim, config.state.history)?;
+    let (store, dynamic) = Store::open(claim, config.state.history).map_err(|error| match error {
+        StoreError::Damaged { .. } if config_path != Path::new(config::DEFAULT_PATH) => {
+            anyhow::anyhow!("{error} (for this configuration: with `--config {}`)", config_path.display())
+        }
+        error => error.into(),
+    })?;
     let read = begun.elapsed();
     let (table, doubles) = eams::registry(config, &store, dynamic)?;
     debug!("store read in {read:.1?}, table made in {:.1?}", begun.elapsed() - read);

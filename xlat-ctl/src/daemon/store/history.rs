@@ -64,14 +64,8 @@ impl Reader {
         for (revision, right) in revisions {
             self.expect(right, revision.revision)?;
             let mut one = public(&revision);
-            if let Some(prefix) = prefix {
-                let (column, text) = prefix.column();
-                let wanted = format!("AND {column} = '{text}'");
-                one.changes = steps(&connection, revision.revision, &wanted, MOST_CHANGES)
-                    .map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))?
-                    .into_iter()
-                    .map(|(step, _)| api::Change::from(step))
-                    .collect();
+            if prefix.is_some() {
+                self.tell_changes(&connection, &revision, prefix, &mut one)?;
             }
             shown.push(one);
         }
@@ -88,15 +82,25 @@ impl Reader {
             other => other.map_err(failed)?,
         };
         self.expect(right, number)?;
-        let steps = steps(&connection, number, "", MOST_CHANGES).map_err(failed)?;
-        let mut sum = Checksum::default();
-        steps.iter().for_each(|(_, one)| sum.add(*one));
-        if steps.len() < MOST_CHANGES {
-            self.expect(sum == revision.changes_sum, number)?;
-        }
         let mut shown = public(&revision);
-        shown.changes = steps.into_iter().map(|(step, _)| api::Change::from(step)).collect();
+        self.tell_changes(&connection, &revision, None, &mut shown)?;
         Ok(Some(shown))
+    }
+
+    /// Adds a revision's changes, or those of one entry.
+    fn tell_changes(
+        &self,
+        connection: &Connection,
+        revision: &Revision,
+        prefix: Option<Prefix>,
+        shown: &mut api::Revision,
+    ) -> Result<(), StoreError> {
+        let steps = Steps::read(connection, revision.revision, prefix, MOST_CHANGES)
+            .map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))?;
+        self.expect(steps.sum == revision.changes_sum, revision.revision)?;
+        shown.omitted = steps.matching - steps.first.len() as u64;
+        shown.changes = steps.first.into_iter().map(api::Change::from).collect();
+        Ok(())
     }
 
     fn expect(&self, right: bool, revision: u64) -> Result<(), StoreError> {
@@ -141,14 +145,12 @@ impl Store {
                 Err(rusqlite::Error::QueryReturnedNoRows) => continue,
                 other => Checksum::from_i64(other.map_err(failed)?),
             };
-            let mut sum = Checksum::default();
-            let steps = steps(&self.connection, number, "", usize::MAX >> 1).map_err(failed)?;
-            steps.iter().for_each(|(_, one)| sum.add(*one));
-            if sum != expected {
+            let steps = Steps::read(&self.connection, number, None, usize::MAX).map_err(failed)?;
+            if steps.sum != expected {
                 let what = format!("the checksum of revision {number} in its history is wrong");
                 return Err(StoreError::damaged(&self.path, what));
             }
-            let dynamic = steps.into_iter().map(|(step, _)| step).filter(|step| step.entry.origin == Origin::Dynamic);
+            let dynamic = steps.first.into_iter().filter(|step| step.entry.origin == Origin::Dynamic);
             all.extend(dynamic.rev());
         }
         Ok(all)
@@ -185,27 +187,59 @@ fn sum_of(row: &Row<'_>) -> rusqlite::Result<u64> {
     Ok(checksum::change(row.get(0)?, text(1)?, text(2)?, text(3)?, text(4)?, before))
 }
 
-/// The changes of a revision with their checksums. `wanted`: a further condition.
-fn steps(connection: &Connection, revision: u64, wanted: &str, limit: usize) -> rusqlite::Result<Vec<(Step, u64)>> {
-    let query = format!("{} LIMIT ?2", STEPS.replace("ORDER", &format!("{wanted} ORDER")));
-    let mut statement = connection.prepare_cached(&query)?;
-    let rows = statement.query_map(params![revision, limit as u64], |row| {
-        let text = |index: usize| row.get::<_, String>(index);
-        let kind = text(1)?;
-        let (kind, origin) = match kind.strip_prefix("static ") {
-            Some(kind) => (kind, Origin::Static),
-            None => (kind.as_str(), Origin::Dynamic),
-        };
-        let kind = match kind {
-            "+" => api::ChangeKind::Added,
-            "-" => api::ChangeKind::Removed,
-            _ => api::ChangeKind::Changed,
-        };
-        let entry = entry_of(&text(2)?, &text(3)?, &text(4)?)
-            .map_err(|text| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, text.into()))?;
-        Ok((Step { kind, entry: Entry { origin, ..entry }, before: row.get(5)? }, sum_of(row)?))
-    })?;
-    rows.collect()
+/// The changes of a revision.
+struct Steps {
+    /// Those that are wanted, up to a limit.
+    first: Vec<Step>,
+    /// All that are wanted.
+    matching: u64,
+    /// Of all the revision's changes, wanted or not.
+    sum: Checksum,
+}
+
+impl Steps {
+    /// Reads them, those of the entry with this prefix if one is given.
+    fn read(
+        connection: &Connection,
+        revision: u64,
+        prefix: Option<Prefix>,
+        limit: usize,
+    ) -> rusqlite::Result<Self> {
+        let wanted = prefix.map(|prefix| prefix.column());
+        let mut statement = connection.prepare_cached(STEPS)?;
+        let mut rows = statement.query([revision])?;
+        let mut steps = Self { first: Vec::new(), matching: 0, sum: Checksum::default() };
+        while let Some(row) = rows.next()? {
+            steps.sum.add(sum_of(row)?);
+            if let Some((column, text)) = &wanted
+                && row.get_ref(*column)?.as_str()? != text
+            {
+                continue;
+            }
+            steps.matching += 1;
+            if steps.first.len() < limit {
+                steps.first.push(step_of(row)?);
+            }
+        }
+        Ok(steps)
+    }
+}
+
+fn step_of(row: &Row<'_>) -> rusqlite::Result<Step> {
+    let text = |index: usize| row.get::<_, String>(index);
+    let kind = text(1)?;
+    let (kind, origin) = match kind.strip_prefix("static ") {
+        Some(kind) => (kind, Origin::Static),
+        None => (kind.as_str(), Origin::Dynamic),
+    };
+    let kind = match kind {
+        "+" => api::ChangeKind::Added,
+        "-" => api::ChangeKind::Removed,
+        _ => api::ChangeKind::Changed,
+    };
+    let entry = entry_of(&text(2)?, &text(3)?, &text(4)?)
+        .map_err(|text| rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, text.into()))?;
+    Ok(Step { kind, entry: Entry { origin, ..entry }, before: row.get(5)? })
 }
 
 fn public(revision: &Revision) -> api::Revision {
@@ -220,6 +254,7 @@ fn public(revision: &Revision) -> api::Revision {
         changed: revision.changed,
         entries: revision.entries,
         changes: Vec::new(),
+        omitted: 0,
     }
 }
 

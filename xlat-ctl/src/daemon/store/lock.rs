@@ -12,7 +12,10 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-use super::error::{Doing, StoreError};
+use super::{
+    error::{Doing, StoreError},
+    owner::give_to_owner,
+};
 
 /// Name of the file in the state directory.
 pub(super) const NAME: &str = "lock";
@@ -28,6 +31,7 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(&path).map_err(|error| StoreError::io(Doing::Open, &path, &error))?;
+        give_to_owner(&path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => {
                 let written = lock.set_len(0).and_then(|()| writeln!(&*lock, "{}", std::process::id()));

@@ -11,6 +11,7 @@ mod error;
 mod history;
 mod lock;
 mod open;
+mod owner;
 pub(crate) mod restore;
 mod schema;
 pub(in crate::daemon) mod share;
@@ -218,10 +219,13 @@ impl Store {
         };
         {
             let (table, [minus, plus, tilde]) = kept_as(change.origin);
-            let mut remove = database.prepare_cached(&format!("DELETE FROM {table} WHERE ipv4 = ?1"))?;
+            // All of a row is named: the checksum of another than is there would be taken from the sum all the same.
+            let mut remove = database
+                .prepare_cached(&format!("DELETE FROM {table} WHERE ipv4 = ?1 AND ipv6 = ?2 AND comment = ?3"))?;
             let mut put = database.prepare_cached(&format!("INSERT OR IGNORE INTO {table} VALUES (?1, ?2, ?3)"))?;
-            let mut alter =
-                database.prepare_cached(&format!("UPDATE {table} SET ipv6 = ?2, comment = ?3 WHERE ipv4 = ?1"))?;
+            let mut alter = database.prepare_cached(&format!(
+                "UPDATE {table} SET comment = ?3 WHERE ipv4 = ?1 AND ipv6 = ?2 AND comment = ?4"
+            ))?;
             let mut log = database.prepare_cached("INSERT INTO change VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
             let Difference { removed, added, changed } = change.difference;
             let removed = removed.iter().map(|entry| (minus, entry, None));
@@ -231,13 +235,12 @@ impl Store {
                 let (ipv4, ipv6, comment) =
                     (entry.pair.ipv4().to_string(), entry.pair.ipv6().to_string(), &entry.comment);
                 let rows = if kind == minus {
-                    remove.execute([&ipv4])
+                    remove.execute([&ipv4, &ipv6, comment])
                 } else if kind == plus {
                     put.execute([&ipv4, &ipv6, comment])
                 } else {
-                    alter.execute([&ipv4, &ipv6, comment])
+                    alter.execute(params![ipv4, ipv6, comment, before])
                 }?;
-                // The checksum of a row that is not there would be taken from the sum all the same.
                 if rows != 1 {
                     return Err(rusqlite::Error::StatementChangedRows(rows));
                 }
@@ -280,13 +283,15 @@ impl Store {
         Ok(version)
     }
 
-    /// Keeps the history within its bound, and the latest revision in any case.
+    /// Keeps the history within its bound, and the latest revision in any case. Of what is forgotten, which can be a million
+    /// changes, only a few go at once; the others by the keeper.
     fn forget_old(&self, coming: u64) -> rusqlite::Result<()> {
         let database = &self.connection;
         let mut kept: u64 = database
             .prepare_cached("SELECT kept FROM meta")?
             .query_row((), |row| row.get(0))
             .map(|kept: u64| kept + coming)?;
+        let mut at_once = backup::PIECE;
         while kept > self.history {
             let oldest: (u64, u64) = database
                 .prepare_cached("SELECT revision, added + removed + changed FROM revision ORDER BY revision LIMIT 1")?
@@ -294,7 +299,10 @@ impl Store {
             if oldest.0 > self.version.revision {
                 break;
             }
-            database.prepare_cached("DELETE FROM change WHERE revision = ?1")?.execute([oldest.0])?;
+            if let Some(rest) = at_once.checked_sub(oldest.1) {
+                at_once = rest;
+                database.prepare_cached("DELETE FROM change WHERE revision = ?1")?.execute([oldest.0])?;
+            }
             database.prepare_cached("DELETE FROM revision WHERE revision = ?1")?.execute([oldest.0])?;
             kept = kept.saturating_sub(oldest.1);
         }

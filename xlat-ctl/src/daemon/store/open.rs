@@ -8,12 +8,13 @@ use std::{
     thread,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tracing::{info, warn};
 
 use super::{
     BACKUP, Checksum, DATABASE, Doing, Keeper, Lock, Store, StoreError, Version, Witness, backup, checksum, entry_of,
     log_of, now,
+    owner::give_to_owner,
     schema::{self, Revision},
     witness,
 };
@@ -50,9 +51,8 @@ impl Store {
             create(&path)?;
             info!("{} is new: there are no dynamic entries yet", path.display());
         }
-        let opened = open_and_read(&path).map_err(|error| offer(error, directory))?;
-        let (connection, version, entries) = opened;
-        let witness = acknowledged(directory, &path, version.revision).map_err(|error| offer(error, directory))?;
+        let opened = open_and_read(directory, &path).map_err(|error| offer(error, directory))?;
+        let (connection, version, entries, witness) = opened;
         let metadata = fs::metadata(&path).map_err(|error| StoreError::io(Doing::Find, &path, &error))?;
         let store = Self {
             keeper: Keeper::start(&path, backup::EVERY),
@@ -102,7 +102,10 @@ fn create(path: &Path) -> Result<(), StoreError> {
         database.close().map_err(|(_, error)| error)
     });
     made.map_err(|error| StoreError::sqlite(Doing::Make, &new, &error))?;
-    let placed = fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).and_then(|()| put_in_place(&new, path));
+    let placed = fs::set_permissions(&new, fs::Permissions::from_mode(0o600));
+    placed.map_err(|error| StoreError::io(Doing::Make, &new, &error))?;
+    give_to_owner(&new)?;
+    let placed = put_in_place(&new, path);
     placed.map_err(|error| StoreError::io(Doing::Make, path, &error))
 }
 
@@ -113,8 +116,24 @@ pub(super) fn put_in_place(from: &Path, to: &Path) -> std::io::Result<()> {
     to.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
-/// Opens an existing database.
+/// Opens an existing database, with the tables of this version where it is written.
 pub(super) fn connect(path: &Path, write: bool) -> Result<Connection, StoreError> {
+    let (connection, version) = connect_unchanged(path, write)?;
+    if write {
+        upgrade(&connection, path, version)?;
+    }
+    Ok(connection)
+}
+
+fn upgrade(connection: &Connection, path: &Path, version: i64) -> Result<(), StoreError> {
+    if version == schema::VERSION {
+        return Ok(());
+    }
+    schema::upgrade(connection).map_err(|error| StoreError::sqlite(Doing::Write, path, &error))
+}
+
+/// Opens an existing database as it is; gives the version of its tables. What is only read is in all versions the same.
+fn connect_unchanged(path: &Path, write: bool) -> Result<(Connection, i64), StoreError> {
     let access = if write { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
     let opened = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).and_then(|connection| {
         connection.execute_batch(schema::MANNERS)?;
@@ -122,13 +141,7 @@ pub(super) fn connect(path: &Path, write: bool) -> Result<Connection, StoreError
         Ok((number("application_id")?, number("user_version")?, connection))
     });
     match opened.map_err(|error| StoreError::sqlite(Doing::Open, path, &error))? {
-        (schema::APPLICATION_ID, schema::VERSION, connection) => Ok(connection),
-        // What is only read is in both versions the same.
-        (schema::APPLICATION_ID, 1, connection) if !write => Ok(connection),
-        (schema::APPLICATION_ID, 1, connection) => {
-            schema::upgrade(&connection).map_err(|error| StoreError::sqlite(Doing::Write, path, &error))?;
-            Ok(connection)
-        }
+        (schema::APPLICATION_ID, version @ 1..=schema::VERSION, connection) => Ok((connection, version)),
         (schema::APPLICATION_ID, version, _) if version > schema::VERSION => Err(StoreError::new(
             path,
             &format!(
@@ -141,17 +154,33 @@ pub(super) fn connect(path: &Path, write: bool) -> Result<Connection, StoreError
     }
 }
 
-fn open_and_read(path: &Path) -> Result<(Connection, Version, Vec<Entry>), StoreError> {
-    let connection = connect(path, true)?;
-    write_ahead(&connection, path)?;
+/// Opens the database and reads it. What is refused stays as it is, for whoever looks at it next.
+fn open_and_read(
+    directory: &Path,
+    path: &Path,
+) -> Result<(Connection, Version, Vec<Entry>, Witness), StoreError> {
+    let (connection, tables) = connect_unchanged(path, true)?;
+    keep_log_on_close(&connection, path, true)?;
     // SQLite's own check of its pages, on another processor meanwhile.
-    thread::scope(|scope| {
+    let (version, entries) = thread::scope(|scope| {
         let pages = scope.spawn(|| check_pages(&connect(path, false)?, path));
         let mut entries = Vec::new();
         let version = read_table(&connection, path, |entry| entries.push(entry));
         pages.join().unwrap_or_else(|_| Err(StoreError::new(path, "its check did not end")))?;
-        Ok((connection, version?, entries))
-    })
+        Ok((version?, entries))
+    })?;
+    let witness = acknowledged(directory, path, version.revision)?;
+    keep_log_on_close(&connection, path, false)?;
+    upgrade(&connection, path, tables)?;
+    write_ahead(&connection, path)?;
+    Ok((connection, version, entries, witness))
+}
+
+/// Whether the log stays when the connection is closed. Else SQLite moves into the database what it can read of it, and removes
+/// it: also what lies behind a page that it cannot read, or could not this once.
+fn keep_log_on_close(connection: &Connection, path: &Path, keep: bool) -> Result<(), StoreError> {
+    let set = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
+    set.map(drop).map_err(|error| StoreError::sqlite(Doing::Open, path, &error))
 }
 
 /// Has the database write ahead in a log, which a copy put in its place does not do by itself: what is acknowledged would not be
@@ -241,28 +270,30 @@ fn acknowledged(directory: &Path, path: &Path, revision: u64) -> Result<Witness,
 /// Adds to the news of a damage what can be done about it.
 fn offer(error: StoreError, directory: &Path) -> StoreError {
     let StoreError::Damaged { path, what } = error else { return error };
-    // Where only the acknowledgement is damaged, the table itself has been read and found sound before.
-    let of_the_table = path != directory.join(witness::NAME);
-    let copy = directory.join(if of_the_table { BACKUP } else { DATABASE });
-    let good = connect(&copy, false).and_then(|connection| {
-        check_pages(&connection, &copy)?;
-        read_table(&connection, &copy, drop)
-    });
-    let file = copy.display();
-    let cure = match good {
-        Ok(version) if of_the_table => format!(
-            "the last good copy is {file} with revision {} ({} entries): `xlat-ctl state restore` puts it in place",
-            version.revision, version.entries
+    // The table itself may be sound: where only the acknowledgement is damaged, or only the end of the log is missing.
+    let [copy, itself] = [BACKUP, DATABASE].map(|name| directory.join(name));
+    let latest = [&copy, &itself].into_iter().filter_map(|file| Some((sound(file)?, file)));
+    let cure = match latest.max_by_key(|(version, _)| version.revision) {
+        Some((Version { revision, entries, .. }, file)) if *file == copy => format!(
+            "the last good copy is {} with revision {revision} ({entries} entries): `xlat-ctl state restore` puts it in place",
+            file.display()
         ),
-        Ok(version) => format!(
-            "the table, {file}, is sound, its latest revision is {} ({} entries): `xlat-ctl state restore --from {file}` takes it \
-             as it is",
-            version.revision, version.entries
+        Some((Version { revision, entries, .. }, file)) => format!(
+            "the table, {0}, is sound, its latest revision is {revision} ({entries} entries): `xlat-ctl state restore --from {0}` \
+             takes it as it is",
+            file.display()
         ),
-        Err(_) => {
-            format!("there is no good copy at {file}: `xlat-ctl state restore --from FILE` puts one of yours in place")
-        }
+        None => format!(
+            "there is no good copy at {}: `xlat-ctl state restore --from FILE` puts one of yours in place",
+            copy.display()
+        ),
     };
-    let cure = format!("nothing has been changed; {cure}");
-    StoreError::Damaged { path, what: format!("{what}; {cure}") }
+    StoreError::Damaged { path, what: format!("{what}; nothing has been changed; {cure}") }
+}
+
+/// What a database has, if its pages and its table are sound.
+pub(super) fn sound(path: &Path) -> Option<Version> {
+    let connection = connect(path, false).ok()?;
+    check_pages(&connection, path).ok()?;
+    read_table(&connection, path, drop).ok()
 }

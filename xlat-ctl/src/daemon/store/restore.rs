@@ -3,12 +3,14 @@
 use std::{
     fs,
     io::ErrorKind,
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use super::{
-    BACKUP, Checksum, DATABASE, Doing, Lock, StoreError, Version, Witness, backup, history, now,
+    BACKUP, Checksum, DATABASE, Doing, Lock, StoreError, Version, Witness,
+    backup::{self, Copied},
+    now,
     open::{check_pages, connect, exists, put_in_place, read_table, write_ahead},
     schema::Revision,
 };
@@ -30,6 +32,8 @@ pub(crate) struct Restored {
     pub(crate) had: Option<u64>,
     /// Where the files of that store are.
     pub(crate) aside: Vec<PathBuf>,
+    /// What is wrong with the copy's history; its table is sound.
+    pub(crate) history: Option<String>,
 }
 
 impl Restored {
@@ -48,7 +52,6 @@ impl Restored {
 /// nothing is changed then.
 pub(crate) fn restore(directory: &Path, from: Option<&Path>, anyway: bool) -> Result<Restored, StoreError> {
     let _lock = Lock::take(directory)?;
-    give_to_owner(directory, &directory.join(super::lock::NAME))?;
     let own = directory.join(BACKUP);
     let from = from.unwrap_or(&own);
     let path = directory.join(DATABASE);
@@ -64,7 +67,7 @@ pub(crate) fn restore(directory: &Path, from: Option<&Path>, anyway: bool) -> Re
     check_pages(&source, from)?;
     let version = read_table(&source, from, drop)?;
     let (acknowledged, had) = replaceable(directory, &path, (from, version.revision), anyway)?;
-    backup::copy(&source, &new)?;
+    let Copied { history, .. } = backup::copy(&source, from, &new)?;
     drop(source);
     let revision = had.unwrap_or(0).max(version.revision) + 1;
     let row = Revision {
@@ -83,14 +86,13 @@ pub(crate) fn restore(directory: &Path, from: Option<&Path>, anyway: bool) -> Re
     write_ahead(&written, &new)?;
     row.insert(&written).map_err(|error| StoreError::sqlite(Doing::Write, &new, &error))?;
     written.close().map_err(|(_, error)| StoreError::sqlite(Doing::Write, &new, &error))?;
-    give_to_owner(directory, &new)?;
     let aside = move_aside(&path, revision)?;
     put_in_place(&new, &path).map_err(|error| StoreError::io(Doing::Make, &path, &error))?;
     let witness = Witness::make(directory, revision);
     witness.map_err(|error| StoreError::io(Doing::Write, &directory.join(super::witness::NAME), &error))?;
-    give_to_owner(directory, &directory.join(super::witness::NAME))?;
     let Version { revision: of, entries, .. } = version;
-    Ok(Restored { from: from.to_owned(), of, revision, entries, acknowledged, had, aside })
+    let history = history.map(|damage| damage.to_string());
+    Ok(Restored { from: from.to_owned(), of, revision, entries, acknowledged, had, aside, history })
 }
 
 /// Whether the store may be replaced by a copy, here its file and revision. Gives the acknowledged revision
@@ -126,25 +128,28 @@ fn replaceable(
             copy.0.display(),
             copy.1
         ))),
+        // Sound, but without the last of what was acknowledged, and still newer than the copy.
+        Some(of) if of > copy.1 && !anyway && !is_same(path, copy.0) => Err(StoreError::Cannot(format!(
+            "the table of {0} is sound and has revision {of}, the copy {1} only revision {2}: take the newer one with \
+             `--from {0}`, or the copy even so with `--anyway`",
+            path.display(),
+            copy.0.display(),
+            copy.1
+        ))),
         of => Ok((acknowledged, acknowledged.max(of))),
     }
 }
 
-/// The latest revision of a store whose checksums are all right.
+/// The latest revision of a store whose pages and table are sound.
 fn examine(path: &Path) -> Result<u64, StoreError> {
     let connection = connect(path, false)?;
     check_pages(&connection, path)?;
-    let version = read_table(&connection, path, drop)?;
-    history::check(&connection, path).map(|()| version.revision)
+    read_table(&connection, path, drop).map(|version| version.revision)
 }
 
-/// The daemon, which need not be root, has to write to what root has made.
-fn give_to_owner(directory: &Path, file: &Path) -> Result<(), StoreError> {
-    if !nix::unistd::geteuid().is_root() {
-        return Ok(());
-    }
-    let given = fs::metadata(directory).and_then(|owner| chown(file, Some(owner.uid()), Some(owner.gid())));
-    given.map_err(|error| StoreError::io(Doing::Write, file, &error))
+fn is_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    place(one).is_some() && place(one) == place(other)
 }
 
 /// Keeps what was there, under names by which SQLite finds a database's log: somebody may want to look at it.

@@ -9,11 +9,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use tracing::{error, warn};
 use xlat_common::counters::Traffic;
 
-use super::{now, share};
+use super::{now, owner::give, share};
 use crate::eam::{self, Pair};
 
 /// Name of the database in the state directory.
@@ -22,7 +22,6 @@ pub(super) const NAME: &str = "usage.db";
 const VERSION: i64 = 1;
 const TABLE: &str = "
     PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = NORMAL;
     CREATE TABLE IF NOT EXISTS usage (
         ipv4 TEXT NOT NULL, ipv6 TEXT NOT NULL, since INTEGER NOT NULL, last INTEGER NOT NULL,
         packets_four_to_six INTEGER NOT NULL, bytes_four_to_six INTEGER NOT NULL,
@@ -114,12 +113,17 @@ impl Uses {
         let path = directory.join(NAME);
         let (connection, known) = match open(&path) {
             Ok(opened) => opened,
+            // It may be sound: the disk is full or read-only, another program holds it.
+            Err(Unusable::Now(error)) => return Err(format!("cannot open {}: {error}", path.display())),
             Err(error) => {
-                let aside = put_aside(&path, error.name())?;
+                let aside = put_aside(&path, &error.name())?;
                 warn!("{}: {error}; it is put aside as {}, and counting begins anew", path.display(), aside.display());
                 open(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?
             }
         };
+        if let Err(error) = give(&path) {
+            warn!("{}: cannot give it to its directory's owner: {}", path.display(), crate::plain(&error));
+        }
         let (batches, queue) = sync_channel(1);
         let write = move || keep(connection, &path, &queue);
         let writer = thread::Builder::new().name("usage".to_owned()).spawn(write);
@@ -160,7 +164,19 @@ enum Unusable {
     #[error("a newer xlat has written it (version {0} of its tables, this one knows {VERSION})")]
     Newer(i64),
     #[error("{0}")]
-    Damaged(#[from] rusqlite::Error),
+    Damaged(rusqlite::Error),
+    #[error("{0}")]
+    Now(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Unusable {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            // `None`: a value of another kind than was written.
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => Self::Damaged(error),
+            Some(_) => Self::Now(error),
+        }
+    }
 }
 
 impl Unusable {
@@ -169,7 +185,7 @@ impl Unusable {
         match self {
             // To be put back when that release runs again.
             Self::Newer(version) => format!("db.version-{version}"),
-            Self::Damaged(_) => "db.damaged".to_owned(),
+            Self::Damaged(_) | Self::Now(_) => "db.damaged".to_owned(),
         }
     }
 }
@@ -180,12 +196,15 @@ fn open(path: &Path) -> Result<(Connection, Known), Unusable> {
     if version > VERSION {
         return Err(Unusable::Newer(version));
     }
+    connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+    if version < VERSION {
+        connection.execute_batch(TABLE)?;
+    }
     let known = read(&connection)?;
     Ok((connection, known))
 }
 
 fn read(connection: &Connection) -> rusqlite::Result<Known> {
-    connection.execute_batch(TABLE)?;
     let mut rows = HashMap::new();
     let mut statement = connection.prepare("SELECT * FROM usage")?;
     let mut found = statement.query(())?;
@@ -201,14 +220,22 @@ fn read(connection: &Connection) -> rusqlite::Result<Known> {
     let now = now();
     let is_gapless = |until: i64| (-BEHIND..=GAP).contains(&(now - until));
     let observed = observed.filter(|(_, until)| is_gapless(*until)).map_or(now, |(since, _): (i64, i64)| since);
-    connection.execute("INSERT OR REPLACE INTO observed VALUES (1, ?1, ?2)", [observed, now])?;
+    match connection.execute("INSERT OR REPLACE INTO observed VALUES (1, ?1, ?2)", [observed, now]) {
+        // What is there can be read all the same, and is written with the next counts.
+        Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::ReadOnly)) => {
+            warn!("{NAME} cannot be written for now: {error}");
+        }
+        written => drop(written?),
+    }
     let today = share::of_day(connection, now.div_euclid(share::DAY))?;
     Ok(Known { rows, observed, today })
 }
 
-/// Gives the database another name. SQLite has written back what was in its log, if it could be read.
-fn put_aside(path: &Path, name: String) -> Result<PathBuf, String> {
-    let aside = path.with_extension(name);
+/// Gives the database another name, which no other has yet. SQLite has written back what was in its log, if it could be read.
+fn put_aside(path: &Path, name: &str) -> Result<PathBuf, String> {
+    let names = std::iter::once(name.to_owned()).chain((2..).map(|number| format!("{name}-{number}")));
+    let mut places = names.map(|name| path.with_extension(name));
+    let aside = places.find(|place| !place.exists()).unwrap_or_else(|| path.with_extension(name));
     for suffix in ["-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -271,7 +298,8 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
     if let Some(since) = batch.observed {
         transaction.execute("UPDATE observed SET since = ?1", [since])?;
     }
-    transaction.execute("UPDATE observed SET until = ?1", [now()])?;
+    let until = "INSERT INTO observed VALUES (1, ?1, ?1) ON CONFLICT DO UPDATE SET until = ?1";
+    transaction.execute(until, [now()])?;
     transaction.commit()
 }
 
@@ -339,6 +367,41 @@ mod tests {
         uses.write(rows([(1, 5)]));
         drop(uses);
         assert_eq!(Uses::open(directory.path()).unwrap().1.rows.len(), 1);
+    }
+
+    /// As on a full disk, with the SQLite error of one.
+    #[test]
+    fn what_cannot_be_written_now_is_read_and_stays_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(NAME);
+        let (mut uses, _) = Uses::open(directory.path()).unwrap();
+        uses.write(rows([(1, 5)]));
+        drop(uses);
+        let connection = Connection::open(&path).unwrap();
+        connection.pragma_update(None, "query_only", true).unwrap();
+        assert_eq!(read(&connection).unwrap().rows.len(), 1);
+        drop(connection);
+        // Another program holds it.
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+        let said = Uses::open(directory.path()).unwrap_err();
+        assert!(said.contains("usage.db: database is locked"), "{said}");
+        drop(other);
+        assert_eq!(Uses::open(directory.path()).unwrap().1.rows.len(), 1);
+        assert!(!directory.path().join("usage.db.damaged").exists());
+    }
+
+    #[test]
+    fn what_was_put_aside_once_stays_where_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        for text in ["first", "second"] {
+            fs::write(directory.path().join(NAME), format!("{text}, no database, longer than its header; ").repeat(40))
+                .unwrap();
+            drop(Uses::open(directory.path()).unwrap());
+        }
+        for (name, text) in [("usage.db.damaged", "first"), ("usage.db.damaged-2", "second")] {
+            assert!(fs::read_to_string(directory.path().join(name)).unwrap().starts_with(text), "{name}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{checksum::Hasher, open::put_in_place};
+use super::{checksum::Hasher, open::put_in_place, owner};
 
 /// Name of the file in the state directory.
 pub(super) const NAME: &str = "acknowledged";
@@ -48,6 +48,7 @@ impl Witness {
         let mut options = OpenOptions::new();
         let mut file =
             options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_DSYNC).open(&new)?;
+        owner::give(&new)?;
         file.write_all(text(revision).as_bytes())?;
         put_in_place(&new, &path)?;
         Ok(Self { path, file })

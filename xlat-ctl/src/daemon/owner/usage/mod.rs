@@ -29,6 +29,8 @@ use crate::{
 
 /// How long it takes until what was collected is on the disk.
 const WRITTEN: Duration = Duration::from_secs(60);
+/// How long until a store that could not be opened is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
 /// A measurement that nobody has ended is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(120);
 
@@ -70,6 +72,8 @@ pub(super) struct Usage {
     kept: Vec<Option<Kept>>,
     /// EAMs that the store still has.
     gone: HashSet<Pair>,
+    /// What was known of the EAMs that the change in hand has removed: it may be taken back.
+    leaving: HashMap<Pair, Kept>,
     uses: Uses,
     /// Since when there has been no long gap in the counting.
     observed: i64,
@@ -92,6 +96,7 @@ impl Usage {
         Self {
             kept: Vec::new(),
             gone: HashSet::new(),
+            leaving: HashMap::new(),
             uses,
             observed: now,
             looked: (now, Instant::now()),
@@ -184,6 +189,7 @@ impl Usage {
     fn take(&mut self, account: u32) {
         if let Some(kept) = self.kept.get_mut(account as usize).and_then(Option::take) {
             self.gone.insert(kept.pair);
+            self.leaving.insert(kept.pair, kept);
         }
         for interval in self.measurements.values_mut().chain([&mut self.running]) {
             interval.records.remove(&account);
@@ -204,6 +210,17 @@ impl Usage {
         self.written = Instant::now();
     }
 
+    /// What is known of an EAM that comes into the table: nothing, unless the change that removed it has been refused.
+    fn coming(&mut self, pair: Pair, now: i64) -> Kept {
+        match self.leaving.remove(&pair) {
+            Some(kept) => {
+                self.gone.remove(&pair);
+                Kept { changed: true, ..kept }
+            }
+            None => Kept { pair, used: Use { since: now, ..Use::default() }, changed: true, native: None },
+        }
+    }
+
     fn of(&self, account: u32) -> Option<&Kept> {
         self.kept.get(account as usize)?.as_ref()
     }
@@ -215,6 +232,7 @@ impl Relay {
     pub(super) fn follow_usage(&mut self) {
         let begun = Instant::now();
         let now = now();
+        self.usage_tried = begun;
         let carried = self.dataplane.take_carried_accounts();
         let before = match (self.usage.take(), self.config.accounting.services) {
             (None, false) => return,
@@ -222,27 +240,27 @@ impl Relay {
             (before, true) => before,
         };
         let mut numbers = HashMap::new();
-        let (mut uses, observed, mut rows, today, before) = match before {
+        let (mut rows, before): (HashMap<Pair, Kept>, Usage) = match before {
             Some(mut usage) => {
                 let mut rows = HashMap::with_capacity(usage.kept.len());
                 for (account, kept) in mem::take(&mut usage.kept).into_iter().enumerate() {
                     let Some(kept) = kept else { continue };
                     numbers.insert(kept.pair, account as u32);
-                    rows.insert(kept.pair, (kept.used, kept.changed, kept.native));
+                    rows.insert(kept.pair, kept);
                 }
-                let Usage { uses, observed, gone, today, native, measurements, next_measurement, running, .. } = usage;
-                (uses, observed, rows, today, Some((gone, native, measurements, next_measurement, running)))
+                (rows, usage)
             }
             None => match Uses::open(&self.config.state.directory) {
                 Ok((uses, known)) => {
-                    let rows = known.rows.into_iter().map(|(pair, used)| (pair, (used, false, None))).collect();
-                    (uses, known.observed, rows, Some(Today::new(day_of(now), known.today)), None)
+                    let kept = |(pair, used)| (pair, Kept { pair, used, changed: false, native: None });
+                    let today = Today::new(day_of(now), known.today);
+                    let usage = Usage { observed: known.observed, ..Usage::new(uses, Some(today), now) };
+                    (known.rows.into_iter().map(kept).collect(), usage)
                 }
                 Err(reason) => return error!("nothing is known of the use of each EAM: {reason}"),
             },
         };
-        let (gone, native, measurements, next_measurement, running) =
-            before.unwrap_or_else(|| (HashSet::new(), Record::default(), HashMap::new(), 0, Interval::new()));
+        let Usage { mut uses, observed, gone, leaving, today, native, measurements, next_measurement, running, .. } = before;
         let today = match (today, self.config.accounting.native) {
             (Some(today), false) => {
                 uses.write(Batch::of_day(today.day, today.rows()));
@@ -251,14 +269,13 @@ impl Relay {
             (None, true) => Some(Today::stored(&self.config.state.directory, day_of(now))),
             (today, _) => today,
         };
-        let mut usage = Usage { gone, observed, native, next_measurement, ..Usage::new(uses, today, now) };
+        let mut usage = Usage { gone, leaving, observed, native, next_measurement, ..Usage::new(uses, today, now) };
         let mut renumbered = HashMap::new();
         for entry in self.table.iter() {
             let pair = entry.pair;
             let account = self.dataplane.account(&dataplane_eam(&self.config, &pair));
-            let (used, changed, native) =
-                rows.remove(&pair).unwrap_or((Use { since: now, ..Use::default() }, true, None));
-            usage.put(account, Kept { pair, used, changed, native });
+            let kept = rows.remove(&pair).unwrap_or_else(|| usage.coming(pair, now));
+            usage.put(account, kept);
             if let Some(number) = numbers.get(&pair) {
                 renumbered.insert(*number, account);
             }
@@ -273,10 +290,18 @@ impl Relay {
         };
         usage.running = renumber(running);
         usage.measurements = measurements.into_iter().map(|(id, interval)| (id, renumber(interval))).collect();
-        usage.gone.extend(rows.into_keys());
+        usage.gone.extend(rows.keys());
+        usage.leaving.extend(rows);
         usage.add_carried(&self.dataplane, carried, now);
         debug!("the use of {} EAMs is followed after {:.1?}", usage.kept.len(), begun.elapsed());
         self.usage = Some(usage);
+    }
+
+    /// What the change in hand has removed does not come again: it is durable, or another begins.
+    pub(super) fn settle_usage(&mut self) {
+        if let Some(usage) = &mut self.usage {
+            usage.leaving = HashMap::new();
+        }
     }
 
     /// Reads what has been counted since the last time.
@@ -294,6 +319,9 @@ impl Relay {
 
     /// What the clock asks for: collects, and from time to time writes.
     pub(super) fn usage_by_the_clock(&mut self) {
+        if self.usage.is_none() && self.config.accounting.services && self.usage_tried.elapsed() >= AGAIN {
+            self.follow_usage();
+        }
         self.collect_usage();
         let busiest = self.config.accounting.busiest as usize;
         let Some(usage) = &mut self.usage else { return };
@@ -316,8 +344,8 @@ impl Relay {
     pub(super) fn usage_of_added(&mut self, pair: Pair, eam: &dataplane::Eam) {
         let account = self.dataplane.account(eam);
         if let Some(usage) = &mut self.usage {
-            usage
-                .put(account, Kept { pair, used: Use { since: now(), ..Use::default() }, changed: true, native: None });
+            let kept = usage.coming(pair, now());
+            usage.put(account, kept);
         }
     }
 
