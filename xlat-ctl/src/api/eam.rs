@@ -90,6 +90,9 @@ pub struct EamDeleted {
     pub revision: u64,
     /// The entry.
     pub entry: Eam,
+    /// An interface on which the table of before may still be in force, and why.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A revision to go back to.

@@ -44,7 +44,7 @@ pub(super) struct Answer<T> {
 impl<T: Serialize> Answer<T> {
     /// Prints the answer as JSON when that was asked for, else what `human` makes of it.
     pub(super) fn print(&self, common: &Common, human: impl FnOnce(&T) -> String) {
-        output::print(&if common.json { output::json(&self.value) } else { human(&self.value) });
+        output::print_done(&if common.json { output::json(&self.value) } else { human(&self.value) });
     }
 }
 

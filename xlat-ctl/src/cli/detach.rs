@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Common, Failed, client, output};
-use crate::{api::Reloaded, config, dataplane, netlink};
+use crate::{api::Reloaded, config, daemon::log, dataplane, netlink};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -19,6 +19,7 @@ struct Detached {
 
 /// Removes what is pinned where the configuration says.
 pub(super) fn detach(path: &Path, json: bool) -> Result<(), Failed> {
+    log::set_up_for_command();
     let config = match config::load(path) {
         Ok(checked) => checked.config,
         Err(error) if path == Path::new(config::DEFAULT_PATH) => return detach_default(&error.to_string(), json),
@@ -47,7 +48,7 @@ pub(super) fn detach(path: &Path, json: bool) -> Result<(), Failed> {
     } else if detached {
         format!("the program of {pin_directory} is detached, nothing is left of it\n")
     } else {
-        format!("nothing is attached: there is no {pin_directory}\n")
+        format!("nothing is attached from {pin_directory}\n")
     });
     Ok(())
 }

@@ -20,15 +20,28 @@ pub(super) fn print_before(text: &str) {
     let _ = io::stdout().lock().write_all(eam::visible(text).as_bytes());
 }
 
+/// As [`print`], of what a command has done: a reader that has enough makes no failure of it.
+pub(super) fn print_done(text: &str) {
+    let _ = written(&eam::visible(text));
+}
+
 /// As [`print`], of what is a file's content: as it is.
 pub(super) fn print_file(text: &str) {
-    let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    if let Err(error) = written {
-        if error.kind() != ErrorKind::BrokenPipe {
-            complain(&format!("cannot write the answer: {}", crate::plain(&error)));
-        }
+    if !written(text) {
         process::exit(1);
+    }
+}
+
+/// Whether anybody reads it still.
+fn written(text: &str) -> bool {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => false,
+        Err(error) => {
+            complain(&format!("cannot write the answer: {}", crate::plain(&error)));
+            process::exit(1);
+        }
     }
 }
 

@@ -70,8 +70,17 @@ pub(super) fn state(common: &Common, Verb::Restore(wanted): Verb) -> Result<(), 
         from.display()
     );
     let kept: String = aside.iter().map(|file| format!("kept {}\n", file.display())).collect();
-    let report = Report { revision, entries, from, from_revision: of, revision_before: had, lost, kept_aside: aside, history_damage: history };
-    output::print(&if common.json { output::json(&report) } else { format!("{text}{kept}") });
+    let report = Report {
+        revision,
+        entries,
+        from,
+        from_revision: of,
+        revision_before: had,
+        lost,
+        kept_aside: aside,
+        history_damage: history,
+    };
+    output::print_done(&if common.json { output::json(&report) } else { format!("{text}{kept}") });
     Ok(())
 }
 

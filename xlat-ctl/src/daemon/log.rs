@@ -36,6 +36,27 @@ where
     }
 }
 
+/// A warning of a command that does without a daemon, in the manner of all that commands say.
+struct Command;
+
+impl<S, N> FormatEvent<S, N> for Command
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        write!(writer, "xlat-ctl: warning: ")?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+/// Has a command that does without a daemon say what it cannot do.
+pub(crate) fn set_up_for_command() {
+    let subscriber = tracing_subscriber::fmt().with_max_level(Level::WARN).with_writer(io::stderr).with_ansi(false);
+    let _ = subscriber.event_format(Command).try_init();
+}
+
 /// Sets the log up, once per process.
 pub(super) fn set_up() {
     let (filter, complaint) = match EnvFilter::try_from_env(FILTER) {

@@ -5,7 +5,7 @@ mod author;
 mod explain;
 #[expect(unused_qualifications, reason = "utoipa's macros write whole paths")]
 mod http;
-mod log;
+pub(crate) mod log;
 pub(crate) mod lookup;
 mod metrics;
 mod notify;

@@ -312,14 +312,21 @@ impl DataPlane {
 /// in the relay's network namespace. `Ok(false)`: there is none.
 ///
 /// # Errors
-/// A daemon is using it, or there is no BPF file system at that place.
+/// A daemon is using it, there is no BPF file system at that place, or what is there cannot be removed.
 pub fn remove_pinned(pin_directory: &Path) -> Result<bool, DataPlaneError> {
     if !pin_directory.exists() {
         return Ok(false);
     }
-    Pins::open(pin_directory)?.remove_all();
+    let pins = Pins::open(pin_directory)?;
+    let is_there = !pins.links().is_empty() || !pins.instances().is_empty();
+    pins.remove_all();
     fragmenter::remove_kept(pin_directory);
-    Ok(true)
+    if let Some(ifindex) = pins.links().first() {
+        let what = format!("take the program off interface {ifindex}");
+        let reason = format!("what keeps it there, in {}, cannot be removed", pin_directory.display());
+        return Err(DataPlaneError::Kernel { what, reason });
+    }
+    Ok(is_there)
 }
 
 /// Makes ready what a data plane in `pin_directory` needs of a daemon that is not root: the directory, which is given to a user,

@@ -128,7 +128,11 @@ fn run(common: &Common, manner: &Manner, change: &Change, input_is_free: bool, c
     }
     // What was shown is what is done.
     let change = Change { message: change.message.clone(), if_revision: Some(shown.revision) };
-    output::print(&outcome(&call(false, &change, None)?.value));
+    let done = call(false, &change, None)?.value;
+    output::print_done(&outcome(&done));
+    for warning in done.warnings.iter().filter(|warning| !shown.warnings.contains(warning)) {
+        output::complain(&format!("warning: {warning}"));
+    }
     Ok(())
 }
 

@@ -178,7 +178,11 @@ pub(super) fn eam(common: &Common, verb: Verb) -> Result<(), Failed> {
             let path = format!("/v1/eam?prefix={}{}", escaped(&prefix), change.query());
             let said =
                 |deleted: &EamDeleted| format!("deleted {} (revision {})\n", pair(&deleted.entry), deleted.revision);
-            client::delete::<EamDeleted>(common, &path)?.print(common, said);
+            let answer = client::delete::<EamDeleted>(common, &path)?;
+            answer.print(common, said);
+            for warning in answer.value.warnings.iter().filter(|_| !common.json) {
+                output::complain(&format!("warning: {warning}"));
+            }
         }
         Verb::List(List { csv: true, .. }) => export(common, Some(Format::Csv))?,
         Verb::List(List { rates: true, seconds, limit, .. }) => usage::rates(common, seconds, limit)?,

@@ -37,10 +37,11 @@ impl Relay {
         if let Some(text) = self.forbidden(&pair) {
             return Err(refusal(Code::Conflict, named(text)));
         }
-        let warnings = self.config.doubts(&self.table, &pair);
+        let mut warnings = self.config.doubts(&self.table, &pair);
         let difference = Difference { added: vec![entry], ..Difference::default() };
         let revision = self.change("add", ask, &difference).map_err(|text| refusal(Code::Failed, named(text)))?;
         info!("EAM {} added by {} (revision {revision})", difference.added[0], ask.author);
+        warnings.extend(self.not_yet_everywhere());
         warnings.iter().for_each(|warning| warn!("{warning}"));
         Ok(api::EamAdded { revision, entry: api::Eam::from(&difference.added[0]), warnings })
     }
@@ -67,7 +68,7 @@ impl Relay {
         let difference = Difference { removed: vec![entry.clone()], ..Difference::default() };
         let revision = self.change("del", ask, &difference).map_err(|text| refusal(Code::Failed, named(text)))?;
         info!("EAM {entry} deleted by {} (revision {revision})", ask.author);
-        Ok(api::EamDeleted { revision, entry: api::Eam::from(&entry) })
+        Ok(api::EamDeleted { revision, entry: api::Eam::from(&entry), warnings: self.not_yet_everywhere() })
     }
 
     /// Makes the dynamic entries those of a file, as one change.
@@ -154,10 +155,7 @@ impl Relay {
         }
         applied.revision = self.change(verb, ask, difference).map_err(|text| refusal(Code::Failed, named(text)))?;
         applied.warnings = self.doubts(difference);
-        if self.take_over_is_due {
-            let old = |reason| format!("the table of before may still be in force on an interface: {reason}");
-            applied.warnings.extend(self.not_attached().into_iter().map(old));
-        }
+        applied.warnings.extend(self.not_yet_everywhere());
         let Applied { revision, added, removed, changed, .. } = applied;
         info!("{verb} by {}: {added} added, {removed} removed, {changed} changed (revision {revision})", ask.author);
         Ok(applied)
@@ -239,6 +237,15 @@ impl Relay {
     /// Why an entry may not be added: the configuration or the machine forbids it.
     fn forbidden(&self, pair: &Pair) -> Option<String> {
         self.config.forbids(pair).or_else(|| self.own_address_within(pair))
+    }
+
+    /// Where an instance before this one, with a table of its own, is still attached.
+    fn not_yet_everywhere(&self) -> Vec<String> {
+        if !self.take_over_is_due {
+            return Vec::new();
+        }
+        let old = |reason| format!("the table of before may still be in force on an interface: {reason}");
+        self.not_attached().into_iter().map(old).collect()
     }
 
     /// What is doubtful about entries that are in the table.

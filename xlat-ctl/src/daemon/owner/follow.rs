@@ -49,7 +49,8 @@ impl Relay {
     }
 
     /// Warns when an address that an EAM maps is given to the machine itself: the service is cut off.
-    pub(super) fn note_shadowed(&mut self, machine: &Machine) {
+    pub(super) fn note_shadowed(&mut self, machine: &Machine) -> Vec<String> {
+        let mut news = Vec::new();
         let mut shadowed = BTreeSet::new();
         for (address, interface) in machine.addresses() {
             let entry = match address {
@@ -58,11 +59,15 @@ impl Relay {
             };
             let Some(entry) = entry else { continue };
             if !self.shadowed.contains(&address) {
-                warn!("{entry} is not translated: {address} is the relay's own address on {interface}");
+                let sentence =
+                    format!("{entry} is not translated: {address} is the relay's own address on {interface}");
+                warn!("{sentence}");
+                news.push(sentence);
             }
             shadowed.insert(address);
         }
         self.shadowed = shadowed;
+        news
     }
 
     /// Attaches to what the configuration names and is there, and forgets what is gone.

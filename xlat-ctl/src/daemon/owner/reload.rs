@@ -1,5 +1,7 @@
 //! Taking the configuration file as it is, while the relay runs.
 
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
 use super::{Refusal, doubles::Doubles, eams, follow::Link, refusal, relay::Relay};
@@ -46,8 +48,10 @@ impl Relay {
         self.doubles = doubles;
         info!("{} is reloaded by {author}", self.config_path.display());
         let noted = self.note_static("reload", author);
+        let machine = Arc::clone(&self.machine.borrow());
+        let shadowed = self.note_shadowed(&machine);
         let place = |warning: &config::Problem| config::place(&self.config_path, warning);
-        Ok(warnings.iter().map(place).chain(noted).chain(self.not_attached()).collect())
+        Ok(warnings.iter().map(place).chain(noted).chain(shadowed).chain(self.not_attached()).collect())
     }
 
     /// The interfaces that have the program, by `ifindex`.

@@ -159,7 +159,8 @@ fn forget(path: &Path, connection: &mut Option<Connection>) -> Result<bool, Stor
     if !is_there.map_err(failed)? {
         return Ok(false);
     }
-    let piece = format!("DELETE FROM change WHERE (revision, number) IN (SELECT revision, number {forgotten} LIMIT ?1)");
+    let piece =
+        format!("DELETE FROM change WHERE (revision, number) IN (SELECT revision, number {forgotten} LIMIT ?1)");
     let deleted = connection.prepare_cached(&piece).and_then(|mut forget| forget.execute([PIECE]));
     deleted.map(|deleted| deleted as u64 == PIECE).map_err(failed)
 }

@@ -199,12 +199,7 @@ struct Steps {
 
 impl Steps {
     /// Reads them, those of the entry with this prefix if one is given.
-    fn read(
-        connection: &Connection,
-        revision: u64,
-        prefix: Option<Prefix>,
-        limit: usize,
-    ) -> rusqlite::Result<Self> {
+    fn read(connection: &Connection, revision: u64, prefix: Option<Prefix>, limit: usize) -> rusqlite::Result<Self> {
         let wanted = prefix.map(|prefix| prefix.column());
         let mut statement = connection.prepare_cached(STEPS)?;
         let mut rows = statement.query([revision])?;

@@ -155,10 +155,7 @@ fn connect_unchanged(path: &Path, write: bool) -> Result<(Connection, i64), Stor
 }
 
 /// Opens the database and reads it. What is refused stays as it is, for whoever looks at it next.
-fn open_and_read(
-    directory: &Path,
-    path: &Path,
-) -> Result<(Connection, Version, Vec<Entry>, Witness), StoreError> {
+fn open_and_read(directory: &Path, path: &Path) -> Result<(Connection, Version, Vec<Entry>, Witness), StoreError> {
     let (connection, tables) = connect_unchanged(path, true)?;
     keep_log_on_close(&connection, path, true)?;
     // SQLite's own check of its pages, on another processor meanwhile.

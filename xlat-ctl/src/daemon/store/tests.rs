@@ -207,9 +207,19 @@ fn a_copy_in_the_place_of_a_store_writes_ahead() {
 fn a_change_of_what_the_store_has_not_is_refused() {
     let directory = filled();
     let (mut store, _) = open(directory.path(), HISTORY).unwrap();
-    let removed = Difference { removed: vec![entry(999, "")], ..Difference::default() };
-    let changed = Difference { changed: vec![(entry(999, "new"), "old".to_owned())], ..Difference::default() };
-    for difference in [removed, changed, additions([entry(7, "is there already")])] {
+    let removed = |entry: Entry| Difference { removed: vec![entry], ..Difference::default() };
+    let changed = |entry: Entry| Difference { changed: vec![(entry, "old".to_owned())], ..Difference::default() };
+    let elsewhere =
+        Entry { pair: Pair::new(entry(7, "").pair.ipv4(), entry(999, "").pair.ipv6()).unwrap(), ..entry(7, "") };
+    for difference in [
+        removed(entry(999, "")),
+        removed(entry(7, "another comment")),
+        removed(Entry { comment: "an entry's comment".to_owned(), ..elsewhere.clone() }),
+        changed(entry(999, "new")),
+        changed(entry(7, "new")),
+        changed(elsewhere),
+        additions([entry(7, "is there already")]),
+    ] {
         let said = prepare(&mut store, &difference).unwrap_err().to_string();
         assert!(said.contains("does not have the entries that this daemon has in force"), "{said}");
     }
@@ -226,15 +236,126 @@ fn a_log_that_is_cut_off_is_noticed() {
     add(&mut store, [entry(902, "")]);
     // As after `kill -9`: the files as they are at this moment.
     let copy = tempfile::tempdir().unwrap();
-    for name in [DATABASE, "eam.db-wal", witness::NAME] {
+    for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
         fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
     }
     drop(store);
     let log = copy.path().join("eam.db-wal");
     let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
     file.set_len(file.metadata().unwrap().len() - 10).unwrap();
+    let before = fs::read(&log).unwrap();
     let said = refused(copy.path());
     assert!(said.contains("its latest revision is 4, but revision 5 was acknowledged"), "{said}");
+    assert_eq!(fs::read(&log).unwrap(), before, "what is refused stays as it is");
+    // The store itself has more than the copy, and a restore that was not asked to loses nothing of it.
+    let itself = copy.path().join(DATABASE);
+    let cure = format!("its latest revision is 4 (301 entries): `xlat-ctl state restore --from {}`", itself.display());
+    assert!(said.contains(&cure), "{said}");
+    let said = restore::restore(copy.path(), None, false).unwrap_err().to_string();
+    assert!(said.contains("is sound and has revision 4, the copy ") && said.contains(" only revision 3: "), "{said}");
+    let restored = restore::restore(copy.path(), Some(&itself), false).unwrap();
+    assert_eq!((restored.of, restored.revision, restored.lost()), (4, 6, Some((5, 5))));
+}
+
+/// As of one read that went wrong, or a page that somebody else can still read.
+#[test]
+fn a_log_in_which_a_page_is_damaged_keeps_the_pages_behind_it() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    let log = directory.path().join("eam.db-wal");
+    add(&mut store, [entry(901, "")]);
+    let at = fs::metadata(&log).unwrap().len() + 24 + 100;
+    add(&mut store, [entry(902, "")]);
+    let copy = tempfile::tempdir().unwrap();
+    for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
+        fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+    }
+    drop(store);
+    let flip = || {
+        let file = fs::OpenOptions::new().read(true).write(true).open(copy.path().join("eam.db-wal")).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    };
+    flip();
+    assert!(refused(copy.path()).contains("but revision 5 was acknowledged"));
+    flip();
+    assert_eq!(open(copy.path(), HISTORY).unwrap().1.len(), 302);
+}
+
+/// A bit of an old change, which the table does not need.
+#[test]
+fn a_damaged_history_keeps_nobody_from_a_copy_of_the_table() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    store.connection.execute("UPDATE change SET comment = 'spoilt' WHERE revision = 1 AND number = 7", ()).unwrap();
+    add(&mut store, [entry(901, "")]);
+    let of_another = entry(8, "").pair.ipv6();
+    let said = store.reader().revisions(Some(Prefix::Ipv6(of_another)), 10).unwrap_err().to_string();
+    assert!(said.ends_with("eam.db is damaged: the checksum of revision 1 in its history is wrong"), "{said}");
+    drop(store);
+    assert_eq!(copied(directory.path()), Some(4));
+    let restored = restore::restore(directory.path(), None, true).unwrap();
+    let damage = restored.history.unwrap();
+    assert!(damage.contains("eam.backup.db is damaged: the checksum of revision 1 in its history"), "{damage}");
+    let (mut store, entries) = open(directory.path(), 0).unwrap();
+    assert_eq!(entries.len(), 301);
+    add(&mut store, [entry(902, "")]);
+    assert_eq!(store.reader().revisions(None, 10).unwrap().len(), 1, "what is damaged is forgotten");
+}
+
+#[test]
+fn a_copy_that_has_become_unreadable_is_made_anew() {
+    let directory = filled();
+    let place = directory.path().join(BACKUP);
+    let database = Connection::open(&place).unwrap();
+    database.execute("UPDATE eam SET comment = 'spoilt' WHERE ipv4 LIKE '%.7/32'", ()).unwrap();
+    drop(database);
+    assert_eq!(copied(directory.path()), None);
+    let (store, _) = open(directory.path(), HISTORY).unwrap();
+    store.back_up();
+    drop(store);
+    assert_eq!(copied(directory.path()), Some(3));
+}
+
+#[test]
+fn many_forgotten_changes_go_in_pieces() {
+    let directory = tempfile::tempdir().unwrap();
+    let many = 3 * u32::try_from(backup::PIECE).unwrap();
+    let (mut store, _) = open(directory.path(), many.into()).unwrap();
+    add(&mut store, (0..many).map(|number| entry(number, "")));
+    let left = |store: &Store| -> u64 {
+        store.connection.query_row("SELECT count(*) FROM change WHERE revision = 1", (), |row| row.get(0)).unwrap()
+    };
+    assert_eq!(add(&mut store, [entry(many, "")]), 2);
+    assert_eq!(store.remembered().unwrap(), (2, 2));
+    assert!(store.reader().show(1).unwrap().is_none());
+    let begin = Instant::now();
+    while left(&store) > 0 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{} changes are left", left(&store));
+        thread::sleep(Duration::from_millis(20));
+    }
+    add(&mut store, [entry(many + 1, "")]);
+    drop(store);
+    assert_eq!(open(directory.path(), HISTORY).unwrap().1.len(), many as usize + 2);
+}
+
+/// Started once by hand as root, then as a service of its own user.
+#[test]
+fn what_root_makes_belongs_to_the_owner_of_the_directory() {
+    assert!(nix::unistd::geteuid().is_root(), "this test needs root");
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(directory.path(), Some(1234), Some(1235)).unwrap();
+    add(&mut open(directory.path(), HISTORY).unwrap().0, [entry(1, "")]);
+    drop(Uses::open(directory.path()).unwrap());
+    let mut names = Vec::new();
+    for file in fs::read_dir(directory.path()).unwrap() {
+        let (name, metadata) = file.map(|file| (file.file_name(), file.metadata().unwrap())).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (1234, 1235), "{name:?}");
+        names.push(name);
+    }
+    names.sort();
+    assert_eq!(names, ["acknowledged", "eam.backup.db", "eam.db", "lock", "usage.db"]);
 }
 
 #[test]

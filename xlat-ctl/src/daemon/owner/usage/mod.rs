@@ -260,7 +260,8 @@ impl Relay {
                 Err(reason) => return error!("nothing is known of the use of each EAM: {reason}"),
             },
         };
-        let Usage { mut uses, observed, gone, leaving, today, native, measurements, next_measurement, running, .. } = before;
+        let Usage { mut uses, observed, gone, leaving, today, native, measurements, next_measurement, running, .. } =
+            before;
         let today = match (today, self.config.accounting.native) {
             (Some(today), false) => {
                 uses.write(Batch::of_day(today.day, today.rows()));
