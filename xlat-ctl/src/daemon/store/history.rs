@@ -200,7 +200,7 @@ struct Steps {
 impl Steps {
     /// Reads them, those of the entry with this prefix if one is given.
     fn read(connection: &Connection, revision: u64, prefix: Option<Prefix>, limit: usize) -> rusqlite::Result<Self> {
-        let wanted = prefix.map(|prefix| prefix.column());
+        let wanted = prefix.map(Prefix::column);
         let mut statement = connection.prepare_cached(STEPS)?;
         let mut rows = statement.query([revision])?;
         let mut steps = Self { first: Vec::new(), matching: 0, sum: Checksum::default() };
