@@ -170,6 +170,37 @@ fn a_reload_is_refused_for_what_a_command_would_be_refused_for() {
 }
 
 #[test]
+fn a_table_that_is_too_large_takes_what_makes_it_smaller() {
+    let mut relay = Relay::new();
+    let lines: String = (20..30).map(|last| format!("198.51.100.{last},2001:db8:5e1:1::{last}\n")).collect();
+    relay.ok(&format!("eam apply {}", relay.file("all.csv", &lines)));
+    relay.daemon.stop().expect("a clean end");
+    let path = relay.daemon.configuration();
+    let text = fs::read_to_string(&path).expect("the configuration");
+    fs::write(&path, text.replace("[dataplane]", "[dataplane]\nmax_eams = 5")).expect("the configuration");
+    relay.daemon.start_again(&relay.lab.relay, &[]).expect("it starts again");
+    assert!(relay.refused("eam add 198.51.100.50 2001:db8:5e1:1::50").contains("are too many"));
+    let fewer: String = lines.lines().skip(1).map(|line| format!("{line},commented\n")).collect();
+    let fewer = relay.file("fewer.csv", &fewer);
+    assert!(relay.ok(&format!("eam apply {fewer} --dry-run")).contains("- 198.51.100.20"));
+    assert!(relay.ok(&format!("eam apply {fewer}")).contains("0 added, 1 removed, 9 with another comment"));
+    relay.ok("eam del 198.51.100.21");
+}
+
+/// Commands refuse such an entry; what the file has is not translated, and who reloads is told.
+#[test]
+fn a_reload_tells_of_a_static_entry_that_covers_an_own_address() {
+    let relay = Relay::new();
+    let path = relay.daemon.configuration();
+    let text = fs::read_to_string(&path).expect("the configuration");
+    let entry = "\n[[eam]]\nipv4 = \"198.18.0.2\"\nipv6 = \"2001:db8:5e1:1::31\"\n";
+    fs::write(&path, text + entry).expect("another entry");
+    let said = relay.daemon.ctl(&relay.lab.relay, "reload");
+    let told = "198.18.0.2 ↔ 2001:db8:5e1:1::31 is not translated: 198.18.0.2 is the relay's own address on inet4";
+    assert!(said.stderr.contains(told), "{said:?}");
+}
+
+#[test]
 fn what_is_exported_can_be_applied_in_every_format() {
     let relay = Relay::new();
     relay.ok(ADD);

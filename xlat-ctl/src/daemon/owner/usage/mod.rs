@@ -372,6 +372,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_refused_change_has_removed_is_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let (uses, _) = Uses::open(directory.path()).unwrap();
+        let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
+        let mut usage = Usage::new(uses, None, 100);
+        let used = Use { since: 7, last: 9, ..Use::default() };
+        usage.put(1, Kept { pair, used, changed: false, native: None });
+        usage.take(1);
+        let kept = usage.coming(pair, 100);
+        assert_eq!((kept.used, kept.changed, usage.gone.len()), (used, true, 0));
+        usage.put(2, kept);
+        usage.take(2);
+        usage.leaving.clear();
+        assert_eq!((usage.coming(pair, 100).used.since, usage.gone.len()), (100, 1), "it is another entry");
+    }
+
+    #[test]
     fn a_day_is_written_when_another_begins_and_a_clock_set_back_by_hours_begins_none() {
         let directory = tempfile::tempdir().unwrap();
         let (uses, _) = Uses::open(directory.path()).unwrap();
