@@ -122,6 +122,25 @@ fn a_restart_costs_no_packet_and_keeps_the_counts() {
     assert!(counted >= u64::from(stream.sent), "{counted} of {} datagrams are counted", stream.sent);
 }
 
+/// Killed between taking the counts over and removing the instance that they are of.
+#[test]
+fn a_daemon_killed_while_it_takes_over_counts_each_packet_once() {
+    let (lab, mut daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    warmed(&lab);
+    let stream = stream(&lab, || {});
+    let before = translated(&lab, &daemon);
+    assert!(before >= u64::from(stream.sent), "{before} of {} datagrams are counted", stream.sent);
+    daemon.kill().expect("a daemon to kill");
+    for _ in 0..2 {
+        let started = daemon.start_again(&lab.relay, &[("XLAT_CRASH_AT", "counted")]);
+        assert!(started.is_err(), "it was not killed: {}", daemon.log());
+    }
+    daemon.start_again(&lab.relay, &[]).expect("the next daemon");
+    assert_eq!(translated(&lab, &daemon), before);
+    daemon.ctl(&lab.relay, "reload").ok();
+    assert_eq!(translated(&lab, &daemon), before);
+}
+
 /// UDP packets from IPv4 that were translated.
 fn translated(lab: &Lab, daemon: &Daemon) -> u64 {
     let stats: serde_json::Value = serde_json::from_str(&daemon.ctl(&lab.relay, "stats --json").ok()).expect("JSON");

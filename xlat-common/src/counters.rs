@@ -149,7 +149,8 @@ pub struct Counters {
     pub route_lookups: u64,
     /// Events not logged because of the rate limit.
     pub events_suppressed: u64,
-    /// IPv4 Identification generator of this CPU, not a counter.
+    /// Not a counter: the IPv4 Identification generator of this CPU; in the record of what instances before this one have counted,
+    /// the number of the latest of them.
     pub identification: u64,
 }
 

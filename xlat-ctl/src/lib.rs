@@ -6,6 +6,7 @@ pub mod capture;
 mod choice;
 pub mod cli;
 pub mod config;
+mod crash;
 pub mod daemon;
 pub mod dataplane;
 pub mod doctor;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aya::maps::MapError;
 use tracing::warn;
-use xlat_common::{counters::Counters, interface::MAX_IFINDEX};
+use xlat_common::interface::MAX_IFINDEX;
 
 use super::{
     AttachError, DataPlane, DataPlaneError, XdpMode, accounts,
@@ -12,9 +12,10 @@ use super::{
     capture,
     fragmenter::Fragmenter,
     interfaces::{Records, Sources},
+    pins::{Instance, Pins},
     prefixes, readers,
 };
-use crate::netlink::Machine;
+use crate::{crash, netlink::Machine};
 
 /// Where the program is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,19 +134,30 @@ impl DataPlane {
         }
         // A packet may still be on its way through the old programs.
         readers::wait();
-        let mut carried = Counters::ZERO;
-        for instance in pins.instances().iter().filter(|instance| Some(*instance) != self.instance.as_ref()) {
-            if let Some(counters) = pins.counters_of(instance) {
-                carried.add(&counters);
-                self.carried_accounts.extend(accounts::rest_of(&pins, instance));
-            }
-            pins.remove_instance(instance);
-        }
-        let failed = |error: MapError| DataPlaneError::new("take the counters over", &error);
-        let mut before = self.carried.get(&0, 0).map_err(failed)?;
-        before.add(&carried);
-        self.carried.set(0, before, 0).map_err(failed)?;
+        let mut before = pins.instances();
+        before.retain(|instance| Some(instance) != self.instance.as_ref());
+        self.take_counts_over(&pins, &before)?;
+        crash::point("counted");
+        before.iter().for_each(|instance| pins.remove_instance(instance));
         Ok(true)
+    }
+
+    /// Adds what instances before this one have counted, each once, though a daemon may be killed at any moment: a record tells
+    /// which instances are in it.
+    fn take_counts_over(&mut self, pins: &Pins, before: &[Instance]) -> Result<(), DataPlaneError> {
+        let Some(latest) = before.last() else { return Ok(()) };
+        let failed = |error: MapError| DataPlaneError::new("take the counters over", &error);
+        let mut carried = self.carried.get(&0, 0).map_err(failed)?;
+        let taken = before.iter().filter_map(|instance| pins.taken_over_by(instance)).max().unwrap_or(0);
+        for instance in before {
+            let Some(counters) = pins.counters_of(instance) else { continue };
+            if instance.number() > taken {
+                carried.add(&counters);
+            }
+            self.carried_accounts.extend(accounts::rest_of(pins, instance));
+        }
+        carried.identification = latest.number();
+        self.carried.set(0, carried, 0).map_err(failed)
     }
 
     /// Where the program is attached, without the fragmenter.

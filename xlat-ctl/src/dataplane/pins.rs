@@ -62,6 +62,11 @@ impl Instance {
         Some(Self { number: number.parse().ok()?, abi: abi.parse().ok()? })
     }
 
+    /// Instances that are made later have larger ones.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     fn name(&self) -> String {
         format!("{INSTANCE}{}-abi{}", self.number, self.abi)
     }
@@ -199,6 +204,15 @@ impl Pins {
             sum.add(counters);
         }
         Some(sum)
+    }
+
+    /// The latest instance (by its number) whose counts an instance has taken over. `None`: it counts in another way.
+    pub(super) fn taken_over_by(&self, instance: &Instance) -> Option<u64> {
+        if instance.abi != ABI_VERSION {
+            return None;
+        }
+        let map = MapData::from_pin(self.map_path(instance, "CARRIED")).ok()?;
+        carried(&Map::Array(map)).map(|carried| carried.identification)
     }
 
     fn link_path(&self, ifindex: u32) -> PathBuf {

@@ -18,7 +18,8 @@ use super::{
 use crate::{
     api::{self, Applied, Code},
     config::Config,
-    daemon::store::{Change, Difference, Store, crash},
+    crash,
+    daemon::store::{Change, Difference, Store},
     dataplane::{self, DataPlaneError, TableInput},
     eam::{self, Entry, Origin, Pair},
     eam_file::Line,

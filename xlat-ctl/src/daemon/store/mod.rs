@@ -6,7 +6,6 @@
 
 mod backup;
 mod checksum;
-pub(super) mod crash;
 mod error;
 mod history;
 mod lock;
@@ -36,7 +35,10 @@ pub(super) use self::{
     usage::{Batch, GAP, Use, Uses},
 };
 use super::author::Author;
-use crate::eam::{Entry, Origin, Pair};
+use crate::{
+    crash,
+    eam::{Entry, Origin, Pair},
+};
 
 /// Name of the database in the state directory.
 pub(crate) const DATABASE: &str = "eam.db";
