@@ -3,7 +3,7 @@
 use ipnet::Ipv4Net;
 use xlat_common::{account::Record, counters::Traffic};
 
-use super::{Interval, Kept, Usage};
+use super::{Interval, Usage};
 use crate::{
     api::{self, Code},
     daemon::{
@@ -87,10 +87,10 @@ impl Relay {
         Ok(api::EamIdle { seconds, entries: idle.into_iter().filter_map(entry).collect(), omitted, too_young })
     }
 
-    /// The totals of the busiest entries and of those that the configuration names, for the metrics page.
+    /// The counts of the busiest entries and of those that the configuration names, for the metrics page.
     pub(in crate::daemon::owner) fn usage_for_metrics(&mut self) -> UsageForMetrics {
         self.collect_usage();
-        let Some(usage) = &self.usage else { return UsageForMetrics::default() };
+        let Some(usage) = &mut self.usage else { return UsageForMetrics::default() };
         let named = self.config.accounting.named.iter().filter_map(|net: &Ipv4Net| {
             let entry = self.table.get_ipv4(*net)?;
             Some(self.dataplane.account(&dataplane_eam(&self.config, &entry.pair)))
@@ -98,12 +98,8 @@ impl Relay {
         let mut accounts: Vec<u32> = named.chain(usage.latest.iter().copied()).collect();
         accounts.sort_unstable();
         accounts.dedup();
-        let of = |kept: &Kept| {
-            let translated = Record { traffic: kept.used.traffic };
-            (kept.pair, Counted { translated, native: kept.native.as_deref().copied().unwrap_or_default() })
-        };
         UsageForMetrics {
-            eams: accounts.into_iter().filter_map(|account| usage.of(account)).map(of).collect(),
+            eams: accounts.into_iter().filter_map(|account| usage.since_shown(account)).collect(),
             native: usage.today.is_some().then_some(usage.native),
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tracing::{debug, error, warn};
-use xlat_common::account::Record;
+use xlat_common::{account::Record, counters::Traffic};
 
 pub(in crate::daemon) use self::answers::UsageForMetrics;
 use super::{
@@ -89,6 +89,8 @@ pub(super) struct Usage {
     native: Record,
     measurements: HashMap<u64, Interval>,
     next_measurement: u64,
+    /// What EAMs had in all when this daemon's metrics showed them first.
+    shown_from: HashMap<Pair, [Traffic; 2]>,
 }
 
 impl Usage {
@@ -107,6 +109,7 @@ impl Usage {
             native: Record::default(),
             measurements: HashMap::new(),
             next_measurement: 0,
+            shown_from: HashMap::new(),
         }
     }
 
@@ -189,6 +192,7 @@ impl Usage {
     fn take(&mut self, account: u32) {
         if let Some(kept) = self.kept.get_mut(account as usize).and_then(Option::take) {
             self.gone.insert(kept.pair);
+            self.shown_from.remove(&kept.pair);
             self.leaving.insert(kept.pair, kept);
         }
         for interval in self.measurements.values_mut().chain([&mut self.running]) {
@@ -219,6 +223,19 @@ impl Usage {
             }
             None => Kept { pair, used: Use { since: now, ..Use::default() }, changed: true, native: None },
         }
+    }
+
+    /// What an EAM has had since this daemon's metrics showed it first. Totals go back by a minute where a daemon is killed, and
+    /// to Prometheus a counter that goes back began anew: the whole total would count once more.
+    fn since_shown(&mut self, account: u32) -> Option<(Pair, Counted)> {
+        let Kept { pair, used, native, .. } = self.kept.get(account as usize)?.as_ref()?;
+        let from = self.shown_from.entry(*pair).or_insert(used.traffic);
+        let mut translated = Record { traffic: used.traffic };
+        for (traffic, from) in translated.traffic.iter_mut().zip(from) {
+            traffic.packets -= from.packets;
+            traffic.bytes -= from.bytes;
+        }
+        Some((*pair, Counted { translated, native: native.as_deref().copied().unwrap_or_default() }))
     }
 
     fn of(&self, account: u32) -> Option<&Kept> {
@@ -260,8 +277,8 @@ impl Relay {
                 Err(reason) => return error!("nothing is known of the use of each EAM: {reason}"),
             },
         };
-        let Usage { mut uses, observed, gone, leaving, today, native, measurements, next_measurement, running, .. } =
-            before;
+        let Usage { mut uses, observed, gone, leaving, today, native, .. } = before;
+        let Usage { measurements, next_measurement, running, mut shown_from, .. } = before;
         let today = match (today, self.config.accounting.native) {
             (Some(today), false) => {
                 uses.write(Batch::of_day(today.day, today.rows()));
@@ -270,7 +287,9 @@ impl Relay {
             (None, true) => Some(Today::stored(&self.config.state.directory, day_of(now))),
             (today, _) => today,
         };
-        let mut usage = Usage { gone, leaving, observed, native, next_measurement, ..Usage::new(uses, today, now) };
+        shown_from.retain(|pair, _| self.table.get_ipv4(pair.ipv4()).is_some_and(|entry| entry.pair == *pair));
+        let new = Usage::new(uses, today, now);
+        let mut usage = Usage { gone, leaving, observed, native, next_measurement, shown_from, ..new };
         let mut renumbered = HashMap::new();
         for entry in self.table.iter() {
             let pair = entry.pair;
@@ -386,6 +405,27 @@ mod tests {
         usage.take(2);
         usage.leaving.clear();
         assert_eq!((usage.coming(pair, 100).used.since, usage.gone.len()), (100, 1), "it is another entry");
+    }
+
+    /// As after a kill, which loses the latest minute of the totals.
+    #[test]
+    fn metrics_count_from_when_they_are_first_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let (uses, _) = Uses::open(directory.path()).unwrap();
+        let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
+        let mut usage = Usage::new(uses, None, 100);
+        let known = Traffic { packets: 1000, bytes: 100_000 };
+        usage.put(1, Kept { pair, used: Use { traffic: [known; 2], ..Use::default() }, changed: false, native: None });
+        let shown = |usage: &mut Usage| usage.since_shown(1).unwrap().1.translated.traffic.map(|way| way.packets);
+        assert_eq!(shown(&mut usage), [0, 0]);
+        let record = counted(7).native;
+        usage.add(1, &Counted { translated: record, native: Record::default() }, 101);
+        assert_eq!(shown(&mut usage), [7, 0]);
+        usage.take(1);
+        let kept = usage.coming(pair, 102);
+        usage.put(1, kept);
+        assert_eq!(shown(&mut usage), [0, 0], "it went and came again");
+        assert!(usage.since_shown(2).is_none());
     }
 
     #[test]
