@@ -300,7 +300,7 @@ impl Drop for Site {
 fn scrape() -> Result<f64> {
     let begin = Instant::now();
     let mut connection = TcpStream::connect("127.0.0.1:9464").context("connecting to the metrics page")?;
-    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")?;
+    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut page = String::new();
     connection.read_to_string(&mut page)?;
     if !page.starts_with("HTTP/1.1 200") || !page.contains("xlat_") {

@@ -22,7 +22,7 @@ fn listen(relay: &Namespace) -> (TcpStream, String) {
     relay.inside(|| {
         let mut stream = TcpStream::connect(ADDRESS).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
-        write!(stream, "GET /events HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
+        write!(stream, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -51,6 +51,12 @@ fn the_page_can_only_look_and_loads_nothing_from_elsewhere() {
     for path in ["/", "/events", "/lookup?address=192.0.2.1", "/metrics", "/share.svg"] {
         let code = curl(&lab.relay, "--request POST --output /dev/null --write-out %{http_code}", path);
         assert_eq!(code, "405", "POST {path}");
+    }
+    // A page from elsewhere, whose name leads here.
+    for path in ["/", "/events", "/lookup?address=192.0.2.1", "/metrics", "/none"] {
+        let code =
+            curl(&lab.relay, "--header Host:evil.example:9464 --output /dev/null --write-out %{http_code}", path);
+        assert_eq!(code, "421", "{path} by another name");
     }
     let code = curl(&lab.relay, "--output /dev/null --write-out %{http_code}", "/share.svg");
     assert_eq!(code, "204", "there is no share where it is not counted");

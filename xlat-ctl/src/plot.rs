@@ -68,9 +68,15 @@ pub(crate) fn svg(days: &[ShareDay]) -> String {
         picture = picture.add(line).add(label);
     }
     let step = days.len().div_ceil(LABELS).max(1);
+    let mut drawn = f64::INFINITY;
     for day in days.iter().rev().step_by(step) {
-        let label = text(&day.day, x(&day.day).min(SIZE.0 - LABEL / 2.0), bottom + 22.0).set("text-anchor", "middle");
-        picture = picture.add(label);
+        let at = x(&day.day).min(SIZE.0 - LABEL / 2.0);
+        // Where days are missing, those that are there lie close together.
+        if at > drawn - LABEL {
+            continue;
+        }
+        drawn = at;
+        picture = picture.add(text(&day.day, at, bottom + 22.0).set("text-anchor", "middle"));
     }
     let curves: [(&str, &str, f64, Share); 2] = [
         ("packets", "IPv6 of packets to services", left, of_packets),

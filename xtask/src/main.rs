@@ -51,6 +51,7 @@ cargo xtask VERB: everything about xlat that is not plain cargo. Each verb first
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    shell::add_system_directories();
     match run(&arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

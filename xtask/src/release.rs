@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     setup,
-    shell::{capture, cargo, command, show, target_dir, workspace},
+    shell::{capture, cargo, command, remove_leftovers, show, target_dir, workspace},
 };
 
 /// Below a directory of its own: a path's length is not to matter either.
@@ -27,8 +27,11 @@ pub(crate) fn run() -> Result<()> {
     ensure!(changes.is_empty(), "release: what is not committed would be left out; commit it first:\n{changes}");
     setup::for_packaging()?;
     // Not in the workspace, whose `.cargo/config.toml` cargo would add to the clones' own.
+    remove_leftovers(&env::temp_dir(), "xlat-release-");
     let base = env::temp_dir().join(format!("xlat-release-{}", process::id()));
     empty(&base)?;
+    // Not one that somebody else has made there.
+    fs::create_dir(&base).with_context(|| format!("making {}", base.display()))?;
     let clones = CLONES.map(|name| base.join(name));
     // Both before either is built, which takes its time: what is committed meanwhile is in neither.
     clones.iter().try_for_each(|place| clone(place))?;

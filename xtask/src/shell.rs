@@ -1,7 +1,7 @@
 //! Running other programs: every failure names the command, how it ended and what it said.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -59,11 +59,38 @@ pub(crate) fn spell(command: &Command) -> String {
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-/// Finds a program on PATH or in the system directories that an ordinary user's PATH leaves out.
+/// Adds to PATH, for this process and all that it starts, the system directories that an ordinary user's leaves out.
+pub(crate) fn add_system_directories() {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut directories: Vec<PathBuf> = env::split_paths(&path).collect();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    directories
+        .extend(system.into_iter().filter(|directory| !env::split_paths(&path).any(|there| there == *directory)));
+    if let Ok(path) = env::join_paths(directories) {
+        // SAFETY: no other thread runs yet.
+        unsafe { env::set_var("PATH", path) };
+    }
+}
+
+/// Finds a program on PATH.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path).chain(system).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+    env::split_paths(&path).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+}
+
+/// Removes what runs of this program that were killed have left in a directory: what is named `prefix`, the number of a process
+/// that is no more, and anything behind it.
+pub(crate) fn remove_leftovers(directory: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(rest) = name.strip_prefix(prefix) else { continue };
+        let pid: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        if !pid.is_empty() && !Path::new("/proc").join(pid).exists() {
+            // Nothing depends on it.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Whether this process may do what only root may.

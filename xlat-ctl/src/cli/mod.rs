@@ -137,7 +137,7 @@ enum Verb {
     /// Show how far IPv6 is: how much of the services' traffic is translated, and how much is IPv6 from end to end
     #[command(after_help = share::HELP)]
     Share(share::Share),
-    /// Show packets, bytes and drops since the program was loaded
+    /// Show packets, bytes and drops since the program was first attached
     #[command(after_help = "With --watch, rates over each interval are shown too; with --json, one line for each \
         reading.\n\nExamples:\n  xlat-ctl stats\n  xlat-ctl stats --watch=5")]
     Stats(stats::Stats),

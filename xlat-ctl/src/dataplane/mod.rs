@@ -282,7 +282,7 @@ impl DataPlane {
         trial::set_to_zero(&mut self.counters)
     }
 
-    /// The counters, summed over all CPUs.
+    /// The counters, summed over all CPUs, with those of instances before this one that are still attached somewhere.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -291,6 +291,11 @@ impl DataPlane {
         let mut sum = self.carried.get(&0, 0).map_err(|error| DataPlaneError::new("read the counters", &error))?;
         for counters in each.iter() {
             sum.add(counters);
+        }
+        if let (Some(pins), Some(own)) = (&self.pins, &self.instance) {
+            let taken = sum.identification;
+            let before = pins.instances().into_iter().filter(|one| (taken + 1..own.number()).contains(&one.number()));
+            before.filter_map(|one| pins.counters_of(&one)).for_each(|counters| sum.add(&counters));
         }
         Ok(sum)
     }

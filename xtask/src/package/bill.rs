@@ -10,7 +10,7 @@ use crate::{
     shell::{capture, cargo, command, show, workspace},
 };
 
-/// The crates whose bills are kept: the program, and the eBPF object inside it.
+/// The crates whose bills and licences are told: the program, and the eBPF object inside it.
 const CRATES: [&str; 2] = ["xlat-ctl", "xlat-ebpf"];
 /// The list of licences, which is compressed where it is installed.
 pub(super) const LICENCES: &str = "third-party-licences.txt";
@@ -32,7 +32,8 @@ impl Packaging {
         let mut tool = command(&cargo_tool("cargo-cyclonedx").to_string_lossy(), ["cyclonedx", "--format", "json"]);
         tool.args(["--no-build-deps", "--spec-version", "1.5", "--quiet", "--override-filename", NAME]);
         let done = show(tool.env("SOURCE_DATE_EPOCH", &self.epoch));
-        let here = format!("path+file://{}/", workspace().display());
+        // As cargo writes it in a URL.
+        let here = format!("path+file://{}/", workspace().display()).replace(' ', "%20");
         for member in members()? {
             let written = Path::new(&member).join(format!("{NAME}.json"));
             let Ok(text) = fs::read_to_string(&written) else { continue };
@@ -50,11 +51,17 @@ impl Packaging {
     }
 
     fn licences(&self, file: &Path) -> Result<()> {
-        let mut tool =
-            command(&cargo_tool("cargo-about").to_string_lossy(), ["about", "generate", "--locked", "--fail"]);
-        tool.args(["--config", "contrib/licences/about.toml", "--manifest-path", "xlat-ctl/Cargo.toml"]);
-        tool.arg("--output-file").arg(file).arg("contrib/licences/list.hbs");
-        capture(&mut tool).context("listing the licences of all crates").map(|_| ())
+        let mut lists = String::new();
+        for package in CRATES {
+            let mut tool =
+                command(&cargo_tool("cargo-about").to_string_lossy(), ["about", "generate", "--locked", "--fail"]);
+            tool.args(["--config", "contrib/licences/about.toml", "--manifest-path", &format!("{package}/Cargo.toml")]);
+            tool.arg("--output-file").arg(file).arg("contrib/licences/list.hbs");
+            capture(&mut tool).with_context(|| format!("listing the licences of the crates in {package}"))?;
+            let list = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+            lists += &format!("The libraries that {package} contains, by licence.\n\n{list}\n");
+        }
+        fs::write(file, lists).with_context(|| format!("writing {}", file.display()))
     }
 
     /// Copies them to the results.

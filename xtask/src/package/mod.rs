@@ -105,11 +105,14 @@ impl Packaging {
             return Ok(binary.into());
         }
         let remap = xlat_ebpf_build::remap_flags(&workspace()).map_err(|error| anyhow!(error))?;
+        // As a shell reads them: a path may have a space in it.
+        let quoted = |flag: String| format!("'{}'", flag.replace('\'', r"'\''"));
         let for_c: Vec<String> =
-            remap.iter().map(|flag| flag.replace("--remap-path-prefix=", "-ffile-prefix-map=")).collect();
+            remap.iter().map(|flag| quoted(flag.replace("--remap-path-prefix=", "-ffile-prefix-map="))).collect();
         let mut build = cargo(["build", "--locked", "--profile", PROFILE, "--package", "xlat-ctl", "--target-dir"]);
         build.arg(&self.build);
         build.env("CARGO_ENCODED_RUSTFLAGS", remap.join("\x1f")).env("CFLAGS", for_c.join(" "));
+        build.env("CC_SHELL_ESCAPED_FLAGS", "1");
         show(build.env("SOURCE_DATE_EPOCH", &self.epoch))?;
         Ok(self.profile_dir().join("xlat-ctl"))
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 use crate::shell::{capture, command};
 
@@ -14,16 +15,16 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A private corner of apt: its own sources, lists and cache in one directory, which goes when this is dropped.
 pub(crate) struct PrivateApt {
-    directory: PathBuf,
+    directory: TempDir,
 }
 
 impl PrivateApt {
     /// Makes the directory, and a configuration that keeps apt inside it.
     pub(crate) fn new() -> Result<Self> {
-        let directory = std::env::temp_dir().join(format!("xlat-apt-{}", std::process::id()));
+        let directory = tempfile::Builder::new().prefix("xlat-apt-").tempdir().context("making a directory for apt")?;
         let this = Self { directory };
         for part in ["state/lists/partial", "cache/archives/partial", "unpacked"] {
-            let path = this.directory.join(part);
+            let path = this.directory.path().join(part);
             fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
         }
         // The hooks would clean the system's cache; contents, translations and differences are not needed.
@@ -32,7 +33,7 @@ impl PrivateApt {
              APT::Sandbox::User \"root\";\nAcquire::Languages \"none\";\nAcquire::PDiffs \"false\";\n\
              Dir::State \"{root}/state\";\nDir::Cache \"{root}/cache\";\n\
              Dir::Etc::SourceList \"{root}/sources.list\";\nDir::Etc::SourceParts \"-\";\n",
-            root = this.directory.display()
+            root = this.directory.path().display()
         );
         this.write("apt.conf", &configuration)?;
         Ok(this)
@@ -69,8 +70,8 @@ impl PrivateApt {
         let is_of_the_way = |line: &&str| line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets");
         let own: Vec<String> = own.lines().filter(is_of_the_way).map(|line| format!("{line}\n")).collect();
         self.write("acquire.conf", &own.concat())?;
-        bootstrap.arg(format!("--aptopt={}", self.directory.join("acquire.conf").display()));
-        capture(bootstrap.arg(codename).arg(root).arg(self.directory.join("sources.list"))).map(|_| ())
+        bootstrap.arg(format!("--aptopt={}", self.directory.path().join("acquire.conf").display()));
+        capture(bootstrap.arg(codename).arg(root).arg(self.directory.path().join("sources.list"))).map(|_| ())
     }
 
     /// Fetches the package lists of the release that this machine runs.
@@ -100,8 +101,8 @@ impl PrivateApt {
     /// Downloads one version of a package and unpacks it, without installing anything; gives the directory.
     pub(crate) fn unpack(&self, package: &str, version: &str) -> Result<PathBuf> {
         self.run("apt-get", &["--quiet", "--quiet", "download", &format!("{package}={version}")])?;
-        let unpacked = self.directory.join("unpacked");
-        for entry in fs::read_dir(&self.directory)? {
+        let unpacked = self.directory.path().join("unpacked");
+        for entry in fs::read_dir(self.directory.path())? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "deb") {
                 capture(&mut command("dpkg-deb", ["-x", &path.to_string_lossy(), &unpacked.to_string_lossy()]))?;
@@ -118,23 +119,16 @@ impl PrivateApt {
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.directory.join(name);
+        let path = self.directory.path().join(name);
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
     }
 
     /// A plain user may do all of this: nothing outside the private directory is written.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        let configuration = self.directory.join("apt.conf");
+        let configuration = self.directory.path().join("apt.conf");
         let mut command = command(program, ["--config-file", &configuration.to_string_lossy()]);
-        command.args(arguments).current_dir(&self.directory);
+        command.args(arguments).current_dir(self.directory.path());
         capture(command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive"))
-    }
-}
-
-impl Drop for PrivateApt {
-    fn drop(&mut self) {
-        // Nothing depends on it: a directory that stays is in the temporary directory, with this process' number.
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{apt::PrivateApt, say};
-use crate::shell::{self, command, find_program, show};
+use crate::{
+    interrupt,
+    shell::{self, command, find_program, show},
+};
 
 /// Each program with the Debian package that has it.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -111,7 +114,7 @@ pub(super) fn require_apt_and_root(programs: &[&str], packages: &[&str], promtoo
     let programs = list(programs, promtool.map(|(program, _)| program));
     let packages = list(packages, promtool.map(|(_, package)| package));
     let cure = if has_apt {
-        format!("run `cargo xtask setup` as root, or install Debian's packages {packages} yourself")
+        format!("run the same as root, or install Debian's packages {packages} yourself")
     } else {
         format!("this machine has no apt-get: install what Debian packages as {packages} in its own way")
     };
@@ -143,9 +146,14 @@ fn install_promtool() -> Result<()> {
     apt.update_own_release()?;
     let version = apt.versions("prometheus")?.into_iter().next().context("no package prometheus in this release")?;
     let program = apt.unpack("prometheus", &version)?.join("usr/bin/promtool");
-    fs::copy(&program, PROMTOOL).with_context(|| format!("copying it to {PROMTOOL}"))?;
-    Ok(())
+    let partial = format!("{PROMTOOL}.partial");
+    fs::copy(&program, &partial)
+        .and_then(|_| fs::rename(&partial, PROMTOOL))
+        .with_context(|| format!("copying it to {PROMTOOL}"))
 }
+
+/// Ends with what Debian's scripts take for "not allowed".
+const POLICY: &str = "#!/bin/sh\n# `cargo xtask setup`: no service starts while it installs packages.\nexit 101\n";
 
 /// A policy that keeps Debian's packages from starting their services, unless the machine has a policy of its own.
 pub(super) struct ServicesStayOff(Option<PathBuf>);
@@ -153,11 +161,14 @@ pub(super) struct ServicesStayOff(Option<PathBuf>);
 impl ServicesStayOff {
     pub(super) fn new() -> Result<Self> {
         let policy = Path::new("/usr/sbin/policy-rc.d");
-        if policy.exists() {
+        // An installation that was killed may have left it here.
+        if policy.exists() && fs::read_to_string(policy).ok().as_deref() != Some(POLICY) {
             return Ok(Self(None));
         }
+        // Ctrl-C ends the package client, too, whose failure is told.
+        interrupt::catch();
         let guard = Self(Some(policy.to_owned()));
-        fs::write(policy, "#!/bin/sh\nexit 101\n").with_context(|| format!("writing {}", policy.display()))?;
+        fs::write(policy, POLICY).with_context(|| format!("writing {}", policy.display()))?;
         show(&mut command("chmod", ["755", &policy.to_string_lossy()]))?;
         Ok(guard)
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::qemu::directory;
 use crate::{
     setup::{PrivateApt, say},
-    shell::{capture, command},
+    shell::{capture, command, remove_leftovers},
 };
 
 /// The suites that are looked through. The oldest has Linux 5.10, the last the newest one.
@@ -90,6 +90,7 @@ impl Kernel {
             }
         }
         let unpacked = unpacked.with_context(|| format!("{suite} has no package linux-image-{release}"))?;
+        remove_leftovers(&kernels(), "partial-");
         let partial = kernels().join(format!("partial-{}", std::process::id()));
         let lib = if unpacked.join("lib/modules").exists() { "lib/modules" } else { "usr/lib/modules" };
         fs::create_dir_all(partial.join("lib"))?;

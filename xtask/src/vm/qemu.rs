@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use super::{Options, initramfs, kernels::Kernel, nics};
 use crate::{
     interrupt,
-    shell::{self, target_dir},
+    shell::{self, remove_leftovers, target_dir},
 };
 
 /// Of the guest's kernel. What guards against other guests costs most where every page table is emulated.
@@ -140,6 +140,7 @@ struct Run(PathBuf);
 impl Run {
     fn new() -> Result<Self> {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        remove_leftovers(&directory(), "run-");
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let run = Self(directory().join(format!("run-{}-{number}", std::process::id())));
         fs::create_dir_all(&run.0).with_context(|| format!("making {}", run.0.display()))?;

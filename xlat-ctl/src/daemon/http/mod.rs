@@ -5,6 +5,7 @@ mod connection;
 mod eams;
 mod explain;
 mod health;
+mod host;
 mod list;
 mod openapi;
 mod page;
@@ -98,6 +99,8 @@ pub(super) async fn serve_metrics(listener: TcpListener, owner: Owner) {
                 "the metrics are at /metrics, a page for people at /, the checks at /healthz and /readyz\n",
             )
         });
+    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let router = if is_local { router.layer(axum::middleware::from_fn(host::expect_local)) } else { router };
     loop {
         match listener.accept().await {
             Ok((stream, _)) => admit(stream, router.clone(), &METRICS).await,
@@ -192,7 +195,7 @@ async fn reload(
 }
 
 #[utoipa::path(get, path = "/v1/stats", tag = "relay", responses((status = 200, body = api::Stats), Refused))]
-/// Packets, bytes and drops since the program was loaded.
+/// Packets, bytes and drops since the program was first attached.
 async fn stats(State(owner): State<Owner>) -> Result<Json<api::Stats>, Refusal> {
     let counters = owner.counters().await?;
     let uptime = u64::try_from(owner.uptime().as_millis()).unwrap_or(u64::MAX);
