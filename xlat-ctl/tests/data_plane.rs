@@ -5,7 +5,9 @@ use std::{
     io::{Error, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::PathBuf,
     process::Command,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +19,9 @@ use xlat_common::{
     table::Entry,
 };
 use xlat_ctl::{
-    dataplane::{AttachError, DataPlane, DataPlaneError, Eam, LoadOptions, TableError, TableInput, XdpMode},
+    dataplane::{
+        AttachError, DataPlane, DataPlaneError, Eam, LoadOptions, Pins, TableError, TableInput, XdpMode, remove_pinned,
+    },
     netlink,
 };
 
@@ -280,6 +284,33 @@ fn attaches_natively_and_leaves_nothing_behind() {
         drop(relay);
         let settled = |text: String| text.replace("xdpgeneric ", "");
         assert_eq!(settled(state()), before);
+    });
+}
+
+/// As where a driver refuses the new program: the one of before goes on translating.
+#[test]
+fn counts_what_an_instance_before_goes_on_counting() {
+    in_namespace(|| {
+        wires();
+        let place = PathBuf::from(format!("/sys/fs/bpf/xlat-test-{}-counts", std::process::id()));
+        let pins = Some(Arc::new(Pins::open(&place).unwrap()));
+        let options = LoadOptions { pins, ..without_fragmenter() };
+        let udp = |relay: &DataPlane| {
+            relay.counters().unwrap().traffic(Direction::FourToSix, Protocol::Udp, Verdict::Redirected).packets
+        };
+        let mut first = relay(&options);
+        first.test_run(&ipv4_udp(100), ifindex("v4")).unwrap();
+        let mut second = relay(&options);
+        second.test_run(&ipv4_udp(100), ifindex("v4")).unwrap();
+        let counted = [udp(&first), udp(&second)];
+        first.test_run(&ipv4_udp(100), ifindex("v4")).unwrap();
+        let later = udp(&second);
+        let is_over = second.finish_take_over(|_| true);
+        let over = udp(&second);
+        drop((first, second, options));
+        remove_pinned(&place).unwrap();
+        assert!(is_over.unwrap());
+        assert_eq!((counted, later, over), ([1, 2], 3, 3));
     });
 }
 
