@@ -9,8 +9,8 @@ use std::{
 
 use xlat_tests::lab::Lab;
 
-/// Clients that stall at a time: more than the control socket's server has room for (256).
-const STALLED: usize = 300;
+/// Clients that stall at a time: more than twice as many as the control socket's server has room for (256).
+const STALLED: usize = 600;
 /// Of them, those that do not read the table they asked for: more than it is copied for (4).
 const READING: usize = 12;
 
@@ -42,8 +42,8 @@ fn clients_that_stall_do_not_keep_others_waiting() {
         let begun = Instant::now();
         daemon.ctl(&lab.relay, command).ok();
         let took = begun.elapsed();
-        // Less than the five seconds that any of them would have if nobody waited.
-        assert!(took < Duration::from_secs(4), "`{command}` took {took:?}");
+        // If nobody waited they would go in two rounds, each of the five seconds that any of them has.
+        assert!(took < Duration::from_secs(8), "`{command}` took {took:?}");
         drop(streams);
     }
 }
