@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use xlat_tests::lab::{Daemon, Lab, Namespace, SERVER_SEEN};
+use xlat_tests::lab::{Daemon, Lab, Namespace, SERVER_SEEN, is_within};
 
 /// Everything of a machine that a daemon could leave behind, in an order of its own.
 fn state(machine: &Namespace) -> String {
@@ -327,12 +327,14 @@ fn a_reload_refuses_what_takes_a_restart() {
 #[test]
 fn mtus_are_followed_without_a_restart() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
-    let ping = |size: u32| lab.client.run(&format!("ping -n -M do -s {size} -c 1 -W 2 {SERVER_SEEN}"));
-    assert!(ping(1400).success);
+    let ping = |wait: u32| lab.client.run(&format!("ping -n -M do -s 1400 -c 1 -W {wait} {SERVER_SEEN}"));
+    assert!(ping(5).success);
     lab.relay.ip("link set inet6 mtu 1400").expect("a narrow link");
-    std::thread::sleep(Duration::from_millis(300));
-    let said = ping(1400);
-    assert!(!said.success && (said.stdout.clone() + &said.stderr).contains("1380"), "{}{}", said.stdout, said.stderr);
+    let is_refused = || {
+        let said = ping(1);
+        !said.success && (said.stdout + &said.stderr).contains("1380")
+    };
+    assert!(is_within(Duration::from_secs(10), is_refused), "nobody is told the MTU");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use xlat_tests::{
     lab::{
-        CLIENT, CLIENT_SEEN, Capture, Lab, POOL, SERVER, SERVER_SEEN, TcpServer, UdpServer, ask, random_bytes,
+        CLIENT, CLIENT_SEEN, Capture, Lab, POOL, SERVER, SERVER_SEEN, TcpServer, UdpServer, ask, best_of, random_bytes,
         send_packet,
     },
     notation::{data, ip4},
@@ -295,6 +295,16 @@ fn tracepath_in_both_directions_finds_hops_and_mtu() {
     assert!(said.contains("pmtu 1500"), "{said}");
 }
 
+/// Of three tries one has to be answered in time. Each says what the kernel told, which has to be one of `expected`, and how soon.
+#[track_caller]
+fn expect_soon(address: &str, expected: &[ErrorKind], most: Duration, attempt: impl Fn() -> (ErrorKind, Duration)) {
+    best_of(3, || {
+        let (kind, after) = attempt();
+        assert!(expected.contains(&kind), "{address}: {kind:?}");
+        if after < most { Ok(()) } else { Err(format!("{address}: {kind:?} after {after:?}")) }
+    });
+}
+
 /// What the kernel tells a program that connects, and how soon.
 fn connect(machine: &xlat_tests::lab::Namespace, address: &str) -> (ErrorKind, Duration) {
     let address: SocketAddr = address.parse().expect("an address");
@@ -310,9 +320,7 @@ fn connection_refused_is_seen_at_once() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
     for (machine, address) in [(&lab.client, format!("{SERVER_SEEN}:81")), (&lab.server, format!("[{CLIENT_SEEN}]:81"))]
     {
-        let (kind, after) = connect(machine, &address);
-        assert_eq!(kind, ErrorKind::ConnectionRefused, "{address}");
-        assert!(after < Duration::from_secs(1), "{address}: refused after {after:?}");
+        expect_soon(&address, &[ErrorKind::ConnectionRefused], Duration::from_secs(1), || connect(machine, &address));
     }
 }
 
@@ -320,10 +328,11 @@ fn connection_refused_is_seen_at_once() {
 fn a_closed_udp_port_is_seen_at_once() {
     let (lab, _daemon) = Lab::with_daemon().expect("a lab with a daemon");
     for (machine, address) in [(&lab.client, format!("{SERVER_SEEN}:9")), (&lab.server, format!("[{CLIENT_SEEN}]:9"))] {
-        let begin = Instant::now();
-        let error = ask(machine, address.parse().expect("an address"), b"?").expect_err("nobody listens");
-        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{address}");
-        assert!(begin.elapsed() < Duration::from_secs(1), "{address}: refused after {:?}", begin.elapsed());
+        expect_soon(&address, &[ErrorKind::ConnectionRefused], Duration::from_secs(1), || {
+            let begin = Instant::now();
+            let error = ask(machine, address.parse().expect("an address"), b"?").expect_err("nobody listens");
+            (error.kind(), begin.elapsed())
+        });
     }
 }
 
@@ -333,10 +342,8 @@ fn host_unreachable_is_seen_at_once() {
     lab.router6.ip("route add unreachable 2001:db8:5e1:1::66").expect("a route to nowhere");
     lab.router4.ip("route add unreachable 203.0.113.66").expect("a route to nowhere");
     for (machine, address) in [(&lab.client, "198.51.100.66:80"), (&lab.server, "[2001:db8:6464::203.0.113.66]:80")] {
-        let (kind, after) = connect(machine, address);
         let expected = [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable];
-        assert!(expected.contains(&kind), "{address}: {kind:?}");
-        assert!(after < Duration::from_secs(2), "{address}: unreachable after {after:?}");
+        expect_soon(address, &expected, Duration::from_secs(2), || connect(machine, address));
     }
 }
 

@@ -16,6 +16,7 @@ mod forward;
 mod jool;
 mod namespace;
 mod pass;
+mod patience;
 mod proof;
 mod stream;
 mod traffic;
@@ -34,6 +35,7 @@ pub use self::{
     forward::forward,
     jool::Jool,
     namespace::{Namespace, Running, Said},
+    patience::{SetAtEnd, best_of, is_within},
     proof::{Plan, Start, prove},
     stream::{CHECKSUM_AT, Load, MIXED, NUMBER_AT, NumberedFrame, Seen, SocketLoad},
     traffic::{TcpServer, UdpServer, ask, random_bytes, send_packet},

@@ -97,21 +97,21 @@ impl UdpServer {
     /// The next question: who asked, and what.
     ///
     /// # Errors
-    /// None comes within two seconds.
+    /// None comes within ten seconds.
     pub fn asked(&self) -> Result<(SocketAddr, Vec<u8>)> {
-        self.asked.recv_timeout(Duration::from_secs(2)).context("waiting for a question")
+        self.asked.recv_timeout(Duration::from_secs(10)).context("waiting for a question")
     }
 }
 
 /// Sends a datagram from a machine and waits for the answer.
 ///
 /// # Errors
-/// None comes within three seconds, or the network says that there will be none.
+/// None comes within ten seconds, or the network says that there will be none.
 pub fn ask(machine: &Namespace, server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
     machine.inside(|| {
         let any: SocketAddr = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().expect("an address");
         let socket = UdpSocket::bind(any)?;
-        socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
         socket.connect(server)?;
         socket.send(question)?;
         let mut buffer = vec![0; 65536];

@@ -36,7 +36,7 @@ fn counted(lab: &Lab, daemon: &Daemon) -> Value {
 /// Does something that moves no counter. The hosts' kernels send a packet of their own now and then, which another try is free of.
 #[track_caller]
 fn uncounted(lab: &Lab, daemon: &Daemon, act: impl Fn()) {
-    for _ in 0..3 {
+    for _ in 0..10 {
         let before = counted(lab, daemon);
         act();
         let after = counted(lab, daemon);
@@ -45,7 +45,7 @@ fn uncounted(lab: &Lab, daemon: &Daemon, act: impl Fn()) {
         }
         eprintln!("counted meanwhile: {}", differences(&before, &after));
     }
-    panic!("three times in a row something was counted");
+    panic!("ten times in a row something was counted");
 }
 
 /// The members of two objects that differ.

