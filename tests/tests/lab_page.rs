@@ -171,6 +171,18 @@ fn a_browser_shows_the_relay_as_it_is() {
     let inject = "(() => { const made = document.createElement('script'); made.textContent = 'window.injected = true'; \
                   document.body.append(made); return window.injected === undefined; })()";
     assert_eq!(browser.evaluate(inject).expect("a page"), true, "the policy lets other scripts run");
+
+    // As if another tab had been in front for a minute: the relay has places for few.
+    let hide = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{configurable: true, get: () => {hidden}}}); stay_while_seen(); leaving > 0"
+        )
+    };
+    assert_eq!(browser.evaluate(&hide(true)).expect("a page"), true, "it will leave");
+    let left = "clearTimeout(leaving); leave(); events === null && past.four_to_six.length === 0";
+    assert_eq!(browser.evaluate(left).expect("a page"), true);
+    browser.evaluate(&hide(false)).expect("a page");
+    browser.wait_for("past.four_to_six.length >= 2").expect("it listens again");
     daemon.stop().expect("a clean end");
     wait_for(&mut browser, "state", "no connection");
 }
