@@ -163,6 +163,11 @@ fn every_query_gives_data_and_a_healthy_relay_raises_no_alert() {
     // One that waits for its time may do so after a reading that came late.
     let is_quiet = || prometheus.series("ALERTS") == Some(0);
     assert!(is_within(PATIENCE, is_quiet), "{:?}", prometheus.call("/api/v1/alerts", &[]));
+    assert_eq!(
+        prometheus.series("max_over_time(ALERTS{alertstate=\"firing\"}[5m])"),
+        Some(0),
+        "one was raised, and ended"
+    );
 }
 
 #[test]

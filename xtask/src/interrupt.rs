@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, bail};
 
+static CAUGHT: AtomicBool = AtomicBool::new(false);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn note(_signal: libc::c_int) {
@@ -11,11 +12,31 @@ extern "C" fn note(_signal: libc::c_int) {
 }
 
 /// From here on they no longer end this process; [`check`] tells of them.
-pub(crate) fn catch() {
-    let handler = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
+///
+/// `false`: that is so already.
+pub(crate) fn catch() -> bool {
+    let is_new = !CAUGHT.swap(true, Ordering::Relaxed);
+    if is_new {
+        handle_by(note as extern "C" fn(libc::c_int) as libc::sighandler_t);
+    }
+    is_new
+}
+
+/// Takes [`catch`] back.
+pub(crate) fn release() {
+    CAUGHT.store(false, Ordering::Relaxed);
+    handle_by(libc::SIG_DFL);
+}
+
+fn handle_by(handler: libc::sighandler_t) {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the handler only stores to an atomic, which is allowed in a signal handler.
-        unsafe { libc::signal(signal, handler) };
+        let before = unsafe { libc::signal(signal, handler) };
+        if before == libc::SIG_IGN {
+            // As `nohup` wants it.
+            // SAFETY: as above.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
     }
 }
 

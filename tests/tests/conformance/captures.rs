@@ -16,6 +16,7 @@ use xlat_common::{
 use xlat_ctl::dataplane::{Captured, Filters, Pins, Sink, remove_pinned};
 use xlat_tests::{
     harness::{Outcome, Relay, Verdict, row::*, settings},
+    lab::best_of,
     notation::*,
 };
 
@@ -154,20 +155,29 @@ fn tells_what_became_of_each_packet(name: &str, single_buffer: bool) {
     let mut captures = Captures::new(name, single_buffer);
     captures.capture(&[all()]);
     for (name, frame) in frames() {
-        // From the second time on the next hop is remembered, unless the clock has just ended that in one of the two.
-        let mut fewest_lookups = [u64::MAX; 2];
-        for _ in 0..4 {
-            let (outcome, captured) = captures.run_captured(&frame);
-            check(name, &outcome, &captured.unwrap_or_else(|| panic!("{name} is not captured")));
-            let expected = plain.relay.run(&frame).expect("the program runs");
-            assert_eq!((outcome.verdict, outcome.frame.len()), (expected.verdict, expected.frame.len()), "{name}");
-            let [counters, expected] = [outcome.counters, expected.counters];
-            assert_eq!(Counters { route_lookups: 0, ..counters }, Counters { route_lookups: 0, ..expected }, "{name}");
-            for (fewest, lookups) in fewest_lookups.iter_mut().zip([counters, expected].map(|all| all.route_lookups)) {
-                *fewest = lookups.min(*fewest);
+        best_of(5, || {
+            let mut lookups = [[0; 4]; 2];
+            for time in 0..4 {
+                let (outcome, captured) = captures.run_captured(&frame);
+                check(name, &outcome, &captured.unwrap_or_else(|| panic!("{name} is not captured")));
+                let expected = plain.relay.run(&frame).expect("the program runs");
+                assert_eq!((outcome.verdict, outcome.frame.len()), (expected.verdict, expected.frame.len()), "{name}");
+                let [counters, expected] = [outcome.counters, expected.counters];
+                assert_eq!(
+                    Counters { route_lookups: 0, ..counters },
+                    Counters { route_lookups: 0, ..expected },
+                    "{name}"
+                );
+                lookups[0][time] = counters.route_lookups;
+                lookups[1][time] = expected.route_lookups;
             }
-        }
-        assert_eq!(fewest_lookups[0], fewest_lookups[1], "{name}: questions to the routing table");
+            // What is remembered of a next hop ends by the clock, at times in one of the two before the other.
+            if lookups[0] == lookups[1] {
+                Ok(())
+            } else {
+                Err(format!("{name}: questions to the routing table: {lookups:?}"))
+            }
+        });
     }
     captures.capture(&[]);
     assert_eq!(captures.run(&frames()[0].1).1, None, "nothing is captured any more");

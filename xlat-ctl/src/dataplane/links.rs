@@ -148,7 +148,7 @@ impl DataPlane {
         let Some(latest) = before.last() else { return Ok(()) };
         let failed = |error: MapError| DataPlaneError::new("take the counters over", &error);
         let mut carried = self.carried.get(&0, 0).map_err(failed)?;
-        let taken = before.iter().filter_map(|instance| pins.taken_over_by(instance)).max().unwrap_or(0);
+        let taken = pins.taken_over_by(before);
         for instance in before {
             let Some(counters) = pins.counters_of(instance) else { continue };
             if instance.number() > taken {

@@ -293,9 +293,11 @@ impl DataPlane {
             sum.add(counters);
         }
         if let (Some(pins), Some(own)) = (&self.pins, &self.instance) {
-            let taken = sum.identification;
-            let before = pins.instances().into_iter().filter(|one| (taken + 1..own.number()).contains(&one.number()));
-            before.filter_map(|one| pins.counters_of(&one)).for_each(|counters| sum.add(&counters));
+            let mut before = pins.instances();
+            before.retain(|one| one.number() < own.number());
+            let taken = sum.identification.max(pins.taken_over_by(&before));
+            let rest = before.iter().filter(|one| one.number() > taken);
+            rest.filter_map(|one| pins.counters_of(one)).for_each(|counters| sum.add(&counters));
         }
         Ok(sum)
     }
@@ -326,9 +328,9 @@ pub fn remove_pinned(pin_directory: &Path) -> Result<bool, DataPlaneError> {
     let is_there = !pins.links().is_empty() || !pins.instances().is_empty();
     pins.remove_all();
     fragmenter::remove_kept(pin_directory);
-    if let Some(ifindex) = pins.links().first() {
-        let what = format!("take the program off interface {ifindex}");
-        let reason = format!("what keeps it there, in {}, cannot be removed", pin_directory.display());
+    if !pins.links().is_empty() || !pins.instances().is_empty() {
+        let what = format!("remove all of {}", pin_directory.display());
+        let reason = "something of it stays: see the warnings".to_owned();
         return Err(DataPlaneError::Kernel { what, reason });
     }
     Ok(is_there)

@@ -206,13 +206,11 @@ impl Pins {
         Some(sum)
     }
 
-    /// The latest instance (by its number) whose counts an instance has taken over. `None`: it counts in another way.
-    pub(super) fn taken_over_by(&self, instance: &Instance) -> Option<u64> {
-        if instance.abi != ABI_VERSION {
-            return None;
-        }
-        let map = MapData::from_pin(self.map_path(instance, "CARRIED")).ok()?;
-        carried(&Map::Array(map)).map(|carried| carried.identification)
+    /// The latest instance (by its number) whose counts one of these has taken over; 0: none.
+    pub(super) fn taken_over_by(&self, instances: &[Instance]) -> u64 {
+        let known = instances.iter().filter(|instance| instance.abi == ABI_VERSION);
+        let maps = known.filter_map(|instance| MapData::from_pin(self.map_path(instance, "CARRIED")).ok());
+        maps.filter_map(|map| Some(carried(&Map::Array(map))?.identification)).max().unwrap_or(0)
     }
 
     fn link_path(&self, ifindex: u32) -> PathBuf {

@@ -156,18 +156,21 @@ fn install_promtool() -> Result<()> {
 const POLICY: &str = "#!/bin/sh\n# `cargo xtask setup`: no service starts while it installs packages.\nexit 101\n";
 
 /// A policy that keeps Debian's packages from starting their services, unless the machine has a policy of its own.
-pub(super) struct ServicesStayOff(Option<PathBuf>);
+pub(super) struct ServicesStayOff {
+    policy: Option<PathBuf>,
+    /// Whether signals are caught for this alone.
+    catches: bool,
+}
 
 impl ServicesStayOff {
     pub(super) fn new() -> Result<Self> {
         let policy = Path::new("/usr/sbin/policy-rc.d");
         // An installation that was killed may have left it here.
         if policy.exists() && fs::read_to_string(policy).ok().as_deref() != Some(POLICY) {
-            return Ok(Self(None));
+            return Ok(Self { policy: None, catches: false });
         }
         // Ctrl-C ends the package client, too, whose failure is told.
-        interrupt::catch();
-        let guard = Self(Some(policy.to_owned()));
+        let guard = Self { policy: Some(policy.to_owned()), catches: interrupt::catch() };
         fs::write(policy, POLICY).with_context(|| format!("writing {}", policy.display()))?;
         show(&mut command("chmod", ["755", &policy.to_string_lossy()]))?;
         Ok(guard)
@@ -176,9 +179,12 @@ impl ServicesStayOff {
 
 impl Drop for ServicesStayOff {
     fn drop(&mut self) {
-        if let Some(policy) = &self.0 {
+        if let Some(policy) = &self.policy {
             // The worst of a failure is that later packages do not start their services; nothing else can be done.
             let _ = fs::remove_file(policy);
+        }
+        if self.catches {
+            interrupt::release();
         }
     }
 }

@@ -139,6 +139,7 @@ impl Relay {
         relay.follow(&snapshot, true);
         relay.finish_take_over(&snapshot);
         relay.follow_usage();
+        relay.settle_usage();
         relay.judge_start();
         relay.store.back_up();
         Ok(relay)

@@ -46,6 +46,7 @@ impl Relay {
             return Err(refusal(Code::Failed, self.take_back(&reason, before, doubles)));
         }
         self.doubles = doubles;
+        self.settle_usage();
         info!("{} is reloaded by {author}", self.config_path.display());
         let noted = self.note_static("reload", author);
         let machine = Arc::clone(&self.machine.borrow());

@@ -20,10 +20,10 @@ use super::{
 
 /// Bytes of the log from which on it is moved into the database.
 const LOG: u64 = 4 << 20;
-/// Old changes that are deleted at a time: so little that no new change waits for long.
-pub(super) const PIECE: u64 = 1000;
-/// Between two such pieces.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Old changes that are deleted at a time, and the time between two such pieces: so little and so seldom that hardly a new change
+/// waits, and none for long.
+pub(super) const PIECE: u64 = 200;
+const PAUSE: Duration = Duration::from_millis(200);
 /// How long a change is in no copy at most.
 pub(super) const EVERY: Duration = Duration::from_secs(3600);
 /// How long a stop waits for a copy at most. With 1,000,000 entries it takes about a second.
@@ -89,11 +89,11 @@ fn keep(path: &Path, inbox: &Receiver<Message>, every: Duration) {
     let mut connection = None;
     // When changes have to be in a copy; `None`: all are.
     let mut due: Option<Instant> = None;
-    // Whether there may be changes that the history has forgotten.
-    let mut forgets = true;
+    // When to look for changes that the history has forgotten; `None`: there are none.
+    let mut forgets = Some(Instant::now() + PAUSE);
     loop {
-        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-        let message = match left.into_iter().chain(forgets.then_some(PAUSE)).min() {
+        let next = due.into_iter().chain(forgets).min();
+        let message = match next.map(|next| next.saturating_duration_since(Instant::now())) {
             None => inbox.recv().map_err(RecvTimeoutError::from),
             // Whatever waits in the inbox.
             Some(Duration::ZERO) => Err(RecvTimeoutError::Timeout),
@@ -103,12 +103,12 @@ fn keep(path: &Path, inbox: &Receiver<Message>, every: Duration) {
         let done = match message {
             Ok(Message::Changed) => {
                 due.get_or_insert_with(|| Instant::now() + every);
-                forgets = true;
+                forgets.get_or_insert_with(|| Instant::now() + PAUSE);
                 move_log(path, &mut connection)
             }
             Err(RecvTimeoutError::Timeout) if !is_due => {
                 let more = forget(path, &mut connection);
-                forgets = *more.as_ref().unwrap_or(&false);
+                forgets = more.as_ref().is_ok_and(|more| *more).then(|| Instant::now() + PAUSE);
                 more.and_then(|_| move_log(path, &mut connection))
             }
             Ok(Message::BackUp) | Err(RecvTimeoutError::Timeout) => {

@@ -41,7 +41,7 @@ impl Reader {
         prefix: Option<Prefix>,
         limit: usize,
     ) -> Result<Vec<api::Revision>, StoreError> {
-        let connection = connect(&self.path, false)?;
+        let connection = self.at_one_moment()?;
         let read = || -> rusqlite::Result<Vec<(Revision, bool)>> {
             let columns = Revision::COLUMNS;
             match prefix {
@@ -75,7 +75,7 @@ impl Reader {
     /// One revision with its changes; `None`: there is none, or none any more.
     pub(in crate::daemon) fn show(&self, number: u64) -> Result<Option<api::Revision>, StoreError> {
         let failed = |error: rusqlite::Error| StoreError::sqlite(Doing::Read, &self.path, &error);
-        let connection = connect(&self.path, false)?;
+        let connection = self.at_one_moment()?;
         let query = format!("SELECT {} FROM revision WHERE revision = ?1", Revision::COLUMNS);
         let (revision, right) = match connection.query_row(&query, [number], Revision::read) {
             Err(rusqlite::Error::QueryReturnedNoRows) => return Ok(None),
@@ -101,6 +101,14 @@ impl Reader {
         shown.omitted = steps.matching - steps.first.len() as u64;
         shown.changes = steps.first.into_iter().map(api::Change::from).collect();
         Ok(())
+    }
+
+    /// A connection that sees what is there now: what is changed or forgotten meanwhile is not in it.
+    fn at_one_moment(&self) -> Result<Connection, StoreError> {
+        let connection = connect(&self.path, false)?;
+        let begun = connection.execute_batch("BEGIN");
+        begun.map_err(|error| StoreError::sqlite(Doing::Read, &self.path, &error))?;
+        Ok(connection)
     }
 
     fn expect(&self, right: bool, revision: u64) -> Result<(), StoreError> {

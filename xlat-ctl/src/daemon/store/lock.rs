@@ -29,7 +29,8 @@ impl Lock {
     pub(super) fn take(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(NAME);
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        // Not what a link leads to: it is written to.
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         let file = options.open(&path).map_err(|error| StoreError::io(Doing::Open, &path, &error))?;
         give_to_owner(&path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -40,6 +40,8 @@ use crate::{
     eam::{Entry, Origin, Pair},
 };
 
+/// Forgotten changes that a change deletes itself.
+const AT_ONCE: u64 = 1000;
 /// Name of the database in the state directory.
 pub(crate) const DATABASE: &str = "eam.db";
 /// Name of its verified copy.
@@ -293,7 +295,7 @@ impl Store {
             .prepare_cached("SELECT kept FROM meta")?
             .query_row((), |row| row.get(0))
             .map(|kept: u64| kept + coming)?;
-        let mut at_once = backup::PIECE;
+        let mut at_once = AT_ONCE;
         while kept > self.history {
             let oldest: (u64, u64) = database
                 .prepare_cached("SELECT revision, added + removed + changed FROM revision ORDER BY revision LIMIT 1")?

@@ -118,7 +118,7 @@ pub(super) fn put_in_place(from: &Path, to: &Path) -> std::io::Result<()> {
 
 /// Opens an existing database, with the tables of this version where it is written.
 pub(super) fn connect(path: &Path, write: bool) -> Result<Connection, StoreError> {
-    let (connection, version) = connect_unchanged(path, write)?;
+    let (connection, version) = connect_unchanged(path, write, false)?;
     if write {
         upgrade(&connection, path, version)?;
     }
@@ -133,9 +133,17 @@ fn upgrade(connection: &Connection, path: &Path, version: i64) -> Result<(), Sto
 }
 
 /// Opens an existing database as it is; gives the version of its tables. What is only read is in all versions the same.
-fn connect_unchanged(path: &Path, write: bool) -> Result<(Connection, i64), StoreError> {
+///
+/// `keep_log`: whether the log stays when the connection is closed. Else SQLite moves into the database what it can read of it, and
+/// removes it: also what lies behind a page that it cannot read, or could not this once.
+fn connect_unchanged(path: &Path, write: bool, keep_log: bool) -> Result<(Connection, i64), StoreError> {
+    // Beside an empty database SQLite removes the log.
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
+        return Err(StoreError::damaged(path, "it is empty"));
+    }
     let access = if write { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
     let opened = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).and_then(|connection| {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep_log)?;
         connection.execute_batch(schema::MANNERS)?;
         let number = |pragma: &str| connection.query_row(&format!("PRAGMA {pragma}"), (), |row| row.get::<_, i64>(0));
         Ok((number("application_id")?, number("user_version")?, connection))
@@ -156,8 +164,7 @@ fn connect_unchanged(path: &Path, write: bool) -> Result<(Connection, i64), Stor
 
 /// Opens the database and reads it. What is refused stays as it is, for whoever looks at it next.
 fn open_and_read(directory: &Path, path: &Path) -> Result<(Connection, Version, Vec<Entry>, Witness), StoreError> {
-    let (connection, tables) = connect_unchanged(path, true)?;
-    keep_log_on_close(&connection, path, true)?;
+    let (connection, tables) = connect_unchanged(path, true, true)?;
     // SQLite's own check of its pages, on another processor meanwhile.
     let (version, entries) = thread::scope(|scope| {
         let pages = scope.spawn(|| check_pages(&connect(path, false)?, path));
@@ -167,17 +174,11 @@ fn open_and_read(directory: &Path, path: &Path) -> Result<(Connection, Version, 
         Ok((version?, entries))
     })?;
     let witness = acknowledged(directory, path, version.revision)?;
-    keep_log_on_close(&connection, path, false)?;
+    let accepted = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+    accepted.map_err(|error| StoreError::sqlite(Doing::Open, path, &error))?;
     upgrade(&connection, path, tables)?;
     write_ahead(&connection, path)?;
     Ok((connection, version, entries, witness))
-}
-
-/// Whether the log stays when the connection is closed. Else SQLite moves into the database what it can read of it, and removes
-/// it: also what lies behind a page that it cannot read, or could not this once.
-fn keep_log_on_close(connection: &Connection, path: &Path, keep: bool) -> Result<(), StoreError> {
-    let set = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep);
-    set.map(drop).map_err(|error| StoreError::sqlite(Doing::Open, path, &error))
 }
 
 /// Has the database write ahead in a log, which a copy put in its place does not do by itself: what is acknowledged would not be

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::{MetadataExt, lchown},
     path::Path,
 };
 
@@ -16,7 +16,13 @@ pub(super) fn give_to_owner(file: &Path) -> Result<(), StoreError> {
 /// As [`give_to_owner`], with the error of the system.
 pub(super) fn give(file: &Path) -> io::Result<()> {
     let Some(directory) = file.parent().filter(|_| nix::unistd::geteuid().is_root()) else { return Ok(()) };
-    let owner = |path: &Path| fs::metadata(path).map(|metadata| (metadata.uid(), metadata.gid()));
-    let (uid, gid) = owner(directory)?;
-    if owner(file)? == (uid, gid) { Ok(()) } else { chown(file, Some(uid), Some(gid)) }
+    let (owner, own) = (fs::metadata(directory)?, fs::symlink_metadata(file)?);
+    // Not what a link leads to, which may be anything.
+    if !own.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    if (own.uid(), own.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    lchown(file, Some(owner.uid()), Some(owner.gid()))
 }

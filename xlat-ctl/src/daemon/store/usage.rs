@@ -3,10 +3,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs, mem,
+    fs::{self, OpenOptions},
+    io::ErrorKind,
+    mem,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
@@ -20,8 +24,7 @@ use crate::eam::{self, Pair};
 pub(super) const NAME: &str = "usage.db";
 /// Version of its table.
 const VERSION: i64 = 1;
-const TABLE: &str = "
-    PRAGMA journal_mode = WAL;
+const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS usage (
         ipv4 TEXT NOT NULL, ipv6 TEXT NOT NULL, since INTEGER NOT NULL, last INTEGER NOT NULL,
         packets_four_to_six INTEGER NOT NULL, bytes_four_to_six INTEGER NOT NULL,
@@ -35,8 +38,12 @@ const TABLE: &str = "
         native_packets_from INTEGER NOT NULL, native_bytes_from INTEGER NOT NULL,
         PRIMARY KEY (day, ipv4, ipv6)) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS observed (one INTEGER PRIMARY KEY, since INTEGER NOT NULL, until INTEGER NOT NULL);
-    PRAGMA user_version = 1;
 ";
+/// What keeps it from being written for a while.
+const PASSING: [ErrorCode; 4] =
+    [ErrorCode::DiskFull, ErrorCode::ReadOnly, ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
+/// How long another program that holds the database is waited for: the data plane's owner waits, too.
+const BUSY: Duration = Duration::from_millis(50);
 /// Seconds without counting after which it is not known any more that an entry is not used.
 pub(in crate::daemon) const GAP: i64 = 86_400;
 /// Seconds by which a clock may be behind what it was when the last counts were written. More is a clock that is wrong now, or was.
@@ -121,9 +128,6 @@ impl Uses {
                 open(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?
             }
         };
-        if let Err(error) = give(&path) {
-            warn!("{}: cannot give it to its directory's owner: {}", path.display(), crate::plain(&error));
-        }
         let (batches, queue) = sync_channel(1);
         let write = move || keep(connection, &path, &queue);
         let writer = thread::Builder::new().name("usage".to_owned()).spawn(write);
@@ -190,16 +194,31 @@ impl Unusable {
     }
 }
 
+/// Makes an empty file that belongs to the owner of its directory: SQLite gives the files beside it to the same.
+fn make_if_missing(path: &Path) {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made.and_then(|_| give(path)) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            warn!("cannot make {}: {}", path.display(), crate::plain(&error));
+        }
+        _ => {}
+    }
+}
+
 fn open(path: &Path) -> Result<(Connection, Known), Unusable> {
+    make_if_missing(path);
     let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
     let version: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
     if version > VERSION {
         return Err(Unusable::Newer(version));
     }
     connection.execute_batch("PRAGMA synchronous = NORMAL")?;
     if version < VERSION {
-        connection.execute_batch(TABLE)?;
+        connection.execute_batch(&format!("PRAGMA journal_mode = WAL; PRAGMA user_version = {VERSION}"))?;
     }
+    // Writes nothing where they are.
+    connection.execute_batch(TABLES)?;
     let known = read(&connection)?;
     Ok((connection, known))
 }
@@ -222,7 +241,7 @@ fn read(connection: &Connection) -> rusqlite::Result<Known> {
     let observed = observed.filter(|(_, until)| is_gapless(*until)).map_or(now, |(since, _): (i64, i64)| since);
     match connection.execute("INSERT OR REPLACE INTO observed VALUES (1, ?1, ?2)", [observed, now]) {
         // What is there can be read all the same, and is written with the next counts.
-        Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::ReadOnly)) => {
+        Err(error) if error.sqlite_error_code().is_some_and(|code| PASSING.contains(&code)) => {
             warn!("{NAME} cannot be written for now: {error}");
         }
         written => drop(written?),
@@ -243,7 +262,7 @@ fn put_aside(path: &Path, name: &str) -> Result<PathBuf, String> {
         let _ = fs::remove_file(PathBuf::from(name));
     }
     match fs::rename(path, &aside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(format!("cannot put {} aside: {}", path.display(), crate::plain(&error)))
         }
         _ => Ok(aside),

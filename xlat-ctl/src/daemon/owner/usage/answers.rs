@@ -17,7 +17,11 @@ use crate::{
 
 impl Relay {
     fn followed(&mut self, verb: &str) -> Result<&mut Usage, Refusal> {
-        let off = "nothing is counted for single entries: set accounting.services = true and reload";
+        let off = if self.config.accounting.services {
+            "nothing is counted for single entries as yet: usage.db could not be opened (see the log), which is tried again each minute"
+        } else {
+            "nothing is counted for single entries: set accounting.services = true and reload"
+        };
         self.usage.as_mut().ok_or_else(|| refusal(Code::Conflict, format!("{verb}: {off}")))
     }
 

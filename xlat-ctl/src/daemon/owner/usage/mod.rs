@@ -250,7 +250,6 @@ impl Relay {
         let begun = Instant::now();
         let now = now();
         self.usage_tried = begun;
-        let carried = self.dataplane.take_carried_accounts();
         let before = match (self.usage.take(), self.config.accounting.services) {
             (None, false) => return,
             (Some(mut usage), false) => return usage.write(),
@@ -287,6 +286,7 @@ impl Relay {
             (None, true) => Some(Today::stored(&self.config.state.directory, day_of(now))),
             (today, _) => today,
         };
+        let carried = self.dataplane.take_carried_accounts();
         shown_from.retain(|pair, _| self.table.get_ipv4(pair.ipv4()).is_some_and(|entry| entry.pair == *pair));
         let new = Usage::new(uses, today, now);
         let mut usage = Usage { gone, leaving, observed, native, next_measurement, shown_from, ..new };
@@ -311,13 +311,17 @@ impl Relay {
         usage.running = renumber(running);
         usage.measurements = measurements.into_iter().map(|(id, interval)| (id, renumber(interval))).collect();
         usage.gone.extend(rows.keys());
-        usage.leaving.extend(rows);
+        if usage.leaving.is_empty() {
+            usage.leaving = rows;
+        } else {
+            usage.leaving.extend(rows);
+        }
         usage.add_carried(&self.dataplane, carried, now);
         debug!("the use of {} EAMs is followed after {:.1?}", usage.kept.len(), begun.elapsed());
         self.usage = Some(usage);
     }
 
-    /// What the change in hand has removed does not come again: it is durable, or another begins.
+    /// What was removed does not come again: the change is durable, or another begins.
     pub(super) fn settle_usage(&mut self) {
         if let Some(usage) = &mut self.usage {
             usage.leaving = HashMap::new();

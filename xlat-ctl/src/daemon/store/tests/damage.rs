@@ -120,6 +120,30 @@ fn a_log_in_which_a_page_is_damaged_keeps_the_pages_behind_it() {
     assert_eq!(open(copy.path(), HISTORY).unwrap().1.len(), 302);
 }
 
+/// The log has all that was acknowledged since it was moved last: whoever repairs the database needs it.
+#[test]
+fn a_refused_database_keeps_its_log() {
+    let directory = filled();
+    let (mut store, _) = open(directory.path(), HISTORY).unwrap();
+    add(&mut store, [entry(901, "")]);
+    for spoil in [
+        (|file: &fs::File| file.set_len(0).unwrap()) as fn(&fs::File),
+        |file| file.write_all_at(b"no header", 0).unwrap(),
+        // The version of its tables.
+        |file| file.write_all_at(&[0, 0, 0, 99], 60).unwrap(),
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
+            fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+        }
+        let [database, log] = [DATABASE, "eam.db-wal"].map(|name| copy.path().join(name));
+        spoil(&fs::OpenOptions::new().write(true).open(&database).unwrap());
+        let before = [fs::read(&database).unwrap(), fs::read(&log).unwrap()];
+        let said = refused(copy.path());
+        assert_eq!([fs::read(&database).unwrap(), fs::read(&log).unwrap()], before, "{said}");
+    }
+}
+
 /// A bit of an old change, which the table does not need.
 #[test]
 fn a_damaged_history_keeps_nobody_from_a_copy_of_the_table() {
