@@ -289,15 +289,16 @@ fn detach_without_a_configuration_looks_at_the_usual_place() {
     let lab = Lab::new().expect("a lab");
     let command = xlat_tests::lab::command_path().expect("xlat-ctl");
     let script = format!(
-        "mount -t tmpfs none /etc && mount -t bpf none /sys/fs/bpf && {0} detach; mkdir -m 700 /sys/fs/bpf/xlat && {0} detach; \
+        "mount -t tmpfs none /etc && mount -t bpf none /sys/fs/bpf && {0} detach; mkdir -p /sys/fs/bpf/xlat && {0} detach; \
+         mkdir -p /sys/fs/bpf/xlat/instance-7-abi5 && {0} detach; \
          echo \"$?\"; ls -d /sys/fs/bpf/xlat",
         command.display()
     );
     let output = lab.relay.command("unshare", &["--mount", "sh", "-c", &script]).output().expect("unshare");
     let said = String::from_utf8_lossy(&output.stderr);
     let place = "/sys/fs/bpf/xlat, the usual place of its pins, was looked at all the same";
-    for what in ["nothing is attached from there", "what was attached from there is detached"] {
-        assert!(said.contains(&format!("{place}: {what}")), "{what}: {said}");
+    for (what, times) in [("nothing is attached from there", 2), ("what was attached from there is detached", 1)] {
+        assert_eq!(said.matches(&format!("{place}: {what}")).count(), times, "{what}: {said}");
     }
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "an exit code of 1, and nothing left: {said}");
 }
