@@ -76,14 +76,14 @@ fn finds_nothing_on_a_relay_that_is_well() {
 fn finds_forwarding_off() {
     let patient = Patient::new();
     patient.lab.relay.sysctl("ipv4/conf/inet6/forwarding", "0").expect("a value");
-    patient.expect("forwarding", "inet6", "net.ipv4.conf.all.forwarding=1");
+    patient.expect("forwarding", "inet6", "sysctl -w net.ipv4.conf.inet6.forwarding=1");
 }
 
 #[test]
 fn finds_ipv6_forwarding_off() {
     let patient = Patient::new();
     patient.lab.relay.sysctl("ipv6/conf/inet4/forwarding", "0").expect("a value");
-    patient.expect("forwarding", "IPv6 is not forwarded", "net.ipv6.conf.all.forwarding=1");
+    patient.expect("forwarding", "IPv6 is not forwarded", "sysctl -w net.ipv6.conf.inet4.forwarding=1");
 }
 
 #[test]

@@ -195,6 +195,20 @@ fn an_address_inside_a_prefix_that_is_mapped_is_told() {
     });
 }
 
+/// The fragmenter's own end, older than the interface that packets come by: what comes by it is translated already.
+#[test]
+fn a_glob_that_the_relays_own_interface_matches_keeps_nothing_from_a_reload() {
+    let names = [("\"inet4\", \"inet6\"", "\"xlat*\", \"inet[67]\"")];
+    let (lab, daemon) = Lab::with_daemon_changed(&names).expect("a lab with a daemon");
+    lab.relay.link("inet7", &lab.router6, "seventh").expect("a link");
+    expect_within(LOOKED_FOR, &daemon, "inet7 appears", || attached(&lab, &daemon, "inet7"));
+    lab.relay.ip("link del inet6").expect("an interface less");
+    expect_within(LOOKED_FOR, &daemon, "inet6 is gone", || !attached(&lab, &daemon, "inet6"));
+    assert!(!attached(&lab, &daemon, "xlat0"));
+    daemon.ctl(&lab.relay, "reload").ok();
+    assert!(attached(&lab, &daemon, "inet7"));
+}
+
 /// Who reloads is told where the new configuration is not in force.
 #[test]
 fn a_reload_tells_what_is_not_attached() {

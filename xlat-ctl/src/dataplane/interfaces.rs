@@ -180,7 +180,7 @@ impl Maps {
     }
 
     /// Makes them hold the records: what is new first, then without what has gone.
-    pub(super) fn hold(&mut self, records: Records) -> Result<(), DataPlaneError> {
+    pub(super) fn hold(&mut self, mut records: Records) -> Result<(), DataPlaneError> {
         let failed = |error: maps::MapError| DataPlaneError::new("tell the program of the interfaces", &error);
         for (ifindex, record) in differing(&records.interfaces, &self.held.interfaces) {
             self.set(*ifindex, *record);
@@ -188,8 +188,8 @@ impl Maps {
         for ifindex in self.held.interfaces.keys().filter(|key| !records.interfaces.contains_key(key)) {
             self.set(*ifindex, Record::default());
         }
-        replace(&mut self.vlans, &records.vlans, &self.held.vlans, "VLAN sub-interfaces").map_err(failed)?;
-        replace(&mut self.macs, &records.macs, &self.held.macs, "link-layer addresses").map_err(failed)?;
+        replace(&mut self.vlans, &mut records.vlans, &self.held.vlans, "VLAN sub-interfaces").map_err(failed)?;
+        replace(&mut self.macs, &mut records.macs, &self.held.macs, "link-layer addresses").map_err(failed)?;
         self.held = records;
         Ok(())
     }
@@ -216,24 +216,33 @@ fn differing<'maps, K: Eq + Hash, V: PartialEq>(
     new.iter().filter(|(key, value)| old.get(*key) != Some(*value))
 }
 
+/// Makes a map hold `new` in place of `old`. What it does not take goes from `new`, so that it is tried again.
 fn replace<K: Pod + Eq + Hash, V: Pod + PartialEq>(
     map: &mut maps::HashMap<MapData, K, V>,
-    new: &HashMap<K, V>,
+    new: &mut HashMap<K, V>,
     old: &HashMap<K, V>,
     what: &str,
 ) -> Result<(), maps::MapError> {
-    for (key, value) in differing(new, old) {
-        if let Err(error) = map.insert(key, value, 0) {
-            // One that does not fit is passed to the kernel, which translates nothing but loses nothing either.
-            warn!("the program cannot know all {what}: {error}");
-        }
-    }
+    // What goes makes room.
     for key in old.keys().filter(|key| !new.contains_key(*key)) {
         match map.remove(key) {
             Ok(()) | Err(maps::MapError::KeyNotFound) => {}
             Err(maps::MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {}
             Err(error) => return Err(error),
         }
+    }
+    let mut refused = Vec::new();
+    for (key, value) in differing(new, old) {
+        if let Err(error) = map.insert(key, value, 0) {
+            refused.push((*key, error));
+        }
+    }
+    // One that does not fit is passed to the kernel, which translates nothing but loses nothing either.
+    if let Some((_, error)) = refused.first() {
+        warn!("the program cannot know {} of the {what}, and passes what comes by them: {error}", refused.len());
+    }
+    for (key, _) in refused {
+        new.remove(&key);
     }
     Ok(())
 }

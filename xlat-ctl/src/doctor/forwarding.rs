@@ -20,10 +20,18 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
         if off.is_empty() {
             continue;
         }
+        // Where it is set already, setting it for all changes no interface.
+        let is_set_for_all = seen.sysctl(&format!("{family}/conf/all/forwarding")) == Some(1);
+        let keys: Vec<String> = if is_set_for_all {
+            off.iter().map(|interface| Seen::sysctl_name(family, interface, "forwarding")).collect()
+        } else {
+            vec![format!("net.{family}.conf.all.forwarding")]
+        };
+        let keys: Vec<String> = keys.into_iter().map(|key| format!("{key}=1")).collect();
         findings.push(Finding::serious(
             NAME,
             format!("{name} is not forwarded ({}): what the program leaves to the kernel is discarded", off.join(", ")),
-            format!("sysctl -w net.{family}.conf.all.forwarding=1"),
+            format!("sysctl -w {}", keys.join(" ")),
         ));
     }
     findings

@@ -59,13 +59,23 @@ fn limit(root: &Path, pid: Option<u32>) -> Option<(u64, &'static str)> {
     group.into_iter().chain(memory_of_machine(root).map(|limit| (limit, "the machine has"))).min()
 }
 
-/// The least `memory.max` of a process' control group and those above it; `pid`: `None` for this process.
+/// The least limit of a process' control group and those above it, in either version of control groups; `pid`: `None` for this
+/// process.
 fn memory_of_cgroup(root: &Path, pid: Option<u32>) -> Option<u64> {
     let text = fs::read_to_string(root.join(process(pid)).join("cgroup")).ok()?;
-    let path = Path::new(text.lines().find_map(|line| line.strip_prefix("0::/"))?);
-    let all = root.join("sys/fs/cgroup");
-    let limit = |group: &Path| fs::read_to_string(all.join(group).join("memory.max")).ok()?.trim().parse().ok();
-    path.ancestors().filter_map(limit).min()
+    let place = |line: &str| {
+        let (number, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(":/")?;
+        let is_second = number == "0" && controllers.is_empty();
+        let is_first = controllers.split(',').any(|controller| controller == "memory");
+        let found = is_second.then_some(("", "memory.max"));
+        let (folder, file) = found.or(is_first.then_some(("memory", "memory.limit_in_bytes")))?;
+        let folder = root.join("sys/fs/cgroup").join(folder);
+        let limit =
+            move |group: &Path| fs::read_to_string(folder.join(group).join(file)).ok()?.trim().parse::<u64>().ok();
+        Path::new(path).ancestors().filter_map(limit).min()
+    };
+    text.lines().filter_map(place).min()
 }
 
 fn memory_of_machine(root: &Path) -> Option<u64> {
@@ -104,5 +114,13 @@ mod tests {
         write(&group.parent().expect("a parent").join("memory.max"), "4194304\n");
         assert_eq!(limit(root.path(), Some(7)), Some((4_194_304, "the daemon's control group may have")));
         assert_eq!(limit(root.path(), None), Some((8_388_608, "the machine has")), "this process has no group there");
+        // The first version; what is not limited has a number larger than any machine.
+        write(&root.path().join("proc/7/cgroup"), "9:cpu,memory:/relay\n3:pids:/\n0::/\n");
+        let group = root.path().join("sys/fs/cgroup/memory/relay");
+        fs::create_dir_all(&group).expect("a group");
+        write(&group.parent().expect("a parent").join("memory.limit_in_bytes"), "9223372036854771712\n");
+        assert_eq!(limit(root.path(), Some(7)), Some((8_388_608, "the machine has")));
+        write(&group.join("memory.limit_in_bytes"), "2097152\n");
+        assert_eq!(limit(root.path(), Some(7)), Some((2_097_152, "the daemon's control group may have")));
     }
 }

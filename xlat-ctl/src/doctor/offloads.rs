@@ -19,9 +19,14 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
                 format!("ethtool -K {name} lro off"),
             ));
         }
+        // A bond takes tags out of nothing; its ports do.
+        let is_bond = interface.kind.as_deref() == Some("bond");
+        let carries = |ifindex: u32| {
+            seen.machine.interfaces.iter().any(|other| other.vlan.is_some_and(|vlan| vlan.parent == ifindex))
+        };
         let has_vlans =
-            seen.machine.interfaces.iter().any(|other| other.vlan.is_some_and(|vlan| vlan.parent == interface.ifindex));
-        if device.rxvlan && has_vlans {
+            carries(interface.ifindex) || seen.machine.bond_of(interface).is_some_and(|bond| carries(bond.ifindex));
+        if device.rxvlan && has_vlans && !is_bond {
             findings.push(Finding::serious(
                 NAME,
                 format!("{name} takes VLAN tags out of frames, so that VLANs cannot be told apart by the program"),

@@ -36,10 +36,11 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
         }
     }
     if place.border && ask(CLIENT.into()) == Route::Nowhere {
-        findings.push(Finding::serious(
+        // Clients may be of some networks only.
+        findings.push(Finding::hint(
             NAME,
-            "there is no route to the IPv4 Internet".to_owned(),
-            "ip route add default via …, with the router's address".to_owned(),
+            "there is no route to the IPv4 Internet: its clients get no answers".to_owned(),
+            "if they are to, ip route add default via …, with the router's address".to_owned(),
         ));
     }
     findings

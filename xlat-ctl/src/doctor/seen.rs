@@ -71,14 +71,17 @@ impl Seen {
         self.machine.interfaces.iter().filter(|interface| self.is_configured(interface))
     }
 
-    /// The interfaces that packets can arrive by: the configured ones, and the VLAN sub-interfaces whose frames these carry.
+    /// The interfaces that packets can arrive by: the configured ones, bonds of which a port is configured, and the VLAN sub-interfaces
+    /// whose frames these carry.
     pub(super) fn arrivals(&self) -> impl Iterator<Item = &Interface> {
         self.machine.interfaces.iter().filter(|interface| self.is_arrival(interface))
     }
 
     fn is_arrival(&self, interface: &Interface) -> bool {
         let carrier = || self.machine.interface(interface.vlan.as_ref()?.parent);
-        choice::is_named(&self.config.dataplane.interfaces, interface)
+        let is_named = |interface: &Interface| choice::is_named(&self.config.dataplane.interfaces, interface);
+        is_named(interface)
+            || self.machine.ports_of_bond(interface.ifindex).any(is_named)
             || carrier().is_some_and(|carrier| self.is_arrival(carrier))
     }
 

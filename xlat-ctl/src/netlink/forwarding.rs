@@ -10,7 +10,9 @@ use super::{socket::NetlinkError, watch::snapshot};
 /// The kernel cannot be asked.
 pub(super) fn differs() -> Result<bool, NetlinkError> {
     let machine = snapshot()?;
-    let names = || machine.with_program().map(|interface| &*interface.name);
+    // What comes by a port of a bond comes by the bond.
+    let arrivals = || machine.with_program().filter(|interface| machine.bond_of(interface).is_none());
+    let names = || arrivals().map(|interface| &*interface.name);
     Ok(differs_in(Path::new("/proc/sys/net"), names))
 }
 

@@ -134,14 +134,18 @@ impl Machine {
         Some(&self.interfaces[place])
     }
 
-    /// The interfaces whose frames an XDP program sees: its own, or that of the device that carries them with VLAN tags.
+    /// The interfaces whose frames an XDP program sees: its own, that of a bond's ports, or that of the device that carries them with
+    /// VLAN tags.
     pub fn with_program(&self) -> impl Iterator<Item = &Interface> {
         self.interfaces.iter().filter(|interface| self.has_program(interface))
     }
 
     fn has_program(&self, interface: &Interface) -> bool {
         let carrier = || self.interface(interface.vlan.as_ref()?.parent);
-        interface.xdp_program.is_some() || carrier().is_some_and(|carrier| self.has_program(carrier))
+        let is_seen = |interface: &Interface| interface.xdp_program.is_some();
+        is_seen(interface)
+            || self.ports_of_bond(interface.ifindex).any(is_seen)
+            || carrier().is_some_and(|carrier| self.has_program(carrier))
     }
 
     /// The bond that an interface is a port of.

@@ -23,12 +23,19 @@ use super::{
     forwarding,
     links::is_own_rule,
     neighbours::Neighbours,
-    socket::{NetlinkError, Socket},
+    socket::{NetlinkError, News, Socket},
     watch::snapshot,
 };
 
 /// Changes that follow each other faster than this are told together, the first at once.
 const SETTLE: Duration = Duration::from_millis(20);
+/// The kernel tells of some deletions before it makes them, an address' or a next hop's with many routes some time before: what is
+/// asked for in between may be remembered. So every way is taken for changed once more, this much later.
+const ONCE_MORE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(500)];
+/// Kinds of such news (include/uapi/linux/rtnetlink.h).
+const RTM_DELADDR: u16 = 21;
+const RTM_DELROUTE: u16 = 25;
+const RTM_DELNEXTHOP: u16 = 105;
 /// After news were lost, or the kernel could not be asked, everything is asked for this much later.
 const RETRY: Duration = Duration::from_secs(1);
 /// As long as there is no news, that is told this often.
@@ -86,7 +93,13 @@ pub async fn follow_ways(tell: &impl Fn(Ways), redirects_to: impl Fn(u32) -> boo
     tell(ways.told());
     let (mut last, mut used) = (Instant::now(), Instant::now());
     let mut refused = false;
+    let mut once_more: Vec<Instant> = Vec::new();
+    let mut attached = HashSet::new();
     loop {
+        if once_more.first().is_some_and(|when| *when <= Instant::now()) {
+            once_more.remove(0);
+            tell(ways.told());
+        }
         if last.elapsed() >= UNTOLD || std::mem::take(&mut ways.forwarding_is_news) {
             last = Instant::now();
             ways.ask_of_forwarding();
@@ -99,7 +112,10 @@ pub async fn follow_ways(tell: &impl Fn(Ways), redirects_to: impl Fn(u32) -> boo
         if used.elapsed() >= IN_USE {
             used = Instant::now();
             let asked = snapshot().and_then(|machine| {
-                let attached: HashSet<u32> = machine.with_program().map(|interface| interface.ifindex).collect();
+                let now: HashSet<u32> = machine.with_program().map(|interface| interface.ifindex).collect();
+                // No news come of that.
+                ways.forwarding_is_news |= attached != now;
+                attached = now;
                 ways.neighbours.confirm(|ifindex| attached.contains(&ifindex) || redirects_to(ifindex))
             });
             if let Err(error) = asked
@@ -108,21 +124,33 @@ pub async fn follow_ways(tell: &impl Fn(Ways), redirects_to: impl Fn(u32) -> boo
                 warn!("a neighbour that dies goes on being sent to until its entry is deleted: {error}");
             }
         }
-        let Ok(ready) = timeout(UNCHANGED, news.readable()).await else {
+        let next =
+            once_more.first().map_or(UNCHANGED, |when| when.saturating_duration_since(Instant::now()).min(UNCHANGED));
+        let Ok(ready) = timeout(next, news.readable()).await else {
             tell(Ways::Unchanged);
             continue;
         };
         let Ok(mut ready) = ready else { return std::future::pending().await };
-        let read = ways.read(news.get_ref());
-        ready.clear_ready();
-        match read {
-            Ok(true) => {
-                tell(ways.told());
-                tell(Ways::Unchanged);
-                sleep(SETTLE).await;
+        match ways.read(news.get_ref()) {
+            Ok(Read { changed, is_all }) => {
+                if is_all {
+                    ready.clear_ready();
+                }
+                if std::mem::take(&mut ways.is_early) {
+                    once_more = ONCE_MORE.map(|later| Instant::now() + later).to_vec();
+                }
+                if changed {
+                    tell(ways.told());
+                }
+                if is_all {
+                    tell(Ways::Unchanged);
+                }
+                if is_all && changed {
+                    sleep(SETTLE).await;
+                }
             }
-            Ok(false) => tell(Ways::Unchanged),
             Err(error) => {
+                ready.clear_ready();
                 ways.lose(&error.to_string());
                 tell(ways.told());
                 sleep(RETRY).await;
@@ -142,6 +170,8 @@ struct Follower {
     forwarding: bool,
     /// Whether there has been news of that.
     forwarding_is_news: bool,
+    /// Whether there has been news of what the kernel may do only now.
+    is_early: bool,
     /// When news were last lost, since which all of this may be otherwise.
     unknown: Option<Instant>,
     /// When that was last said.
@@ -156,6 +186,7 @@ impl Follower {
             routes: false,
             forwarding: false,
             forwarding_is_news: true,
+            is_early: false,
             unknown: None,
             said: None,
         };
@@ -224,12 +255,13 @@ impl Follower {
         }
     }
 
-    /// Reads what has arrived. `Ok(true)`: a way may have changed.
-    fn read(&mut self, socket: &Socket) -> Result<bool, NetlinkError> {
+    /// Reads what has arrived, for as long as ways that have changed may go untold.
+    fn read(&mut self, socket: &Socket) -> Result<Read, NetlinkError> {
         let (mut changed, mut rules, mut routes) = (false, false, false);
         let what = "follow the routing";
-        let lost = socket
-            .read_news(|kind, payload| {
+        let News { lost, is_all } = socket
+            .read_news(SETTLE, |kind, payload| {
+                self.is_early |= [RTM_DELADDR, RTM_DELROUTE, RTM_DELNEXTHOP].contains(&kind);
                 let mut header = NetlinkHeader::default();
                 header.message_type = kind;
                 match RouteNetlinkMessage::deserialize(&header, payload) {
@@ -265,8 +297,16 @@ impl Follower {
             }
         }
         self.say();
-        Ok(changed || lost)
+        Ok(Read { changed: changed || lost, is_all })
     }
+}
+
+/// What has been read.
+struct Read {
+    /// A way may have changed.
+    changed: bool,
+    /// Nothing more had arrived.
+    is_all: bool,
 }
 
 /// Whether there are rules that ask for more than the destination.

@@ -5,6 +5,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -106,6 +107,15 @@ impl AsRawFd for Socket {
     }
 }
 
+/// What [`Socket::read_news`] has come to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct News {
+    /// The kernel had more than were read in time.
+    pub(crate) lost: bool,
+    /// Nothing more had arrived.
+    pub(crate) is_all: bool,
+}
+
 impl Socket {
     /// Opens a socket of a netlink protocol (`NETLINK_ROUTE`, `NETLINK_GENERIC`).
     pub(crate) fn open(protocol: isize) -> Result<Self, NetlinkError> {
@@ -137,14 +147,21 @@ impl Socket {
 
     /// Throws away what has arrived: that something has is all the news there is. `Ok(true)`: news were lost.
     pub(crate) fn drain(&self) -> io::Result<bool> {
-        self.read_news(|_, _| {})
-    }
-
-    /// Hands over each message that has arrived: type and payload. `Ok(true)`: news were lost.
-    pub(crate) fn read_news(&self, mut each: impl FnMut(u16, &[u8])) -> io::Result<bool> {
-        let mut buffer = Vec::with_capacity(65_536);
         let mut lost = false;
         loop {
+            let news = self.read_news(Duration::MAX, |_, _| {})?;
+            lost |= news.lost;
+            if news.is_all {
+                return Ok(lost);
+            }
+        }
+    }
+
+    /// Hands over each message that has arrived, type and payload: for so long at most, and until news were lost.
+    pub(crate) fn read_news(&self, most: Duration, mut each: impl FnMut(u16, &[u8])) -> io::Result<News> {
+        let mut buffer = Vec::with_capacity(65_536);
+        let begun = Instant::now();
+        while begun.elapsed() < most {
             buffer.clear();
             match self.raw.recv(&mut buffer, 0) {
                 Ok(_) => {
@@ -154,15 +171,18 @@ impl Socket {
                         rest = rest.get((message.length() as usize).next_multiple_of(4)..).unwrap_or_default();
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(lost),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(News { lost: false, is_all: true });
+                }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     OVERRUNS.fetch_add(1, Relaxed);
-                    lost = true;
+                    return Ok(News { lost: true, is_all: false });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(News { lost: false, is_all: false })
     }
 
     /// Has the kernel change something. `what` completes "cannot …".

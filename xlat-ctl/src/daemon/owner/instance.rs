@@ -88,7 +88,12 @@ fn fill(
         machine.addresses().find(|(own, _)| *own == address).map(|(_, interface)| interface.to_owned())
     };
     let rules = Rules { config, table, own: &own };
-    let wanted = |interface: &Interface| choice::is_wanted(&config.dataplane.interfaces, machine, interface);
+    // What comes from the fragmenter is translated already, whatever the configuration names.
+    let is_own = |interface: &&Interface| dataplane.is_own_interface(interface.ifindex);
+    let own_interface = machine.interfaces.iter().find(is_own).map(|interface| interface.ifindex);
+    let wanted = |interface: &Interface| {
+        choice::is_wanted(&config.dataplane.interfaces, machine, interface) && Some(interface.ifindex) != own_interface
+    };
     if !DataPlane::can_be_tried() {
         info!("the new program instance is not tried with canaries: that takes Linux 5.15 or newer");
         return Ok(0);

@@ -154,7 +154,10 @@ impl Relay {
         let before = difference.map(|difference| (&self.dataplane, difference));
         let dataplane =
             load_program(&self.config, &self.kernel, Some(&self.dataplane), before.map(|(old, _)| old.seed()))?;
-        let dataplane = filled(dataplane, &self.config, &self.table, &machine, before)?;
+        let mut dataplane = filled(dataplane, &self.config, &self.table, &machine, before)?;
+        // All of that takes its time, in which the machine may have changed.
+        let machine = Arc::clone(&self.machine.borrow());
+        dataplane.update_machine(&machine)?;
         let mut old = std::mem::replace(&mut self.dataplane, dataplane);
         self.release_other_modes(&mut old);
         self.release_covered(&mut old, &machine);
