@@ -142,6 +142,29 @@ impl DataPlane {
         Ok(true)
     }
 
+    /// Lets go of the instance just before this one, which is attached nowhere any more, where an older one still is: while a driver
+    /// refuses, each change would leave one more behind.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn let_go_of(&mut self, old: &Self) -> Result<(), DataPlaneError> {
+        let (Some(pins), Some(instance)) = (self.pins.clone(), &old.instance) else { return Ok(()) };
+        let is_attached = old.links.keys().any(|ifindex| !self.links.contains_key(ifindex));
+        if is_attached || !pins.instances().contains(instance) {
+            return Ok(());
+        }
+        readers::wait();
+        if let Some(counters) = pins.counters_of(instance) {
+            let failed = |error: MapError| DataPlaneError::new("take the counters over", &error);
+            let mut carried = self.carried.get(&0, 0).map_err(failed)?;
+            carried.add(&counters);
+            self.carried.set(0, carried, 0).map_err(failed)?;
+            self.carried_accounts.extend(accounts::rest_of(&pins, instance));
+        }
+        pins.remove_instance(instance);
+        Ok(())
+    }
+
     /// Adds what instances before this one have counted, each once, though a daemon may be killed at any moment: a record tells
     /// which instances are in it.
     fn take_counts_over(&mut self, pins: &Pins, before: &[Instance]) -> Result<(), DataPlaneError> {

@@ -259,6 +259,47 @@ fn counts_what_an_instance_before_goes_on_counting() {
     });
 }
 
+/// As where a driver refuses every new program: no change of the table leaves an instance behind.
+#[test]
+fn an_instance_that_is_attached_nowhere_goes_though_an_older_one_is_attached() {
+    in_namespace(|| {
+        wires();
+        let place = PathBuf::from(format!("/sys/fs/bpf/xlat-test-{}-stuck", std::process::id()));
+        let pins = Arc::new(Pins::open(&place).unwrap());
+        let options = LoadOptions { pins: Some(Arc::clone(&pins)), ..without_fragmenter() };
+        let counted = |relay: &DataPlane| {
+            relay.counters().unwrap().traffic(Direction::FourToSix, Protocol::Udp, Verdict::Redirected).packets
+        };
+        let instances = || {
+            let names = fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.starts_with("instance-")).count()
+        };
+        let attach = |relay: &mut DataPlane, name: &str| relay.attach(ifindex(name), name, XdpMode::Native).unwrap();
+        let mut stuck = relay(&options);
+        attach(&mut stuck, "v4");
+        attach(&mut stuck, "v6");
+        stuck.test_run(&ipv4_udp(100), ifindex("v4")).unwrap();
+        let mut current = relay(&options);
+        attach(&mut current, "v4");
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            current.test_run(&ipv4_udp(100), ifindex("v4")).unwrap();
+            let mut next = relay(&options);
+            attach(&mut next, "v4");
+            let is_over = next.finish_take_over(|_| true).unwrap();
+            next.let_go_of(&current).unwrap();
+            current = next;
+            seen.push((is_over, instances(), counted(&current)));
+        }
+        attach(&mut current, "v6");
+        let over = (current.finish_take_over(|_| true).unwrap(), instances(), counted(&current));
+        drop((stuck, current, options, pins));
+        remove_pinned(&place).unwrap();
+        assert_eq!(seen, [(false, 2, 2), (false, 2, 3), (false, 2, 4)]);
+        assert_eq!(over, (true, 1, 4));
+    });
+}
+
 #[test]
 fn takes_nobodys_place() {
     in_namespace(|| {

@@ -165,6 +165,11 @@ impl Relay {
         self.carry_captures(&old);
         self.follow(&machine, true);
         self.finish_take_over(&machine);
+        if self.take_over_is_due
+            && let Err(error) = self.dataplane.let_go_of(&old)
+        {
+            error!("{error}");
+        }
         self.follow_usage();
         drop(old);
         Ok(())
