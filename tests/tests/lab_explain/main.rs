@@ -284,7 +284,6 @@ fn translates_icmp_errors_as_the_rule_book_says() {
     assert_eq!(field(&pooled, "inner destination"), (SERVER, SERVER_SEEN));
 }
 
-/// The packet of a trace is the one that was asked for, and the trace may be of either format.
 /// Errors say what was asked, and what to do.
 #[test]
 fn says_what_is_wrong_with_a_question() {

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// The packet of a trace is the one that was asked for, and the trace may be of either format.
 #[test]
 fn takes_a_packet_out_of_a_trace() {
     let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");

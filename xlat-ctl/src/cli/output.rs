@@ -7,6 +7,7 @@ use std::{
 
 use serde::Serialize;
 
+use super::Common;
 use crate::eam;
 
 /// Prints text to standard output, in which no character is hidden. A reader that has enough (`| head`) ends the command quietly.
@@ -49,6 +50,13 @@ fn written(text: &str) -> bool {
 pub(super) fn complain(message: &str) {
     // There is nowhere to report that standard error cannot be written to.
     let _ = writeln!(io::stderr(), "xlat-ctl: {}", eam::visible(message));
+}
+
+/// Prints what an answer warns of, which stands in its JSON else.
+pub(super) fn warn(common: &Common, warnings: &[String]) {
+    for warning in warnings.iter().filter(|_| !common.json) {
+        complain(&format!("warning: {warning}"));
+    }
 }
 
 /// The answer as JSON, readable.

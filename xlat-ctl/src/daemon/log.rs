@@ -15,46 +15,35 @@ use tracing_subscriber::{
 /// Which messages are logged: a level, or `tracing-subscriber`'s directives.
 const FILTER: &str = "XLAT_LOG";
 
-/// One event a line, as the journal wants it: `<PRIORITY>message`, no time, no colour (sd-daemon(3)).
-struct Journal;
+/// One event a line, without time and colour, behind what its level gives.
+struct Prefixed(fn(Level) -> &'static str);
 
-impl<S, N> FormatEvent<S, N> for Journal
+impl<S, N> FormatEvent<S, N> for Prefixed
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
     N: for<'writer> FormatFields<'writer> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let priority = match *event.metadata().level() {
-            Level::ERROR => 3,
-            Level::WARN => 4,
-            Level::INFO => 6,
-            _ => 7,
-        };
-        write!(writer, "<{priority}>")?;
+        write!(writer, "{}", (self.0)(*event.metadata().level()))?;
         context.format_fields(writer.by_ref(), event)?;
         writeln!(writer)
     }
 }
 
-/// A warning of a command that does without a daemon, in the manner of all that commands say.
-struct Command;
-
-impl<S, N> FormatEvent<S, N> for Command
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-    N: for<'writer> FormatFields<'writer> + 'static,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        write!(writer, "xlat-ctl: warning: ")?;
-        context.format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+/// The priority, as the journal wants it (sd-daemon(3)).
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        _ => "<7>",
     }
 }
 
 /// Has a command that does without a daemon say what it cannot do.
 pub(crate) fn set_up_for_command() {
     let subscriber = tracing_subscriber::fmt().with_max_level(Level::WARN).with_writer(io::stderr).with_ansi(false);
-    let _ = subscriber.event_format(Command).try_init();
+    let _ = subscriber.event_format(Prefixed(|_| "xlat-ctl: warning: ")).try_init();
 }
 
 /// Sets the log up, once per process.
@@ -67,7 +56,7 @@ pub(super) fn set_up() {
     let terminal = io::stderr().is_terminal();
     // A library that is used twice in one process (tests) keeps its first log.
     let _ = if env::var_os("JOURNAL_STREAM").is_some() {
-        subscriber.event_format(Journal).try_init()
+        subscriber.event_format(Prefixed(priority)).try_init()
     } else if terminal {
         subscriber.try_init()
     } else {

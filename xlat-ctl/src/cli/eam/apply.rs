@@ -113,12 +113,12 @@ fn run(common: &Common, manner: &Manner, change: &Change, input_is_free: bool, c
             let before = if shown { String::new() } else { difference(applied) };
             before + &outcome(applied)
         });
-        warn(common, &answer.value);
+        output::warn(common, &answer.value.warnings);
         return Ok(());
     }
     let shown = call(true, change, None)?.value;
     output::print(&difference(&shown));
-    warn(common, &shown);
+    output::warn(common, &shown.warnings);
     if shown.added + shown.removed + shown.changed == 0 {
         output::print(&outcome(&shown));
         return Ok(());
@@ -186,12 +186,6 @@ fn outcome(applied: &Applied) -> String {
         (false, _) => format!("revision {revision}"),
     };
     format!("{} ({place})\n", summary(applied))
-}
-
-fn warn(common: &Common, applied: &Applied) {
-    for warning in applied.warnings.iter().filter(|_| !common.json) {
-        output::complain(&format!("warning: {warning}"));
-    }
 }
 
 #[cfg(test)]

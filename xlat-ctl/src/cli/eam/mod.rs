@@ -170,9 +170,7 @@ pub(super) fn eam(common: &Common, verb: Verb) -> Result<(), Failed> {
             let body = EamAdd { ipv4, ipv6, comment, message, if_revision };
             let answer = client::post::<EamAdded>(common, "/v1/eam", &body)?;
             answer.print(common, |added| format!("added {} (revision {})\n", pair(&added.entry), added.revision));
-            for warning in answer.value.warnings.iter().filter(|_| !common.json) {
-                output::complain(&format!("warning: {warning}"));
-            }
+            output::warn(common, &answer.value.warnings);
         }
         Verb::Del(Del { prefix, change }) => {
             let path = format!("/v1/eam?prefix={}{}", escaped(&prefix), change.query());
@@ -180,9 +178,7 @@ pub(super) fn eam(common: &Common, verb: Verb) -> Result<(), Failed> {
                 |deleted: &EamDeleted| format!("deleted {} (revision {})\n", pair(&deleted.entry), deleted.revision);
             let answer = client::delete::<EamDeleted>(common, &path)?;
             answer.print(common, said);
-            for warning in answer.value.warnings.iter().filter(|_| !common.json) {
-                output::complain(&format!("warning: {warning}"));
-            }
+            output::warn(common, &answer.value.warnings);
         }
         Verb::List(List { csv: true, .. }) => export(common, Some(Format::Csv))?,
         Verb::List(List { rates: true, seconds, limit, .. }) => usage::rates(common, seconds, limit)?,

@@ -119,11 +119,7 @@ fn what_a_restore_puts_aside_is_a_whole_store() {
     let directory = filled();
     let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     add(&mut store, [entry(901, "in the log")]);
-    // As after `kill -9`: the files as they are at this moment.
-    let copy = tempfile::tempdir().unwrap();
-    for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
-        fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
-    }
+    let copy = as_after_a_kill(&directory);
     drop(store);
     let restored = restore::restore(copy.path(), None, true).unwrap();
     assert_eq!((restored.of, restored.revision, restored.acknowledged), (3, 5, Some(4)));

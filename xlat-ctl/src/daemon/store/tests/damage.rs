@@ -71,11 +71,7 @@ fn a_log_that_is_cut_off_is_noticed() {
     let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     add(&mut store, [entry(901, "")]);
     add(&mut store, [entry(902, "")]);
-    // As after `kill -9`: the files as they are at this moment.
-    let copy = tempfile::tempdir().unwrap();
-    for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
-        fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
-    }
+    let copy = as_after_a_kill(&directory);
     drop(store);
     let log = copy.path().join("eam.db-wal");
     let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
@@ -103,10 +99,7 @@ fn a_log_in_which_a_page_is_damaged_keeps_the_pages_behind_it() {
     add(&mut store, [entry(901, "")]);
     let at = fs::metadata(&log).unwrap().len() + 24 + 100;
     add(&mut store, [entry(902, "")]);
-    let copy = tempfile::tempdir().unwrap();
-    for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
-        fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
-    }
+    let copy = as_after_a_kill(&directory);
     drop(store);
     let flip = || {
         let file = fs::OpenOptions::new().read(true).write(true).open(copy.path().join("eam.db-wal")).unwrap();
@@ -132,10 +125,7 @@ fn a_refused_database_keeps_its_log() {
         // The version of its tables.
         |file| file.write_all_at(&[0, 0, 0, 99], 60).unwrap(),
     ] {
-        let copy = tempfile::tempdir().unwrap();
-        for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
-            fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
-        }
+        let copy = as_after_a_kill(&directory);
         let [database, log] = [DATABASE, "eam.db-wal"].map(|name| copy.path().join(name));
         spoil(&fs::OpenOptions::new().write(true).open(&database).unwrap());
         let before = [fs::read(&database).unwrap(), fs::read(&log).unwrap()];

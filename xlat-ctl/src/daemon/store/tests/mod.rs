@@ -52,6 +52,15 @@ fn filled() -> tempfile::TempDir {
     directory
 }
 
+/// The files of a store that is open, as they are at this moment: what `kill -9` leaves.
+fn as_after_a_kill(directory: &tempfile::TempDir) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for name in [DATABASE, "eam.db-wal", witness::NAME, BACKUP] {
+        fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
+    }
+    copy
+}
+
 fn open(directory: &Path, history: u64) -> Result<(Store, Vec<Entry>), StoreError> {
     Store::open(Claim::new(directory)?, history)
 }
