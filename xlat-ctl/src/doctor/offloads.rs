@@ -70,4 +70,20 @@ mod tests {
             assert_eq!(remedies, expected.map_or(Vec::new(), |remedy| vec![remedy.to_owned()]));
         }
     }
+
+    /// The tags are taken out by the ports, whose setting the bond's own does not change.
+    #[test]
+    fn looks_for_vlan_tags_at_a_bonds_ports() {
+        let device = |rxvlan: bool| Device { rxvlan, ..Device::default() };
+        let bond = Interface { ifindex: 7, kind: Some("bond".to_owned()), ..Interface::example("bond0") };
+        let port = Interface { ifindex: 8, controller: Some(7), ..Interface::example("eth0") };
+        let vlan = Some(Vlan { parent: 7, id: 7, protocol: 0x8100 });
+        let tagged = Interface { ifindex: 9, vlan, ..Interface::example("bond0.7") };
+        for (of_port, expected) in [(true, vec!["ethtool -K eth0 rxvlan off".to_owned()]), (false, Vec::new())] {
+            let mut seen = Seen::example(vec![(bond.clone(), device(true)), (port.clone(), device(of_port))]);
+            seen.machine.interfaces.push(tagged.clone());
+            let remedies: Vec<String> = check(&seen).into_iter().map(|finding| finding.remedy).collect();
+            assert_eq!(remedies, expected);
+        }
+    }
 }

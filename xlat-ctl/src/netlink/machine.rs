@@ -362,6 +362,18 @@ mod tests {
     }
 
     #[test]
+    fn a_bond_has_the_program_of_its_ports() {
+        let device = |ifindex, controller| Interface { ifindex, controller, ..Interface::example("a device") };
+        let bond = Interface { kind: Some("bond".to_owned()), ..device(2, None) };
+        let xdp_program = Some(XdpProgram { id: 1, generic: false });
+        let port = Interface { xdp_program, ..device(3, Some(2)) };
+        let tagged = Interface { vlan: Some(Vlan { parent: 2, id: 7, protocol: 0x8100 }), ..device(4, None) };
+        let machine = Machine { interfaces: vec![bond, port, tagged, device(5, None)] };
+        let seen: Vec<u32> = machine.with_program().map(|interface| interface.ifindex).collect();
+        assert_eq!(seen, [2, 3, 4]);
+    }
+
+    #[test]
     fn reads_a_vlan_sub_interface() {
         let read = interface(&vlan(None));
         assert_eq!((read.name.as_str(), read.kind.as_deref(), read.mtu), ("eth0.7", Some("vlan"), 1500));
