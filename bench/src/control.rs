@@ -9,7 +9,7 @@ use std::{
     io::{BufWriter, Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -32,7 +32,7 @@ use crate::{
 /// Entries that two files differ in.
 const DIFFERENCES: usize = 1_000;
 /// Single additions that are measured.
-const ADDITIONS: u32 = 200;
+const ADDITIONS: u32 = 1_000;
 /// Metrics pages that are fetched, beside the first.
 const SCRAPES: usize = 5;
 /// Between them: an answer of before is not readiness any more, and canaries are sent for each page.
@@ -153,17 +153,17 @@ fn row(eams: u32, progress: &Progress) -> Result<Row> {
     write_table(&after, table, DIFFERENCES.min(eams as usize / 2))?;
     say("applying the whole table");
     let mut daemon = site.start(&rig)?.0;
-    let apply_all = site.timed(&rig, &format!("eam apply --yes {}", before.display()))?;
+    let apply_all = site.timed(&format!("eam apply --yes {}", before.display()))?;
     say("applying differences");
     let mut differences = Vec::new();
     for file in [&after, &before, &after, &before, &after, &before] {
-        differences.push(site.timed(&rig, &format!("eam apply --yes {}", file.display()))?);
+        differences.push(site.timed(&format!("eam apply --yes {}", file.display()))?);
     }
     say("adding single entries");
     let mut additions = Vec::new();
     for number in 0..ADDITIONS {
         let ipv4 = Ipv4Addr::from_bits(u32::from_be_bytes([18, 0, 0, 0]) + number);
-        additions.push(1e3 * site.timed(&rig, &format!("eam add {ipv4} 2001:db8:add::{number:x}"))?);
+        additions.push(1e3 * site.timed(&format!("eam add {ipv4} 2001:db8:add::{number:x}"))?);
     }
     additions.sort_by(f64::total_cmp);
     say("starting again");
@@ -257,7 +257,7 @@ impl Site {
         let arguments = ["run", "--config", &config.to_string_lossy()];
         let mut daemon = rig::start(&rig.relay, &self.command.to_string_lossy(), &arguments, &log)?;
         loop {
-            if self.ctl(rig, "status").is_ok() {
+            if self.ctl("status").is_ok() {
                 return Ok((daemon, begin.elapsed().as_secs_f64()));
             }
             if daemon.ended()?.is_some() || begin.elapsed() > PATIENCE {
@@ -268,12 +268,13 @@ impl Site {
         }
     }
 
-    fn ctl(&self, rig: &Rig, arguments: &str) -> Result<()> {
+    /// Runs the command where the operator's shell would: it reaches the daemon by a path, from any network namespace.
+    fn ctl(&self, arguments: &str) -> Result<()> {
         let socket = self.directory.path().join("xlat.sock");
         let socket = socket.to_string_lossy();
         let words: Vec<&str> = ["--socket", &socket].into_iter().chain(arguments.split(' ')).collect();
-        let mut command = rig.relay.command(&self.command.to_string_lossy(), &words);
-        let output = command.stdin(Stdio::null()).output().context("starting the command")?;
+        let output =
+            Command::new(&self.command).args(words).stdin(Stdio::null()).output().context("starting the command")?;
         if !output.status.success() {
             bail!("`xlat-ctl {arguments}` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -281,9 +282,9 @@ impl Site {
     }
 
     /// Seconds that a command took.
-    fn timed(&self, rig: &Rig, arguments: &str) -> Result<f64> {
+    fn timed(&self, arguments: &str) -> Result<f64> {
         let begin = Instant::now();
-        self.ctl(rig, arguments)?;
+        self.ctl(arguments)?;
         Ok(begin.elapsed().as_secs_f64())
     }
 }

@@ -134,8 +134,8 @@ fn expect_room(config: &Config, table: &eam::Table) -> Result<(), String> {
 /// The entries made by command that something is said against, in one text.
 fn forbidden(table: &eam::Table, against: impl Fn(&Entry) -> Option<String>) -> Option<String> {
     let mut texts = table.iter().filter(|entry| entry.origin == Origin::Dynamic).filter_map(|entry| {
-        let ipv4 = eam::short4(entry.pair.ipv4());
-        against(entry).map(|text| format!("{text} (delete it with `xlat-ctl eam del {ipv4}`)"))
+        let text = against(entry)?;
+        Some(format!("{text} (delete it with `xlat-ctl eam del {}`)", eam::short4(entry.pair.ipv4())))
     });
     let mut text = texts.by_ref().take(MOST_NAMED).collect::<Vec<_>>().join("; ");
     match texts.count() {
