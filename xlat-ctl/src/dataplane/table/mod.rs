@@ -5,7 +5,9 @@
 //! the record beside the tables. What is live is what is known: the writer keeps no second copy of the
 //! entries, which a million of them would make as large as the tables.
 
+mod accounts;
 mod changes;
+mod error;
 mod family;
 mod fill;
 mod header;
@@ -23,48 +25,22 @@ use xlat_common::{
     table::{Entry, TableHeader},
 };
 
-pub(crate) use self::memory::{Grace, Memory};
+pub use self::error::TableError;
 use self::{
-    changes::{Changes, difference, is_same, longest, with_rule, with_specials, without_rule},
+    accounts::Numbers,
+    changes::{Changes, difference, longest, with_rule, with_specials, without_rule},
+    error::{full, twice},
     family::{Family, Key, Rule, V4, V6},
     fill::fill,
     header::{Header, Step},
     plan::Specials,
     writer::Writer,
 };
+pub(crate) use self::{
+    accounts::accounts_of,
+    memory::{Grace, Memory},
+};
 use super::{Eam, TableInput};
-
-/// Why the table cannot be changed. Nothing has been.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TableError {
-    /// No room.
-    #[error(
-        "the {family} table is full: it has room for {capacity} entries (EAMs, deny lists and the machine's addresses \
-         together): raise dataplane.max_eams"
-    )]
-    Full {
-        /// "IPv4" or "IPv6".
-        family: &'static str,
-        /// Entries that fit.
-        capacity: usize,
-    },
-    /// Two EAMs have the same prefix.
-    #[error("two EAMs have the same {family} prefix: {prefix}")]
-    Twice {
-        /// "IPv4" or "IPv6".
-        family: &'static str,
-        /// The prefix.
-        prefix: String,
-    },
-    /// No EAM has these prefixes.
-    #[error("there is no EAM {ipv4} ↔ {ipv6} in the table")]
-    Missing {
-        /// IPv4 prefix.
-        ipv4: Ipv4Net,
-        /// IPv6 prefix.
-        ipv6: Ipv6Net,
-    },
-}
 
 /// How many buckets each table needs for so many EAMs: one for each EAM, and room for what comes from other lists.
 pub(crate) fn buckets_for(max_eams: u32, others: usize) -> u32 {
@@ -106,31 +82,6 @@ struct Lists<'a> {
     special6: &'a Specials<V6>,
 }
 
-/// The accounts' numbers: which are free.
-#[derive(Clone)]
-struct Numbers {
-    /// The next that has never been given.
-    next: u32,
-    /// One more than the greatest.
-    end: u32,
-    /// Given and free again.
-    free: Vec<u32>,
-}
-
-impl Numbers {
-    /// A number, or 0: there is none left.
-    fn take(&mut self) -> u32 {
-        if let Some(number) = self.free.pop() {
-            return number;
-        }
-        if self.next >= self.end {
-            return 0;
-        }
-        self.next += 1;
-        self.next - 1
-    }
-}
-
 impl<M: Memory> Table<M> {
     /// Takes over memory full of zeros. `well_known`: some translation prefix is restricted to global addresses; `accounts`: how
     /// many accounts there are, account 0 among them.
@@ -152,7 +103,7 @@ impl<M: Memory> Table<M> {
             deny4: Vec::new(),
             deny6: Vec::new(),
             own: HashSet::new(),
-            accounts: Numbers { next: 1, end: accounts, free: Vec::new() },
+            accounts: Numbers::new(accounts),
         }
     }
 
@@ -250,36 +201,6 @@ impl<M: Memory> Table<M> {
         let ipv6 = with_rule(&self.ipv6, rule).ok_or_else(|| twice::<V6>(eam.ipv6.to_string()))?;
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
         self.apply(&ipv4, &ipv6, grace)
-    }
-
-    /// The account of an EAM that is in the table; 0: it has none.
-    pub(crate) fn account(&self, eam: &Eam) -> u32 {
-        let wanted = rule(eam, 0);
-        let found = self.ipv6.find(V6::key_of(&wanted)).and_then(|(_, entry)| V6::content(&entry).rule);
-        found.filter(|found| is_same(found, &wanted)).map_or(0, |found| found.account)
-    }
-
-    /// One more than the greatest account that has been given.
-    pub(crate) fn accounts_end(&self) -> u32 {
-        self.accounts.next
-    }
-
-    /// Has an account's number given to another EAM one day.
-    pub(crate) fn give_back(&mut self, account: u32) {
-        if account != 0 {
-            self.accounts.free.push(account);
-        }
-    }
-
-    /// An EAM with the account that it has, or with a new one.
-    fn rule_with_account(&mut self, eam: &Eam) -> Rule {
-        // Where there are none, or no EAM yet, a million looks into the table would find nothing.
-        let looks = self.accounts.end > 0 && self.ipv6.len() > 0;
-        let account = match if looks { self.account(eam) } else { 0 } {
-            0 => self.accounts.take(),
-            account => account,
-        };
-        rule(eam, account)
     }
 
     /// Takes an EAM out.
@@ -452,14 +373,6 @@ fn eam(rule: Rule) -> Option<Eam> {
     })
 }
 
-fn twice<F: Family>(prefix: String) -> TableError {
-    TableError::Twice { family: F::NAME, prefix }
-}
-
-fn full<F: Family, M: Memory>(writer: &Writer<F, M>) -> TableError {
-    TableError::Full { family: F::NAME, capacity: writer.capacity() }
-}
-
 /// The flags that the lists other than the EAMs give.
 fn specials(
     well_known: bool,
@@ -485,13 +398,4 @@ fn specials(
         }
     }
     (special4, special6)
-}
-
-/// Every EAM of an IPv6 table that is not this process' own, with its account.
-pub(crate) fn accounts_of(table6: &[AtomicU64]) -> impl Iterator<Item = (Eam, u32)> {
-    let entries = writer::entries(table6);
-    entries.filter_map(|entry| {
-        let rule = V6::content(&entry).rule.filter(|rule| V6::key_of(rule) == V6::key(&entry))?;
-        Some((eam(rule)?, rule.account))
-    })
 }
