@@ -38,17 +38,20 @@ const SCRAPES: usize = 5;
 /// Between them: an answer of before is not readiness any more, and canaries are sent for each page.
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(1100);
 /// Starts that are measured.
-const STARTS: usize = 3;
+const STARTS: usize = 5;
 /// The longest that anything may take.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// More entries than one relay would have.
 const BEYOND: u32 = 10_000_000;
 
+/// Where a daemon's maps and links are pinned; the bench's process number follows.
+const PINS: &str = "/sys/fs/bpf/xlat-bench-";
+
 const CONFIGURATION: &str = r#"
 [dataplane]
 interfaces = ["clients", "services"]
 max_eams = MAX
-pin_directory = "PINS"
+pin_directory = "PIN_DIRECTORY"
 [translation]
 prefixes = ["2001:db8:6464::/96"]
 [state]
@@ -79,7 +82,7 @@ pub(crate) struct Row {
     pub(crate) memory: f64,
     /// The same with the look-up tables that it has mapped, MiB.
     pub(crate) resident: f64,
-    /// The most there ever was, MiB.
+    /// The most there ever was, after a start or while all changes above were made, MiB.
     pub(crate) peak: f64,
     /// Filling the look-up tables.
     pub(crate) filling: Spread,
@@ -166,6 +169,7 @@ fn row(eams: u32, progress: &Progress) -> Result<Row> {
         additions.push(1e3 * site.timed(&format!("eam add {ipv4} 2001:db8:add::{number:x}"))?);
     }
     additions.sort_by(f64::total_cmp);
+    let changed = Memory::of(daemon.id())?;
     say("starting again");
     let mut starts = Vec::new();
     for _ in 0..STARTS {
@@ -192,7 +196,7 @@ fn row(eams: u32, progress: &Progress) -> Result<Row> {
         add_p99: additions[additions.len() * 99 / 100],
         memory: memory.own,
         resident: memory.resident,
-        peak: memory.peak,
+        peak: memory.peak.max(changed.peak),
         filling: Spread::of(filling),
         tables,
         scrape: Spread::of(scrapes),
@@ -236,10 +240,11 @@ struct Site {
 impl Site {
     fn new(eams: u32) -> Result<Self> {
         let directory = tempfile::tempdir().context("making a directory for the daemon")?;
-        let pins = PathBuf::from(format!("/sys/fs/bpf/xlat-bench-{}", std::process::id()));
+        remove_leftovers();
+        let pins = PathBuf::from(format!("{PINS}{}", std::process::id()));
         let text = CONFIGURATION
             .replace("MAX", &(eams + ADDITIONS).max(65_536).to_string())
-            .replace("PINS", &pins.to_string_lossy())
+            .replace("PIN_DIRECTORY", &pins.to_string_lossy())
             .replace("STATE", &directory.path().to_string_lossy());
         fs::write(directory.path().join("xlat.toml"), text).context("writing the configuration")?;
         let command = std::env::current_exe().context("looking for the bench's own file")?.with_file_name("xlat-ctl");
@@ -286,6 +291,20 @@ impl Site {
         let begin = Instant::now();
         self.ctl(arguments)?;
         Ok(begin.elapsed().as_secs_f64())
+    }
+}
+
+/// Removes what benches that were killed have left pinned.
+fn remove_leftovers() {
+    let (directory, name) = PINS.rsplit_once('/').unwrap_or_default();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let process = file.to_str().and_then(|file| file.strip_prefix(name)?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists())
+            && let Err(error) = xlat_ctl::dataplane::remove_pinned(&entry.path())
+        {
+            eprintln!("{} is left behind: {error}", entry.path().display());
+        }
     }
 }
 

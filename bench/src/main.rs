@@ -54,8 +54,11 @@ fn run(options: &Options) -> Result<()> {
         print!("{}", rates::jool::run(options.rounds(5))?);
         return Ok(());
     }
-    let report = measure(options)?;
+    let mut report = Report { machine: report::machine(), ..Report::default() };
+    let measured = measure(options, &mut report);
+    // Also where a later part could not be measured.
     print!("{}", report.table());
+    measured?;
     if let Some(file) = &options.json {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
@@ -66,8 +69,8 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn measure(options: &Options) -> Result<Report> {
-    let mut report = Report { machine: report::machine(), ..Report::default() };
+/// Measures what is asked for, part by part.
+fn measure(options: &Options, report: &mut Report) -> Result<()> {
     if options.control || options.scene.is_none() {
         report.control = Some(control::run(options.quick)?);
     }
@@ -94,5 +97,5 @@ fn measure(options: &Options) -> Result<Report> {
     if options.wants("bulk") {
         report.bulk = bulk::run(options.rounds(5))?;
     }
-    Ok(report)
+    Ok(())
 }

@@ -8,16 +8,15 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask bench", after_help = crate::HELP)]
 pub(crate) struct Options {
-    /// Two minutes instead of half an hour: the scenes that the targets speak of, few rounds.
+    /// Two minutes instead of ten to twenty-five: the scenes that the targets speak of, few rounds, small tables.
     #[arg(long)]
     pub(crate) quick: bool,
     /// How often each scene is measured, in turn with all others.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
     /// One part of the bench only: `ns` (time of one packet), `rig` (packets a second), `load` (loss and
-    /// latency), `bulk` (iperf3); or with a text after a colon those
-    /// scenes of it that have the text in their name.
-    #[arg(long, value_name = "NAME")]
+    /// latency), `bulk` (iperf3); `ns` and `rig` with a text after a colon: those scenes of it that have the text in their name.
+    #[arg(long, value_name = "NAME", value_parser = scene)]
     pub(crate) scene: Option<String>,
     /// Only compares the size of each program, and what the verifier goes through, with what is recorded; fails where it has grown.
     #[arg(long)]
@@ -39,11 +38,20 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["check", "control", "docs"])]
     pub(crate) accounting: bool,
     /// Keeps the figures in docs/performance.md, with their plots, as a whole run does. Parts that are not measured stay.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     pub(crate) docs: bool,
     /// Writes all figures to a file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// A part of the bench, of which some have scenes.
+fn scene(text: &str) -> Result<String, String> {
+    match text.split_once(':').map_or((text, false), |(part, _)| (part, true)) {
+        ("ns" | "rig", _) | ("load" | "bulk", false) => Ok(text.to_owned()),
+        ("load" | "bulk", true) => Err("it has no scenes to choose from".to_owned()),
+        _ => Err("the parts are ns, rig, load and bulk; the control plane is --control".to_owned()),
+    }
 }
 
 impl Options {
@@ -54,7 +62,7 @@ impl Options {
 
     /// Whether all is measured, and for as long as it takes.
     pub(crate) fn is_whole(&self) -> bool {
-        !self.quick && !self.control && self.scene.is_none()
+        !self.quick && !self.control && !self.accounting && self.rounds.is_none() && self.scene.is_none()
     }
 
     /// Whether a part of the bench is asked for.

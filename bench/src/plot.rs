@@ -12,7 +12,7 @@ use plotters::{
 use crate::{
     rates::Subject,
     report::Report,
-    scene::{Size, Way},
+    scene::{SIZES, Size, Way},
     stats::Spread,
 };
 
@@ -219,7 +219,7 @@ fn sizes(report: &Report) -> Lines {
     let mut lines = Vec::new();
     for way in Way::BOTH.map(|way| way.to_string()) {
         for (over, subject) in [(Subject::Redirect, false), (Subject::Redirect, true), (Subject::Linux, false)] {
-            let sized = [64, 512, 1518, 3000].into_iter().filter_map(|size| {
+            let sized = SIZES.into_iter().filter_map(|size| {
                 let scene = format!("UDP, {} bytes", Size::Fixed(size));
                 let row = report.rates.iter().find(|row| {
                     row.way == way && row.scene == scene && row.over == over.to_string() && row.subject == Subject::Xlat

@@ -162,5 +162,9 @@ fn send(ebpf: &Ebpf, rate: u32, sent: &AtomicU64, done: &AtomicBool) -> Result<D
         number += count;
         sent.store(number, Relaxed);
     }
+    ensure!(
+        done.load(Relaxed),
+        "numbers ran out after {number} packets, and the changes went on: without traffic they prove nothing"
+    );
     Ok(begin.elapsed())
 }

@@ -1,13 +1,14 @@
 //! xlat on a rig's relay, as its daemon would load it: the real program with the real tables.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{LazyLock, OnceLock},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::programs::{ProgramFd, loaded_programs};
+use etherparse::{NetSlice, PacketBuilder, PacketBuilderStep, SlicedPacket, UdpHeader};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use xlat_common::settings::Settings;
 use xlat_ctl::{
@@ -18,7 +19,7 @@ use xlat_ctl::{
 use xlat_tests::lab::Namespace;
 
 use crate::{
-    address,
+    address::{self, FIRST_CLIENT},
     rig::{CLIENTS, Rig, SERVICES},
     scene::Table,
 };
@@ -67,7 +68,7 @@ pub(crate) struct Filled {
     pub(crate) filling: f64,
     /// Bytes of the tables.
     pub(crate) table_bytes: u64,
-    /// Whether the first, the middle and the last entry are found.
+    /// Whether packets to and from the first, the middle and the last entry come out translated by it.
     pub(crate) translates: bool,
 }
 
@@ -136,11 +137,7 @@ impl Relay {
             .context("filling the table")?;
         plane.update_machine(&machine).context("telling the program of the machine")?;
         if attach != Attach::Nowhere {
-            for interface in machine.interfaces.iter().filter(|there| there.name == CLIENTS || there.name == SERVICES) {
-                plane
-                    .attach(interface.ifindex, &interface.name, XdpMode::Native)
-                    .with_context(|| format!("attaching the program to {}", interface.name))?;
-            }
+            Self::attach_to(&mut plane, &machine)?;
         }
         plane.update_machine(&self::machine()?).context("telling the program of the machine")?;
         // Next hops are remembered, as with a daemon that has heard of no change since.
@@ -152,6 +149,16 @@ impl Relay {
             }
         });
         Ok(Self { plane, listening })
+    }
+
+    /// Attaches a program to both arms.
+    fn attach_to(plane: &mut DataPlane, machine: &Machine) -> Result<()> {
+        for interface in machine.interfaces.iter().filter(|there| there.name == CLIENTS || there.name == SERVICES) {
+            plane
+                .attach(interface.ifindex, &interface.name, XdpMode::Native)
+                .with_context(|| format!("attaching the program to {}", interface.name))?;
+        }
+        plane.update_machine(machine).context("telling the program of the machine")
     }
 
     /// Loads the program with an empty table, fills it as a start or a new table does, and tries some entries.
@@ -168,8 +175,9 @@ impl Relay {
             let begin = Instant::now();
             plane.replace_table(&input, &machine).context("filling the table")?;
             let filling = begin.elapsed().as_secs_f64();
+            Self::attach_to(&mut plane, &machine)?;
             let last = input.eams.len() - 1;
-            let translates = [0, last / 2, last].into_iter().all(|at| knows(&plane, &input.eams[at]));
+            let translates = [0, last / 2, last].into_iter().all(|at| translates(&plane, &machine, &input.eams[at]));
             Ok(Filled { loading, filling, table_bytes: plane.program_info().table_bytes, translates })
         })
     }
@@ -195,11 +203,45 @@ fn machine() -> Result<Machine> {
     Ok(machine)
 }
 
-/// Whether both addresses of an EAM are found by it in the tables that the program reads.
-fn knows(plane: &DataPlane, eam: &Eam) -> bool {
-    let of = |address: IpAddr| plane.lookup(address).eam;
-    let found = of(eam.ipv4.addr().into());
-    found.is_some() && found == of(eam.ipv6.addr().into())
+/// Whether a packet to an EAM's IPv4 address and one from its IPv6 address come out of the program with the other one.
+fn translates(plane: &DataPlane, machine: &Machine, eam: &Eam) -> bool {
+    let client = Ipv4Addr::from_bits(FIRST_CLIENT);
+    let (v4, v6) = (eam.ipv4.addr(), eam.ipv6.addr());
+    let embedded = address::within(address::TRANSLATION, FIRST_CLIENT);
+    let four = PacketBuilder::ethernet2([0; 6], [0; 6]).ipv4(client.octets(), v4.octets(), 64).udp(4711, 53);
+    let six = PacketBuilder::ethernet2([0; 6], [0; 6]).ipv6(v6.octets(), embedded.octets(), 64).udp(53, 4711);
+    let addresses = |packet, arm| through(plane, machine, packet, arm);
+    addresses(four, CLIENTS) == Some((embedded.into(), v6.into()))
+        && addresses(six, SERVICES) == Some((v4.into(), client.into()))
+}
+
+/// Source and destination of what the program sends on of a packet that arrives by an arm.
+fn through(
+    plane: &DataPlane,
+    machine: &Machine,
+    packet: PacketBuilderStep<UdpHeader>,
+    arm: &str,
+) -> Option<(IpAddr, IpAddr)> {
+    const SENT_ON: [u32; 2] = [3, 4];
+    let interface = machine.interfaces.iter().find(|interface| interface.name == arm)?;
+    let mut frame = Vec::new();
+    packet.write(&mut frame, &[0; 64]).ok()?;
+    frame[..6].copy_from_slice(&interface.mac);
+    let (action, frame) = plane.test_run(&frame, interface.ifindex).ok()?;
+    if !SENT_ON.contains(&action) {
+        return None;
+    }
+    match SlicedPacket::from_ethernet(&frame).ok()?.net? {
+        NetSlice::Ipv4(packet) => {
+            let header = packet.header();
+            Some((header.source_addr().into(), header.destination_addr().into()))
+        }
+        NetSlice::Ipv6(packet) => {
+            let header = packet.header();
+            Some((header.source_addr().into(), header.destination_addr().into()))
+        }
+        NetSlice::Arp(_) => None,
+    }
 }
 
 fn input(config: &Config, eams: Vec<Eam>) -> TableInput {

@@ -113,13 +113,13 @@ fn rates_table(text: &mut String, rates: &[rates::Row]) -> std::fmt::Result {
     writeln!(text, "\nMillion packets a second in the rig: median (least to greatest)\n")?;
     writeln!(
         text,
-        "{:4}{:40}{:17}{:>5} {:23}{:8}{:17}ratio",
-        "way", "scene", "subject", "CPUs", "Mpps", "arrived", "over"
+        "{:4}{:40}{:17}{:>5} {:23}{:8}{:17}{:8}ratio",
+        "way", "scene", "subject", "CPUs", "Mpps", "arrived", "over", "arrived"
     )?;
     for row in rates {
         writeln!(
             text,
-            "{:4}{:40}{:17}{:>5} {}{:<8.3}{:17}{}",
+            "{:4}{:40}{:17}{:>5} {}{:<8.3}{:17}{:<8.3}{}",
             row.way,
             row.scene,
             row.subject,
@@ -127,6 +127,7 @@ fn rates_table(text: &mut String, rates: &[rates::Row]) -> std::fmt::Result {
             width(row.mpps, 2, 23),
             row.arrived.median,
             row.over,
+            row.over_arrived.median,
             width(row.ratio, 2, 22)
         )?;
     }
@@ -140,7 +141,7 @@ fn ns_table(text: &mut String, ns: &ns::Report) -> std::fmt::Result {
     writeln!(text, "one dependent read of a random line in {mib:>3} MiB  {}", width(ns.memory, 1, 26))?;
     for floor in &ns.floors {
         let (ns, over) = (width(floor.ns, 1, 26), width(floor.over_transmit, 2, 22));
-        writeln!(text, "{} new headers and a redirect, nothing else      {ns} {over}", floor.way)?;
+        writeln!(text, "{:48}{ns} {over}", format!("{} {}", floor.way, floor.what))?;
     }
     writeln!(text)?;
     writeln!(
@@ -168,7 +169,7 @@ fn width(spread: Spread, places: usize, width: usize) -> String {
     format!("{:width$}", format!("{spread:.places$}"))
 }
 
-/// This machine in words: kernel, processor, CPUs.
+/// This machine in words: kernel, processor, CPUs, and TAYGA's package.
 pub(crate) fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let release = read("/proc/sys/kernel/osrelease");
@@ -176,5 +177,10 @@ pub(crate) fn machine() -> String {
     let info = read("/proc/cpuinfo");
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).unwrap_or_default().1;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("Linux {number}, {model}, {cpus} CPUs")
+    let asked = std::process::Command::new("dpkg-query").args(["--show", "--showformat=${Version}", "tayga"]).output();
+    let tayga = asked
+        .ok()
+        .filter(|output| output.status.success())
+        .map(|output| format!(", TAYGA {}", String::from_utf8_lossy(&output.stdout).trim()));
+    format!("Linux {number}, {model}, {cpus} CPUs{}", tayga.unwrap_or_default())
 }

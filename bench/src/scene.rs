@@ -58,6 +58,16 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// What the program has XDP do with it, a relay's route and neighbour being known.
+    #[must_use]
+    pub(crate) const fn verdict(self) -> &'static str {
+        match self {
+            Self::Udp | Self::Tcp | Self::Echo | Self::UdpZero | Self::Fragment | Self::IcmpError => "redirect",
+            Self::Untranslatable | Self::Denied | Self::Malformed | Self::Expired => "drop",
+            Self::Ordinary => "pass",
+        }
+    }
+
     /// In a few letters.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
@@ -76,6 +86,9 @@ impl Kind {
         }
     }
 }
+
+/// Frame sizes that packets a second are measured with, beside the usual 128: those of RFC 2544 9.1, and what one page holds.
+pub(crate) const SIZES: [u32; 7] = [64, 256, 512, 1024, 1280, 1518, 3000];
 
 /// How long the frames are: an IPv4 frame's size with its checksum. An IPv6 frame has 20 bytes more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,6 +250,7 @@ pub(crate) fn for_one_packet(quick: bool) -> Vec<Scene> {
         }
         scenes.extend([Kind::Udp, Kind::Tcp, Kind::Echo].map(|kind| Scene::plain(way, kind)));
         scenes.extend([64, 512, 1518, 9000].map(|size| Scene::plain(way, Kind::Udp).sized(Size::Fixed(size))));
+        scenes.push(Scene::plain(way, Kind::Udp).sized(Size::Imix));
         scenes.push(Scene::plain(way, Kind::Udp).with_clients(65_536));
         for eams in [1_000, 100_000, 1_000_000] {
             let table = Table { eams, lengths: 1 };

@@ -64,7 +64,16 @@ pub(crate) fn targets(report: &Report) -> Vec<Target> {
         ),
         target("packets/s over bare XDP_TX, one arm", AtLeast(0.8), over(Subject::XlatOneArm, Subject::Transmit)),
         target("packets/s over bare redirect, two arms", AtLeast(0.8), over(Subject::Xlat, Subject::Redirect)),
-        target("packets/s over Linux forwarding, two arms", AtLeast(4.0), over(Subject::Xlat, Subject::Linux)),
+        target(
+            "packets/s over Linux IPv6 forwarding, two arms",
+            AtLeast(4.0),
+            rate(&|row| {
+                row.subject == Subject::Xlat
+                    && row.over == Subject::Linux.to_string()
+                    && row.way == "6→4"
+                    && transport(row)
+            }),
+        ),
         target("packets/s over TAYGA", AtLeast(15.0), over(Subject::Xlat, Subject::Tayga)),
         target(
             "flood of untranslatable packets over bare XDP_DROP",

@@ -14,7 +14,7 @@ pub const STAMP_LEN: usize = 8;
 /// Places of a histogram of times.
 pub const HISTOGRAM: u32 = 64 * HISTOGRAM_PARTS;
 /// Places between a power of two and the next.
-pub const HISTOGRAM_PARTS: u32 = 16;
+pub const HISTOGRAM_PARTS: u32 = 128;
 /// Dependent reads in one run of the program that measures memory.
 pub const CHASES: u32 = 16;
 
@@ -217,10 +217,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_tell_times_apart_by_a_sixteenth() {
-        for time in [16, 17, 100, 999, 12_345, 1_000_000, 7_777_777_777] {
+    fn places_tell_times_apart_by_a_128th() {
+        for time in [128, 129, 999, 12_345, 1_000_000, 7_777_777_777] {
             let middle = time_of(place_of(time));
-            assert!(middle.abs_diff(time) <= time / 16, "{time} became {middle}");
+            assert!(middle.abs_diff(time) <= time / 128, "{time} became {middle}");
         }
         assert!(place_of(u64::MAX) < HISTOGRAM);
     }

@@ -15,6 +15,9 @@ use crate::{
 /// Most looks at the clock before a batch: some 25 ns each.
 const MOST_LOOKS: u32 = 4096;
 
+/// Batches that are made up for at a time.
+const MOST_LATE: u64 = 4;
+
 /// Words that every frame has room for.
 const SHORT: usize = 7;
 /// Words that an IPv6 frame has room for.
@@ -132,8 +135,8 @@ const fn complement(sum: u64) -> u16 {
     !((sum & 0xffff) + (sum >> 16)) as u16
 }
 
-/// Waits until the next batch is due. A batch that is late is sent at once, and the next ones are not hurried on its account
-/// by more than one batch.
+/// Waits until the next batch is due. A batch that is late is sent at once, and so are the next ones until the lost time is made
+/// up, if it is no more than [`MOST_LATE`] batches take: else the rest is left out, as a link's queue would not hold it.
 #[inline(always)]
 pub fn pace(state: &mut State, setup: &Setup) {
     if setup.batch == 0 || !state.position.is_multiple_of(u64::from(setup.batch)) {
@@ -147,6 +150,9 @@ pub fn pace(state: &mut State, setup: &Setup) {
             break;
         }
     }
-    let late = now > state.due + setup.pace;
-    state.due = if late { now } else { state.due } + setup.pace;
+    let most_late = MOST_LATE * setup.pace;
+    if now > state.due + most_late {
+        state.due = now - most_late;
+    }
+    state.due += setup.pace;
 }

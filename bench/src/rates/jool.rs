@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 
-use super::{Bench, Slice, Subject};
+use super::{Bench, Over, Slice, Subject};
 use crate::{
     scene::{Kind, Scene, Size, Table, Way},
     stats::Spread,
@@ -85,7 +85,7 @@ fn measure(bench: &mut Bench, trials: &mut Trials) -> Result<()> {
         let mut slices = [Slice::default(); 3];
         for _ in 0..TURNS {
             for (slice, subject) in slices.iter_mut().zip(SUBJECTS) {
-                slice.keep_faster(bench.slice(&trials.scene, subject, 1)?);
+                slice.keep_faster(bench.slice(&trials.scene, subject, 1, Over::Calls)?);
             }
         }
         let has_all = |slice: &Slice| slice.arrived as f64 >= slice.sent as f64 * LEAST_ARRIVED;

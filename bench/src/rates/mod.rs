@@ -6,6 +6,7 @@
 
 pub(crate) mod jool;
 pub(crate) mod load;
+mod plan;
 mod station;
 
 use std::{
@@ -24,7 +25,10 @@ use serde::{Deserialize, Serialize};
 use xlat_bench_common::Setup;
 use xlat_tests::lab::Namespace;
 
-pub(crate) use self::station::{Station, Subject, Tayga};
+pub(crate) use self::{
+    plan::{Over, Plan, plans},
+    station::{Station, Subject, Tayga},
+};
 use crate::{
     programs::{Packets, Place, Programs},
     progress::Progress,
@@ -65,24 +69,19 @@ pub(crate) struct Row {
     pub(crate) over: String,
     /// Million packets a second of that.
     pub(crate) over_mpps: Spread,
+    /// Of those sent to that.
+    #[serde(default)]
+    pub(crate) over_arrived: Spread,
     /// The ratio, by round.
     pub(crate) ratio: Spread,
-}
-
-/// One thing that is measured.
-pub(crate) struct Plan {
-    pub(crate) scene: Scene,
-    pub(crate) subject: Subject,
-    /// What it is compared with.
-    pub(crate) over: Subject,
-    /// How many CPUs send; what it is compared with has one.
-    pub(crate) cpus: usize,
 }
 
 /// What came of sending for a while.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Slice {
+    /// Frames.
     pub(crate) sent: u64,
+    /// Frames; of a flood those that were handled.
     pub(crate) arrived: u64,
     /// Frames that came to the far end in a second.
     pub(crate) per_second: f64,
@@ -98,74 +97,10 @@ impl Slice {
     fn mpps(self) -> f64 {
         self.per_second / 1e6
     }
-}
 
-/// What is measured; `quick`: what the targets speak of.
-pub(crate) fn plans(quick: bool) -> Vec<Plan> {
-    let mut plans = Vec::new();
-    let mut add = |scene: &Scene, subjects: &[(Subject, Subject)]| {
-        plans.extend(subjects.iter().map(|(subject, over)| Plan {
-            scene: scene.clone(),
-            subject: *subject,
-            over: *over,
-            cpus: 1,
-        }));
-    };
-    let two_arms = (Subject::Xlat, Subject::Redirect);
-    let one_arm = (Subject::XlatOneArm, Subject::Transmit);
-    let others = [(Subject::Xlat, Subject::Linux), (Subject::Xlat, Subject::Tayga)];
-    for way in Way::BOTH {
-        let plain = |kind| Scene::plain(way, kind);
-        for kind in [Kind::Udp, Kind::Tcp, Kind::Echo] {
-            add(&plain(kind), &[two_arms, one_arm]);
-            if kind == Kind::Udp || !quick {
-                add(&plain(kind), &others);
-            }
-        }
-        for kind in [Kind::Untranslatable, Kind::Denied, Kind::Malformed] {
-            add(&plain(kind), &[(Subject::Xlat, Subject::Discard)]);
-        }
-        for scene in [plain(Kind::Ordinary), plain(Kind::Ordinary).with_destinations(1_000)] {
-            add(&scene, &[(Subject::LinuxWithXlat, Subject::Linux), (Subject::LinuxWithoutRules, Subject::Linux)]);
-        }
-        let large = Table { eams: 1_000_000, lengths: 1 };
-        add(&plain(Kind::Udp).among(large, crate::scene::Draw::Uniform), &[two_arms]);
-        add(&plain(Kind::Udp).with_clients(65_536), &[two_arms]);
-        if !quick {
-            more(way, &mut |scene: &Scene, linux: bool| {
-                add(scene, &[two_arms]);
-                if linux {
-                    add(scene, &others[..1]);
-                }
-            });
-        }
-    }
-    for way in Way::BOTH {
-        plans.push(Plan { scene: Scene::plain(way, Kind::Udp), subject: Subject::Xlat, over: Subject::Xlat, cpus: 2 });
-    }
-    plans
-}
-
-/// What only the long run measures.
-fn more(way: Way, add: &mut impl FnMut(&Scene, bool)) {
-    use crate::scene::{Draw, Size};
-    let udp = || Scene::plain(way, Kind::Udp);
-    for size in [Size::Fixed(64), Size::Fixed(512), Size::Fixed(1518), Size::Fixed(3000), Size::Imix] {
-        add(&udp().sized(size), true);
-    }
-    for (eams, draw) in
-        [(1_000, Draw::Uniform), (100_000, Draw::Uniform), (100_000, Draw::Zipf), (1_000_000, Draw::Zipf)]
-    {
-        add(&udp().among(Table { eams, lengths: 1 }, draw), false);
-    }
-    for lengths in [2, 4] {
-        add(&udp().among(Table { eams: 1_000, lengths }, Draw::Uniform), false);
-    }
-    if way == Way::FourToSix {
-        add(&Scene::plain(way, Kind::UdpZero), false);
-    }
-    for kind in [Kind::Fragment, Kind::IcmpError] {
-        add(&Scene::plain(way, kind).of_size(Size::Fixed(256)), false);
+    /// Of what was sent, what arrived. Neighbours talk on the links, too: more than all is all.
+    fn share(self) -> f64 {
+        (self.arrived as f64 / self.sent as f64).min(1.0)
     }
 }
 
@@ -211,7 +146,7 @@ impl Bench {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub(crate) fn slice(&mut self, scene: &Scene, subject: Subject, cpus: usize) -> Result<Slice> {
+    pub(crate) fn slice(&mut self, scene: &Scene, subject: Subject, cpus: usize, time: Over) -> Result<Slice> {
         let station = &self.stations[&key(subject, scene.table)];
         let (arrival, departure) = (station.arrival(scene.way), station.departure(scene.way));
         let packets = Packets::of(scene, arrival.macs);
@@ -244,11 +179,9 @@ impl Bench {
         })?;
         let arrived = counter.count(self)? - begin;
         let sent = runs.iter().map(|run| run.frames).sum();
-        // What is handled on the generator's CPU, between two batches, is done when the call is. TAYGA is another process.
-        let per_second = if subject == Subject::Tayga {
-            arrived as f64 / runs.iter().map(|run| run.seconds).fold(0.0, f64::max)
-        } else {
-            runs.iter().map(|run| run.per_second).sum::<f64>() * (arrived as f64 / sent as f64).min(1.0)
+        let per_second = match time {
+            Over::Clock => arrived as f64 / runs.iter().map(|run| run.seconds).fold(0.0, f64::max),
+            Over::Calls => runs.iter().map(|run| run.per_second).sum::<f64>() * (arrived as f64 / sent as f64).min(1.0),
         };
         Ok(Slice { sent, arrived, per_second })
     }
@@ -256,9 +189,11 @@ impl Bench {
 
 /// What one CPU has sent.
 struct Sent {
+    /// How many.
     frames: u64,
+    /// From the first call to the end of the last.
     seconds: f64,
-    /// Frames a second, as the first quartile of the calls to the kernel has it: those that nothing else has interrupted.
+    /// Frames a second over [`Over::Calls`].
     per_second: f64,
 }
 
@@ -272,8 +207,10 @@ fn send(
     least: u64,
 ) -> Result<Sent> {
     outside.enter();
-    pin(cpu)?;
+    let pinned = pin(cpu);
+    // The others wait for this one, whatever became of it.
     barrier.wait();
+    pinned?;
     let begin = Instant::now();
     let (mut each, mut sent, mut frames) = (Vec::new(), 0, FRAMES.0);
     let mut fastest = f64::INFINITY;
@@ -346,6 +283,11 @@ impl Counter {
 /// # Errors
 /// Without root, BPF or TAYGA.
 pub(crate) fn run(plans: &[Plan], rounds: u32) -> Result<Vec<Row>> {
+    let (cpus, there) =
+        (plans.iter().map(|plan| plan.cpus).max(), thread::available_parallelism().map_or(1, usize::from));
+    if let Some(cpus) = cpus.filter(|cpus| *cpus > there) {
+        bail!("packets a second are measured with {cpus} CPUs, too, of which this process may use {there}");
+    }
     let mut progress = Progress::new("packets a second", rounds as usize * plans.len());
     let mut bench = Bench::new()?;
     for plan in plans {
@@ -360,8 +302,8 @@ pub(crate) fn run(plans: &[Plan], rounds: u32) -> Result<Vec<Row>> {
             progress.step(&format!("{} {}: {}", plan.scene.way, plan.scene.name, plan.subject));
             let (mut over, mut subject) = (Slice::default(), Slice::default());
             for _ in 0..if population(&plan.scene) > MANY { 1 } else { TURNS } {
-                over.keep_faster(bench.slice(&plan.scene, plan.over, 1)?);
-                subject.keep_faster(bench.slice(&plan.scene, plan.subject, plan.cpus)?);
+                over.keep_faster(bench.slice(&plan.scene, plan.over, 1, plan.time())?);
+                subject.keep_faster(bench.slice(&plan.scene, plan.subject, plan.cpus, plan.time())?);
             }
             if subject.arrived == 0 || over.arrived == 0 {
                 let which = if subject.arrived == 0 { plan.subject } else { plan.over };
@@ -382,9 +324,10 @@ fn row(plan: &Plan, measured: &[(Slice, Slice)]) -> Row {
         subject: plan.subject,
         cpus: plan.cpus,
         mpps: of(|(subject, _)| subject.mpps()),
-        arrived: of(|(subject, _)| (subject.arrived as f64 / subject.sent as f64).min(1.0)),
+        arrived: of(|(subject, _)| subject.share()),
         over: if plan.cpus > 1 { "one CPU".to_owned() } else { plan.over.to_string() },
         over_mpps: of(|(_, over)| over.mpps()),
+        over_arrived: of(|(_, over)| over.share()),
         ratio: of(|(subject, over)| subject.mpps() / over.mpps()),
     }
 }
