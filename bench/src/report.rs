@@ -95,14 +95,15 @@ fn load_table(text: &mut String, load: &[rates::load::Row]) -> std::fmt::Result 
     writeln!(text, "\nLoss and latency, load and relay on a CPU each: median (least to greatest)\n")?;
     writeln!(
         text,
-        "{:4}{:17}{:24}{:24}{:24}{:24}99 % over redirect",
-        "way", "subject", "zero loss, Mpps", "median, us", "99 %, us", "median over redirect"
+        "{:4}{:17}{:24}{:24}{:24}{:24}{:24}lost meanwhile, %",
+        "way", "subject", "zero loss, Mpps", "median, us", "99 %, us", "median over redirect", "99 % over redirect"
     )?;
     for row in load {
         write!(text, "{:4}{:17}{}", row.way, row.subject, width(row.zero_loss, 2, 24))?;
         if row.median.median > 0.0 {
             let [median, p99] = [row.median, row.p99].map(|time| width(time, 1, 24));
-            write!(text, "{median}{p99}{}{}", width(row.median_over, 2, 24), width(row.p99_over, 2, 24))?;
+            let [median_over, p99_over] = [row.median_over, row.p99_over].map(|over| width(over, 2, 24));
+            write!(text, "{median}{p99}{median_over}{p99_over}{:.3}", 100.0 * row.lost.median)?;
         }
         writeln!(text)?;
     }

@@ -32,8 +32,6 @@ const TRIAL: f64 = 0.06;
 /// Loss that counts as none: on a shared machine the relay's CPU is now and then away for longer than the link's queue of 256
 /// frames lasts.
 const NO_LOSS: f64 = 1e-4;
-/// Loss at which a latency says nothing.
-const MOST_LOSS: f64 = 0.05;
 /// Trials of one load; the best counts.
 const TRIALS: usize = 3;
 /// Steps of the search for the highest load without loss.
@@ -58,6 +56,9 @@ pub(crate) struct Row {
     pub(crate) median: Spread,
     /// 99th percentile, microseconds.
     pub(crate) p99: Spread,
+    /// Of the frames whose latency was measured, the share that did not arrive.
+    #[serde(default)]
+    pub(crate) lost: Spread,
     /// Median over the bare redirect's, by round.
     pub(crate) median_over: Spread,
     /// 99th percentile over the bare redirect's, by round.
@@ -103,10 +104,11 @@ pub(crate) fn run(rounds: u32) -> Result<Vec<Row>> {
             }
             let half = found[1].zero_loss.last().copied().unwrap_or(LOWEST) / 2.0;
             for found in &mut found[..2] {
-                let (median, p99) = bench.latency(&scene, found.subject, half)?;
+                let [median, p99, lost] = bench.latency(&scene, found.subject, half)?;
                 found.load.push(half);
                 found.median.push(median);
                 found.p99.push(p99);
+                found.lost.push(lost);
             }
         }
         for found in &mut found {
@@ -129,13 +131,14 @@ struct Found {
     load: Vec<f64>,
     median: Vec<f64>,
     p99: Vec<f64>,
+    lost: Vec<f64>,
     curve: Vec<(f64, f64)>,
 }
 
 impl Found {
     fn new(subject: Subject) -> Self {
         let new = Vec::new;
-        Self { subject, zero_loss: new(), load: new(), median: new(), p99: new(), curve: Vec::new() }
+        Self { subject, zero_loss: new(), load: new(), median: new(), p99: new(), lost: new(), curve: Vec::new() }
     }
 
     fn row(&self, way: Way, redirect: &Self) -> Row {
@@ -146,6 +149,7 @@ impl Found {
             load: Spread::of(self.load.iter().map(|load| load / 1e6)),
             median: Spread::of(self.median.iter().copied()),
             p99: Spread::of(self.p99.iter().copied()),
+            lost: Spread::of(self.lost.iter().copied()),
             median_over: Spread::of_pairs(&self.median, &redirect.median, |this, redirect| this / redirect),
             p99_over: Spread::of_pairs(&self.p99, &redirect.p99, |this, redirect| this / redirect),
             curve: self.curve.clone(),
@@ -175,20 +179,28 @@ impl Bench {
         Ok(offered)
     }
 
-    /// Median and 99th percentile at a load, microseconds.
-    fn latency(&mut self, scene: &Scene, subject: Subject, load: f64) -> Result<(f64, f64)> {
+    /// Median and 99th percentile at a load, microseconds, of the trial that lost least, and what that lost of all.
+    fn latency(&mut self, scene: &Scene, subject: Subject, load: f64) -> Result<[f64; 3]> {
+        let mut best: Option<[f64; 3]> = None;
+        for _ in 0..TRIALS {
+            let [.., loss] = best.get_or_insert([0.0, 0.0, f64::INFINITY]);
+            if *loss <= NO_LOSS {
+                break;
+            }
+            let now = self.latency_once(scene, subject, load)?;
+            if now[2] < *loss {
+                best = Some(now);
+            }
+        }
+        best.context("no trial of a load was made")
+    }
+
+    fn latency_once(&mut self, scene: &Scene, subject: Subject, load: f64) -> Result<[f64; 3]> {
         self.programs.take_times()?;
         let trial = self.load(scene, subject, load, true, 4.0 * TRIAL)?;
-        if trial.loss > MOST_LOSS {
-            bail!(
-                "{}: {:.1} % of half of the load without loss is lost with {subject}",
-                scene.full_name(),
-                100.0 * trial.loss
-            );
-        }
         let times = self.programs.take_times()?;
         let quantile = |part: f64| quantile(&times, part).context("no stamped frame has arrived");
-        Ok((quantile(0.5)?, quantile(0.99)?))
+        Ok([quantile(0.5)?, quantile(0.99)?, trial.loss])
     }
 
     fn trial(&mut self, scene: &Scene, subject: Subject, load: f64) -> Result<Trial> {
