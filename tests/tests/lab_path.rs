@@ -8,8 +8,8 @@ use std::{
 
 use xlat_tests::{
     lab::{
-        CLIENT, CLIENT_SEEN, Capture, Lab, POOL, SERVER, SERVER_SEEN, TcpServer, UdpServer, ask, best_of, random_bytes,
-        send_packet,
+        CLIENT, CLIENT_SEEN, Capture, Lab, POOL, SERVER, SERVER_SEEN, Tap, TcpServer, UdpServer, ask, best_of,
+        is_within, random_bytes, send_packet,
     },
     notation::{data, ip4},
 };
@@ -226,6 +226,38 @@ fn what_exceeds_a_narrow_route_is_fragmented() {
     for size in [1352, 1353, 1400, 1452] {
         let said = lab.client.run(&format!("ping -n -q -M dont -c 3 -i 0.1 -W 2 -s {size} {SERVER_SEEN}"));
         assert!(said.success, "{size} bytes: {}\n{}", said.stdout, daemon.ctl(&lab.relay, "stats").stdout);
+    }
+}
+
+/// A tap takes frames from XDP, but would lose those of several buffers: they leave by the kernel.
+#[test]
+fn a_large_packet_leaves_by_an_interface_that_takes_no_frames_of_several_buffers() {
+    const BYTES: usize = 8000;
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let links = [(&lab.client, "eth0"), (&lab.router4, "client"), (&lab.router4, "relay"), (&lab.relay, "inet4")];
+    for (machine, link) in links {
+        machine.ip(&format!("link set {link} mtu 9000")).expect("a wide link");
+    }
+    let mut tap = Tap::new(&lab.relay, "tap6").expect("a tap");
+    for command in [
+        "link set tap6 mtu 9000 up",
+        "addr add 2001:db8:f0::1/64 dev tap6 nodad",
+        "neigh add 2001:db8:f0::2 lladdr 02:00:00:00:00:02 dev tap6 nud permanent",
+        "-6 route change 2001:db8:5e1::/48 via 2001:db8:f0::2 dev tap6",
+    ] {
+        lab.relay.ip(command).expect("a way by the tap");
+    }
+    let is_udp = |frame: &[u8]| frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(20) == Some(&17);
+    for bytes in [BYTES, 100] {
+        let came = is_within(Duration::from_secs(10), || {
+            lab.client.inside(|| {
+                let socket = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
+                socket.send_to(&vec![7; bytes], (SERVER_SEEN, 4711)).expect("sending");
+            });
+            let frame = tap.frame(Duration::from_millis(300), is_udp).expect("a frame");
+            frame.is_some_and(|frame| frame.len() == 14 + 40 + 8 + bytes)
+        });
+        assert!(came, "{bytes} bytes: {}", daemon.ctl(&lab.relay, "stats").stdout);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     context::Context,
     link::{self, Arrival, Link},
     next_hop::Cache,
-    setting,
+    packet, setting,
     verifier::reload,
 };
 
@@ -130,7 +130,7 @@ impl Way {
 pub fn six(ctx: &Context, arrival: &Arrival, header: &Flow6, total_len: u32, cache: Cache) -> &'static Way {
     let scratch = ctx.scratch();
     let epoch = cache.epoch();
-    if epoch != 0 && cache.lead(arrival, scratch.both.next_hop, epoch, total_len, &mut scratch.way) {
+    if epoch != 0 && cache.lead(ctx, arrival, scratch.both.next_hop, epoch, total_len, &mut scratch.way) {
         reload();
         return &scratch.way;
     }
@@ -151,7 +151,7 @@ pub fn six(ctx: &Context, arrival: &Arrival, header: &Flow6, total_len: u32, cac
 pub fn four(ctx: &Context, arrival: &Arrival, header: &Flow4, total_len: u32, cache: Cache) -> &'static Way {
     let scratch = ctx.scratch();
     let epoch = cache.epoch();
-    if epoch != 0 && cache.lead(arrival, 0, epoch, total_len, &mut scratch.way) {
+    if epoch != 0 && cache.lead(ctx, arrival, 0, epoch, total_len, &mut scratch.way) {
         reload();
         return &scratch.way;
     }
@@ -253,7 +253,7 @@ fn ask(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup, way: &mut Way) 
     };
     way.mtu = mtu;
     way.link = Link::untagged(&fib.dmac, &fib.smac);
-    if !found || lead_to_device(arrival, fib.ifindex, way).is_none() {
+    if !found || lead_to_device(ctx, arrival, fib.ifindex, way).is_none() {
         way.lead_to_kernel(arrival);
         return 0;
     }
@@ -263,9 +263,15 @@ fn ask(ctx: &XdpContext, arrival: &Arrival, fib: &mut FibLookup, way: &mut Way) 
     }
 }
 
+/// Whether an interface that takes frames takes this one: without the flag, one of several buffers would be lost there.
+#[inline(always)]
+fn takes_frame(ctx: &XdpContext, interface: &Interface) -> bool {
+    interface.flags & Interface::TAKES_BUFFERS != 0 || packet::frame_len(ctx) == ctx.data_end() - ctx.data()
+}
+
 /// Leads to the device that carries the frames of an interface, with its VLAN tags. `None`: it cannot take frames from XDP.
 #[inline(always)]
-pub fn lead_to_device(arrival: &Arrival, mut ifindex: u32, way: &mut Way) -> Option<()> {
+pub fn lead_to_device(ctx: &XdpContext, arrival: &Arrival, mut ifindex: u32, way: &mut Way) -> Option<()> {
     let mut interface = link::interface(ifindex)?;
     if interface.flags & Interface::VLAN != 0 {
         way.link = way.link.push(interface.vlan_protocol, interface.vlan_id);
@@ -280,7 +286,7 @@ pub fn lead_to_device(arrival: &Arrival, mut ifindex: u32, way: &mut Way) -> Opt
     way.ifindex = ifindex;
     way.action = if ifindex == arrival.ifindex && interface.flags & Interface::CAN_TX != 0 {
         xdp_action::XDP_TX
-    } else if interface.flags & Interface::CAN_REDIRECT != 0 {
+    } else if interface.flags & Interface::CAN_REDIRECT != 0 && takes_frame(ctx, interface) {
         xdp_action::XDP_REDIRECT
     } else {
         return None;

@@ -205,6 +205,9 @@ extern "C" fn follow_chain(ctx: *mut xdp_md, start: u32, next_header: u32, end: 
     }
 }
 
+/// Where in a transport header the checksum ends that is furthest behind its start, TCP's: it is found by a limited offset, too.
+const TCP_CHECKSUM_END: usize = 18;
+
 #[inline(always)]
 fn walk(ctx: &XdpContext, start: usize, next_header: u8, end: usize, through: bool) -> Result<u64, Stop> {
     const MALFORMED: Stop = Stop::drop(DropReason::MalformedHeader);
@@ -220,7 +223,7 @@ fn walk(ctx: &XdpContext, start: usize, next_header: u8, end: usize, through: bo
         }
         let bytes: [u8; 4] = packet::load(ctx, offset).ok_or(MALFORMED)?;
         let len = if is_fragment { FRAGMENT_HEADER_LEN as usize } else { (bytes[1] as usize + 1) * 8 };
-        if offset + len > end || offset + len > packet::MAX_OFFSET {
+        if offset + len > end || offset + len + TCP_CHECKSUM_END > packet::MAX_OFFSET {
             return Err(MALFORMED);
         }
         let more_follows = is_fragment && is_extension_after_fragment(bytes[0]);

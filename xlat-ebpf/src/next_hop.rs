@@ -1,6 +1,6 @@
 //! The next-hop cache (`xlat_common::next_hop`): what the routing table said last about a destination.
 
-use aya_ebpf::helpers::generated::bpf_jiffies64;
+use aya_ebpf::{helpers::generated::bpf_jiffies64, programs::XdpContext};
 use xlat_common::{
     address::Ipv6,
     interface::Interface,
@@ -84,7 +84,15 @@ impl Cache {
     /// Leads a packet of `total_len` bytes as one before it; `word`: what is in the entry, if it is there that it is remembered.
     /// `false`: nothing is remembered that would do.
     #[inline(always)]
-    pub fn lead(self, arrival: &Arrival, word: u64, epoch: u64, total_len: u32, way: &mut Way) -> bool {
+    pub fn lead(
+        self,
+        ctx: &XdpContext,
+        arrival: &Arrival,
+        word: u64,
+        epoch: u64,
+        total_len: u32,
+        way: &mut Way,
+    ) -> bool {
         let place = match self {
             Self::None => 0,
             Self::Entry(_) => next_hop::entry_place(word, epoch),
@@ -93,7 +101,7 @@ impl Cache {
         let Some((ifindex, mac, interface)) = at(place) else { return false };
         way.mtu = interface.mtu;
         way.link = Link::untagged(&mac, &interface.mac);
-        total_len <= interface.mtu && lead_to_device(arrival, ifindex, way).is_some()
+        total_len <= interface.mtu && lead_to_device(ctx, arrival, ifindex, way).is_some()
     }
 
     /// Remembers a next hop, one word; 0 is none. `ipv6`: where it leads, if it is remembered in an entry.

@@ -37,6 +37,16 @@ pub fn bounded<const MASK: u32>(number: u32) -> usize {
     number as usize
 }
 
+/// The same number, of which the compiler knows nothing any more, though the verifier does: a loop that it counts stays one, and is
+/// not written out. One instruction.
+#[inline(always)]
+pub fn opaque(number: u32) -> u32 {
+    let mut number = u64::from(number);
+    // SAFETY: a register becomes what it is.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack)) };
+    number as u32
+}
+
 /// What has been written to memory is read from there from here on; the compiler would keep it in registers. No instruction.
 #[inline(always)]
 pub fn reload() {

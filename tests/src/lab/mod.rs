@@ -19,6 +19,7 @@ mod pass;
 mod patience;
 mod proof;
 mod stream;
+mod tap;
 mod traffic;
 
 use std::{
@@ -38,6 +39,7 @@ pub use self::{
     patience::{SetAtEnd, best_of, is_within},
     proof::{Plan, Start, prove},
     stream::{CHECKSUM_AT, Load, MIXED, NUMBER_AT, NumberedFrame, Seen, SocketLoad},
+    tap::Tap,
     traffic::{TcpServer, UdpServer, ask, random_bytes, send_packet},
 };
 

@@ -140,7 +140,8 @@ fn ways_out(interface: &Interface, sources: &Sources<'_>) -> u32 {
     // too (`veth_xdp_flush`). XDP_REDIRECT, also back out of the same interface, wakes it.
     let tx = if generic || !veth { Record::CAN_TX } else { 0 };
     let redirect = if takes || all_generic { Record::CAN_REDIRECT } else { 0 };
-    tx | redirect
+    let buffers = interface.takes_xdp_frames_of_several_buffers() || all_generic;
+    tx | redirect | if buffers { Record::TAKES_BUFFERS } else { 0 }
 }
 
 /// The source of ICMPv4 errors from an interface.

@@ -1,6 +1,7 @@
 //! Offloads that change what XDP sees.
 
 use super::{Finding, Seen};
+use crate::{dataplane::XdpMode, netlink::Interface};
 
 pub(super) const NAME: &str = "offloads";
 
@@ -44,13 +45,38 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
             ));
         }
     }
+    findings.extend(joined_below(seen));
     findings
+}
+
+/// GRO below a device that has the program in generic mode: the kernel leaves it out only on the device itself.
+fn joined_below(seen: &Seen) -> impl Iterator<Item = Finding> {
+    let is_generic = |interface: &&Interface| {
+        interface.xdp_program.is_some_and(|program| program.generic)
+            || seen.config.dataplane.xdp_mode == XdpMode::Generic
+    };
+    let below = |interface: &Interface| {
+        seen.machine
+            .below(interface)
+            .into_iter()
+            .map(|lower| (lower.clone(), interface.name.clone()))
+            .collect::<Vec<_>>()
+    };
+    let pairs = seen.configured().filter(is_generic).flat_map(below);
+    pairs.filter(|(lower, _)| seen.devices.get(&lower.ifindex).is_some_and(|device| device.gro)).map(|(lower, name)| {
+        let lower = lower.name;
+        Finding::serious(
+            NAME,
+            format!("{lower} joins TCP segments (GRO) that then meet the program on {name} in generic mode, which refuses or spoils them"),
+            format!("ethtool -K {lower} gro off"),
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::{Device, Interface, Vlan};
+    use crate::netlink::{Device, Vlan, XdpProgram};
 
     #[test]
     fn finds_what_changes_frames_before_the_program_sees_them() {
@@ -68,6 +94,26 @@ mod tests {
             seen.machine.interfaces.push(tagged.clone());
             let remedies: Vec<String> = check(&seen).into_iter().map(|finding| finding.remedy).collect();
             assert_eq!(remedies, expected.map_or(Vec::new(), |remedy| vec![remedy.to_owned()]));
+        }
+    }
+
+    #[test]
+    fn finds_segments_joined_below_a_generic_program() {
+        let program = |generic| Some(XdpProgram { id: 1, generic });
+        let name = Seen::example(Vec::new()).config.dataplane.interfaces[0].to_string();
+        let bridge = |generic| Interface {
+            ifindex: 7,
+            kind: Some("bridge".to_owned()),
+            xdp_program: program(generic),
+            ..Interface::example(&name)
+        };
+        let port = Interface { ifindex: 8, controller: Some(7), ..Interface::example("eth5") };
+        for (generic, gro, expected) in [(true, true, 1), (true, false, 0), (false, true, 0)] {
+            let device = Device { gro, ..Device::default() };
+            let seen = Seen::example(vec![(bridge(generic), Device::default()), (port.clone(), device)]);
+            let findings = check(&seen);
+            assert_eq!(findings.len(), expected, "{findings:?}");
+            assert!(findings.iter().all(|finding| finding.remedy == "ethtool -K eth5 gro off"));
         }
     }
 

@@ -34,7 +34,7 @@ pub struct Seen {
     pub internal: u64,
     /// Its interfaces.
     pub machine: Machine,
-    /// What each of the configured ones is, by `ifindex`.
+    /// What each of the configured ones is, and of those below them, by `ifindex`.
     pub devices: BTreeMap<u32, Device>,
     /// The kernel's version: major, minor.
     pub kernel: (u32, u32),
@@ -61,7 +61,8 @@ impl Seen {
         let of_file = || config.eams.iter().map(|entry| entry.pair).collect();
         let pairs = daemon.map_or_else(of_file, |daemon| daemon.pairs);
         let mut this = Self { config, pairs, pid, internal, machine, devices: BTreeMap::new(), kernel: kernel() };
-        let nics = this.machine.interfaces.iter().filter(|interface| this.is_nic(interface));
+        let below = this.configured().flat_map(|interface| this.machine.below(interface));
+        let nics = this.machine.interfaces.iter().filter(|interface| this.is_nic(interface)).chain(below);
         this.devices = nics.map(|interface| (interface.ifindex, Device::of(&interface.name))).collect();
         Ok(this)
     }

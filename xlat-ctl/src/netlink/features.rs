@@ -11,6 +11,8 @@ use super::socket::{NetlinkError, Socket};
 
 /// `NETDEV_XDP_ACT_NDO_XMIT`: the device takes frames that a program on another device redirects to it.
 pub(crate) const NDO_XMIT: u64 = 4;
+/// `NETDEV_XDP_ACT_NDO_XMIT_SG`: so it does with frames of several buffers.
+pub(crate) const NDO_XMIT_SG: u64 = 64;
 /// `NETDEV_XDP_ACT_RX_SG`: the device gives a program frames of several buffers.
 pub(crate) const RX_SG: u64 = 32;
 

@@ -106,6 +106,12 @@ impl Interface {
     pub fn takes_xdp_frames(&self) -> Option<bool> {
         self.xdp_features.map(|features| features & features::NDO_XMIT != 0)
     }
+
+    /// Whether it takes frames of several buffers, too. Where the kernel does not say, it loses them (before Linux 6.3).
+    #[must_use]
+    pub fn takes_xdp_frames_of_several_buffers(&self) -> bool {
+        self.xdp_features.is_some_and(|features| features & features::NDO_XMIT_SG != 0)
+    }
 }
 
 /// Every interface of the machine (of the daemon's network namespace), in the order of `ifindex`.
@@ -158,6 +164,19 @@ impl Machine {
     pub fn ports_of_bond(&self, bond: u32) -> impl Iterator<Item = &Interface> {
         let is_port = move |port: &&Interface| self.bond_of(port).is_some_and(|there| there.ifindex == bond);
         self.interfaces.iter().filter(is_port)
+    }
+
+    /// The interfaces whose frames become those of another one: the ports of a bond or a bridge, the carrier of a VLAN sub-interface, and
+    /// what is below those.
+    #[must_use]
+    pub fn below(&self, upper: &Interface) -> Vec<&Interface> {
+        let carrier = upper.vlan.map(|vlan| vlan.parent);
+        let is_direct = |lower: &&Interface| {
+            lower.ifindex != upper.ifindex
+                && (lower.controller == Some(upper.ifindex) || carrier == Some(lower.ifindex))
+        };
+        let direct = self.interfaces.iter().filter(is_direct);
+        direct.flat_map(|lower| std::iter::once(lower).chain(self.below(lower))).collect()
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Device {
     pub driver: String,
     /// Large receive offload: packets are joined before XDP sees them.
     pub lro: bool,
+    /// Generic receive offload: TCP segments are joined, but for a native program, and for a generic one of the device itself.
+    pub gro: bool,
     /// VLAN tags are taken out of received frames.
     pub rxvlan: bool,
     /// Received checksums may be judged, or left half made, before the frame is seen.
@@ -61,6 +63,7 @@ impl Device {
         Self {
             driver: driver(interface),
             lro: flags & FLAG_LRO != 0,
+            gro: value(ETHTOOL_GGRO) != 0,
             rxvlan: flags & FLAG_RXVLAN != 0,
             rx_checksum: value(ETHTOOL_GRXCSUM) != 0,
             receive_queues: has_channels.then_some(receive + combined),
@@ -73,6 +76,7 @@ impl Device {
 const ETHTOOL_GDRVINFO: u32 = 0x3;
 const ETHTOOL_GRXCSUM: u32 = 0x14;
 const ETHTOOL_GFLAGS: u32 = 0x25;
+const ETHTOOL_GGRO: u32 = 0x2b;
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 const FLAG_RXVLAN: u32 = 1 << 8;
 const FLAG_LRO: u32 = 1 << 15;

@@ -16,7 +16,7 @@ use crate::{
     choice,
     config::Pattern,
     dataplane::{DataPlane, XdpMode},
-    netlink::Machine,
+    netlink::{Device, Machine},
 };
 
 /// What became of one interface that the configuration names.
@@ -125,12 +125,29 @@ impl Relay {
         });
     }
 
+    /// Says where the kernel joins segments before a program in generic mode sees them: it leaves that out only on the device itself.
+    fn warn_of_joined_segments(&self, ifindex: u32) {
+        let machine = self.machine.borrow();
+        let Some(interface) = machine.interface(ifindex) else { return };
+        for lower in machine.below(interface).iter().filter(|lower| Device::of(&lower.name).gro) {
+            let (name, lower) = (&interface.name, &lower.name);
+            warn!(
+                "{lower} joins TCP segments below {name}, which in generic mode are refused or spoilt: `ethtool -K {lower} gro off`"
+            );
+        }
+    }
+
     fn attach(&mut self, ifindex: u32, name: &str) {
         let wanted = self.config.dataplane.xdp_mode;
         let outcome = self.dataplane.attach(ifindex, name, wanted).map_err(|error| error.to_string());
         let before = self.links.insert(ifindex, Link { name: name.to_owned(), outcome: outcome.clone() });
         match outcome {
-            Ok(mode) => info!("attached to {name} in {} mode", mode_name(mode)),
+            Ok(mode) => {
+                info!("attached to {name} in {} mode", mode_name(mode));
+                if mode == XdpMode::Generic {
+                    self.warn_of_joined_segments(ifindex);
+                }
+            }
             Err(reason) if before.is_some_and(|link| link.outcome.as_ref() == Err(&reason)) => {}
             Err(reason) => error!("{reason}; trying again every few seconds"),
         }
