@@ -383,8 +383,9 @@ pub fn socket(path: &Path) -> Result<PathBuf, String> {
 /// # Errors
 /// The file cannot be read, or every fault in it.
 pub fn load(path: &Path) -> Result<Checked, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
-    match parse(&text) {
+    let bytes = fs::read(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
+    let not_utf8 = |line| vec![Problem { line: Some(line), text: crate::NOT_UTF8.to_owned() }];
+    match crate::utf8(&bytes).map_err(not_utf8).and_then(parse) {
         Ok(checked) if checked.refusals.is_empty() => Ok(checked),
         Ok(Checked { refusals: problems, .. }) | Err(problems) => {
             Err(ConfigError::Invalid { path: path.to_owned(), problems })

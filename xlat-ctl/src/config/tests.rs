@@ -258,6 +258,15 @@ fn the_state_directory_is_a_whole_path() {
     assert_eq!((state.directory.as_path(), state.history), (Path::new("/srv/xlat"), 5));
 }
 
+#[test]
+fn what_is_not_utf_8_is_told_with_its_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), b"[dataplane]\n# caf\xe9\n").unwrap();
+    let said = load(file.path()).unwrap_err().to_string();
+    let sentence = ":2: this is not UTF-8: save the file as UTF-8, or take out what is not ASCII";
+    assert_eq!(said, format!("{}{sentence}", file.path().display()));
+}
+
 /// Lines `#key = value` of the example show defaults.
 fn with_defaults_spelled_out() -> String {
     let is_setting = |line: &str| line.starts_with(|char: char| char.is_ascii_lowercase()) && line.contains(" = ");

@@ -85,10 +85,7 @@ impl FileError {
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn parse(bytes: &[u8], format: Option<Format>) -> Result<Vec<Line>, FileError> {
-    let text = str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        FileError::at(line, "this is not UTF-8")
-    })?;
+    let text = crate::utf8(bytes).map_err(|line| FileError::at(line, crate::NOT_UTF8))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format.unwrap_or_else(|| recognize(text)) {
         Format::Csv => csv::parse(text),

@@ -112,7 +112,8 @@ fn tells_the_line_that_is_wrong() {
         let said = refused(text);
         assert!(said.contains(sentence), "{text}: {said}");
     }
-    assert_eq!(parse(b"192.0.2.1,2001:db8::1\n\xff", None).unwrap_err().to_string(), "line 2: this is not UTF-8");
+    let said = parse(b"192.0.2.1,2001:db8::1\n\xff", None).unwrap_err().to_string();
+    assert_eq!(said, "line 2: this is not UTF-8: save the file as UTF-8, or take out what is not ASCII");
 }
 
 #[test]
