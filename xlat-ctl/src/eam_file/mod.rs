@@ -71,12 +71,23 @@ pub struct Line {
 
 /// Why a file is refused: one sentence that begins with the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct FileError(String);
+pub enum FileError {
+    /// Something in it is wrong.
+    #[error("line {line}: {text}")]
+    At {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        text: String,
+    },
+    /// There is nothing in it. What an empty file would do to a table is said, not guessed.
+    #[error("the file has no entries: to delete all dynamic entries, give {0}")]
+    Empty(&'static str),
+}
 
 impl FileError {
     fn at(line: usize, text: impl fmt::Display) -> Self {
-        Self(format!("line {line}: {text}"))
+        Self::At { line, text: text.to_string() }
     }
 }
 
@@ -145,11 +156,6 @@ fn origin_name(origin: Origin) -> &'static str {
         Origin::Static => "static",
         Origin::Dynamic => "dynamic",
     }
-}
-
-/// What an empty file would do is said, not guessed.
-fn nothing(what: &str) -> FileError {
-    FileError(format!("the file has no entries: to delete all dynamic entries, give {what}"))
 }
 
 #[cfg(test)]
