@@ -378,6 +378,14 @@ pub fn socket(path: &Path) -> Result<PathBuf, String> {
     check::socket_path(path).map(|()| path.to_owned())
 }
 
+/// Reads a translation prefix and judges it by RFC 6052 2.2.
+///
+/// # Errors
+/// One sentence: it is no IPv6 prefix, or none that can be a translation prefix.
+pub fn translation_prefix(text: &str) -> Result<Ipv6Net, String> {
+    check::translation_prefix(text)
+}
+
 /// Reads and checks a configuration file.
 ///
 /// # Errors

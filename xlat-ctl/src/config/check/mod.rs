@@ -12,6 +12,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use toml::Spanned;
 use xlat_common::settings::{MAX_PLATEAUS, MAX_POOL, MAX_PREFIXES};
 
+pub(super) use self::translation::translation_prefix;
 use super::{
     Accounting, Checked, Config, Control, DEFAULT_PIN_DIRECTORY, DEFAULT_SOCKET, DEFAULT_STATE, Dataplane, Deny, Dscp,
     FlowLabel, Hairpin, Icmp, IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, State, Translation,

@@ -112,7 +112,7 @@ impl Checker {
 }
 
 /// Reads a translation prefix and judges it by RFC 6052 2.2.
-fn translation_prefix(text: &str) -> Result<Ipv6Net, String> {
+pub(in crate::config) fn translation_prefix(text: &str) -> Result<Ipv6Net, String> {
     let net = eam::parse_ipv6(text).map_err(sentence)?;
     if !PREFIX_LENGTHS.contains(&net.prefix_len()) {
         return Err(format!(
