@@ -145,6 +145,10 @@ fn faults_beside_a_valid_beginning_are_told_in_one_sentence() {
             "line 5: prefix_for: say for what: interfaces = […], ipv4 = […], or both",
         ),
         (
+            "[[prefix_for]]\nprefix = \"2001:db8:6464::/96\"\ninterfaces = []",
+            "line 5: prefix_for: say for what: interfaces = […], ipv4 = […], or both",
+        ),
+        (
             "[icmp]\nrate = 0",
             "line 6: icmp.rate = 0: give a number from 1 to 1000000 (for none at all: errors = \"off\")",
         ),

@@ -75,14 +75,18 @@ impl Checker {
             let line = self.line(&rule);
             let rule = rule.into_inner();
             let prefix = self.assigned_prefix(line, prefixes, rule.prefix);
-            if rule.interfaces.is_none() && rule.ipv4.is_none() {
+            let is_empty = |list: &List<String>| list.as_ref().is_none_or(|list| list.get_ref().is_empty());
+            if is_empty(&rule.interfaces) && is_empty(&rule.ipv4) {
                 self.fault(line, "prefix_for: say for what: interfaces = […], ipv4 = […], or both");
             }
             let interfaces = self.list("prefix_for.interfaces", rule.interfaces, |text| Pattern::new(text));
             let ipv4 = self.list("prefix_for.ipv4", rule.ipv4, |text| eam::parse_ipv4(text).map_err(sentence));
             for (line, pattern) in &interfaces {
                 if read.iter().any(|other| other.interfaces.contains(pattern)) {
-                    self.fault(*line, format!("prefix_for.interfaces: {pattern} has a prefix already"));
+                    self.fault(
+                        *line,
+                        format!("prefix_for.interfaces: {} has a prefix already", eam::cut(&pattern.to_string())),
+                    );
                 }
             }
             for (line, net) in &ipv4 {
