@@ -67,16 +67,17 @@ impl Pattern {
         if text.is_empty() {
             return Err("an interface name is empty".to_owned());
         }
+        let shown = eam::cut(text);
         if text.contains(|char: char| char == '/' || char.is_whitespace()) {
-            return Err(format!("`{text}` cannot be an interface's name: it contains a slash or white space"));
+            return Err(format!("`{shown}` cannot be an interface's name: it contains a slash or white space"));
         }
         if !text.contains(['*', '?', '[', ']', '{', '}']) {
             if text.len() > LONGEST_NAME {
-                return Err(format!("`{text}` cannot be an interface's name: it is longer than {LONGEST_NAME} bytes"));
+                return Err(format!("`{shown}` cannot be an interface's name: it is longer than {LONGEST_NAME} bytes"));
             }
             return Ok(Self { text: text.to_owned(), glob: None });
         }
-        let glob = GlobBuilder::new(text).build().map_err(|error| format!("`{text}`: {}", error.kind()))?;
+        let glob = GlobBuilder::new(text).build().map_err(|error| format!("`{shown}`: {}", error.kind()))?;
         Ok(Self { text: text.to_owned(), glob: Some(glob.compile_matcher()) })
     }
 

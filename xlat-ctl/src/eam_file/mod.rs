@@ -141,7 +141,7 @@ fn line(number: usize, ipv4: &str, ipv6: &str, comment: &str) -> Result<Line, St
 }
 
 /// A sentence of another library's, which may repeat any amount of the file: its beginning, and its end, which says what belongs there.
-fn shortened(sentence: &str) -> Cow<'_, str> {
+pub(crate) fn shortened(sentence: &str) -> Cow<'_, str> {
     const END: usize = 120;
     let begin = eam::cut(sentence);
     match sentence.char_indices().nth_back(END) {

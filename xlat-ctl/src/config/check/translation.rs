@@ -48,7 +48,7 @@ impl Checker {
         without_lines(prefixes)
     }
 
-    fn mtu_plateaus(&mut self, list: List<i64>) -> Vec<u32> {
+    fn mtu_plateaus(&mut self, list: List<Number>) -> Vec<u32> {
         const KEY: &str = "translation.mtu_plateaus";
         let Some(list) = list else {
             // RFC 1191 7.1
@@ -58,7 +58,7 @@ impl Checker {
         if list.get_ref().is_empty() {
             self.fault(line, format!("{KEY}: give at least one MTU"));
         }
-        let mtus = self.list(KEY, Some(list), |mtu| match u32::try_from(*mtu) {
+        let mtus = self.list(KEY, Some(list), |mtu| match u32::try_from(mtu.0) {
             Ok(number @ 68..=65535) => Ok(number),
             _ => Err(format!("{mtu} is not an IPv4 MTU; give numbers from 68 to 65535")),
         });
