@@ -23,7 +23,7 @@ pub(super) struct Share {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=731))]
     days: u64,
     /// One service alone: the IPv4 or IPv6 prefix of its entry
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", value_parser = super::eam::either)]
     service: Option<String>,
     /// How many services to show, those with the most bytes
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
