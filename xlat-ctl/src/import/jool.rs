@@ -156,7 +156,7 @@ fn globals(imported: &mut Imported, global: &Map<String, Value>) -> Result<(), S
             }
             ("lowest-ipv6-mtu", value) => match value.as_u64() {
                 Some(mtu @ 1280..=65535) => imported.set("lowest_ipv6_mtu", mtu),
-                _ => imported.note(key, format!("{value} is not from 1280 to 65535: the default 1280 stands")),
+                _ => imported.note(key, format!("{} is not from 1280 to 65535: the default 1280 stands", shown(value))),
             },
             ("zeroize-traffic-class", Value::Bool(true)) => imported.set("traffic_class", "\"zero\""),
             ("override-tos", Value::Bool(true)) => {
@@ -178,12 +178,16 @@ fn globals(imported: &mut Imported, global: &Map<String, Value>) -> Result<(), S
                 imported.set_ipv6_pool(key, super::without_host_bits(text, eam::parse_ipv6(text))?.0);
             }
             (other, value) => {
-                let value = value.to_string();
-                imported.note(eam::cut(other), format!("xlat has nothing like it (value {})", eam::cut(&value)));
+                imported.note(eam::cut(other), format!("xlat has nothing like it (value {})", shown(value)));
             }
         }
     }
     Ok(())
+}
+
+/// A value as a note repeats it.
+fn shown(value: &Value) -> String {
+    eam::cut(&value.to_string()).into_owned()
 }
 
 fn switch(imported: &mut Imported, key: &str, on: bool) {
@@ -205,7 +209,7 @@ fn hairpin(imported: &mut Imported, value: &Value) {
         (Some("off"), _) | (_, Some(0)) => "off",
         (Some("simple"), _) | (_, Some(1)) => "simple",
         (Some("intrinsic"), _) | (_, Some(2)) => "intrinsic",
-        _ => return imported.note("eam-hairpin-mode", format!("{value} is no mode: intrinsic stands")),
+        _ => return imported.note("eam-hairpin-mode", format!("{} is no mode: intrinsic stands", shown(value))),
     };
     imported.set("hairpin", format!("\"{mode}\""));
 }

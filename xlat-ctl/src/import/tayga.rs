@@ -123,7 +123,7 @@ fn read(
             let file = one()?;
             let base = |path: &str| path.rsplit('/').next().map(str::to_owned);
             if !sources.iter().any(|source| base(source.name) == base(file)) {
-                imported.note(directive, format!("give {file} on the command line too, or its mappings are missing"));
+                imported.note(directive, format!("give {} on the command line too, or its mappings are missing", eam::cut(file)));
             }
         }
         "dynamic-pool" => imported.note(

@@ -372,6 +372,19 @@ fn a_file_of_another_kind_is_refused() {
 }
 
 #[test]
+fn a_note_repeats_a_long_value_in_part() {
+    let long = "x".repeat(5000);
+    let json = format!(
+        "{{\"{long}\": 1, \"global\": {{\"pool6\": \"2001:db8::/96\", \"eam-hairpin-mode\": \"{long}\", \"lowest-ipv6-mtu\": \"{long}\", \
+         \"{long}\": \"{long}\"}}, \"eamt\": [{{\"ipv4 prefix\": \"192.0.2.1\", \"ipv6 prefix\": \"2001:db8:1::1\", \"{long}\": 1}}]}}"
+    );
+    let conf = format!("prefix 2001:db8::/96\nmap-file {long}\nwkpf-strict {long}\n{long} 1\n");
+    for imported in [jool(&[source(&json)]).unwrap(), tayga(&[source(&conf)]).unwrap()] {
+        assert!(imported.notes.len() > 3 && imported.notes.iter().all(|note| note.to_string().chars().count() < 400));
+    }
+}
+
+#[test]
 fn notes_are_bounded() {
     let text: String = (0..70_000).map(|number| format!("frob{number} 1\n")).collect();
     let imported = tayga(&[source(&format!("{text}prefix 2001:db8::/96\n"))]).unwrap();
