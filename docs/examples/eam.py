@@ -49,6 +49,10 @@ class Relay(http.client.HTTPConnection):
         return answer
 
 
+# How many words each verb takes.
+WORDS = {"list": range(0, 1), "add": range(2, 1000), "del": range(1, 2), "lookup": range(1, 2)}
+
+
 def main(path, verb, *words):
     relay = Relay(path)
     if verb == "list":
@@ -66,13 +70,12 @@ def main(path, verb, *words):
     elif verb == "lookup":
         answer = relay.call("GET", "/v1/lookup", address=words[0])
         print(answer["result"], answer["detail"])
-    else:
-        sys.exit(__doc__)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
+    if len(sys.argv) < 3 or len(sys.argv) - 3 not in WORDS.get(sys.argv[2], ()):
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     try:
         main(*sys.argv[1:])
     except Refused as refused:

@@ -34,6 +34,10 @@ fn the_example_in_python_works() {
     assert_eq!(python("del 198.51.100.11").ok(), "revision 2\n");
     let usage = lab.relay.run(&format!("python3 {ROOT}/docs/examples/eam.py"));
     assert!(!usage.success && usage.stderr.contains("eam.py SOCKET list"), "{usage:?}");
+    for arguments in ["add", "add 192.0.2.1", "del", "lookup", "frob"] {
+        let usage = python(arguments);
+        assert!(!usage.success && usage.stderr.contains("eam.py SOCKET list"), "{arguments}: {usage:?}");
+    }
     let nobody = lab.relay.run(&format!("python3 {ROOT}/docs/examples/eam.py /nonexistent/s list"));
     assert_eq!(nobody.stderr, "/nonexistent/s: No such file or directory\n");
 }

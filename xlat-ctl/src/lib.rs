@@ -28,3 +28,15 @@ fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }
+
+/// What is said of a file's line where [`utf8`] has refused it.
+const NOT_UTF8: &str = "this is not UTF-8: save the file as UTF-8, or take out what is not ASCII";
+
+/// The text of a file.
+///
+/// # Errors
+/// The line, from 1, of the first byte that is not UTF-8.
+fn utf8(bytes: &[u8]) -> Result<&str, usize> {
+    str::from_utf8(bytes)
+        .map_err(|error| bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1)
+}

@@ -162,14 +162,24 @@ impl Annotator {
 }
 
 /// Whether an address may begin at `start`: no word, number or other address reaches up to it. A label with a colon may
-/// (`client:2001:db8::1`, `"client":…`, `access.log.1:…`, `grep`'s number of a line), where it is no part of an address.
+/// (`client:2001:db8::1`, `"client":…`, `access.log.1:…`, `grep`'s number of a line), where it is no part of an address, and a
+/// terminal's colour.
 fn is_beginning(text: &[u8], start: usize) -> bool {
     match text[..start].last() {
         None => true,
         Some(b':') => is_label(text, start - 1),
         Some(b'.' | b'_') => false,
-        Some(byte) => !byte.is_ascii_alphanumeric(),
+        Some(byte) => !byte.is_ascii_alphanumeric() || is_colour(&text[..start]),
     }
+}
+
+/// Whether the text ends with what `grep --color` puts around a match: `ESC [`, digits and semicolons, `m` or `K` (ECMA-48 8.3.117,
+/// 8.3.41).
+fn is_colour(text: &[u8]) -> bool {
+    let Some((b'm' | b'K', before)) = text.split_last() else { return false };
+    let is_parameter = |byte: &&u8| byte.is_ascii_digit() || **byte == b';';
+    let parameters = before.iter().rev().take(LONGEST_WORD).take_while(is_parameter).count();
+    before[..before.len() - parameters].ends_with(b"\x1b[")
 }
 
 /// Whether what ends before the colon at `colon` is a label, and not the beginning of an address.
@@ -181,8 +191,22 @@ fn is_label(text: &[u8], colon: usize) -> bool {
         Some(b'.' | b'_') => true,
         Some(before) if word.is_empty() => *before != b':',
         Some(b'\n') | None if is_line_number(word) => true,
-        _ => word.iter().any(|byte| !byte.is_ascii_hexdigit()),
+        // Of several files `grep` says the name, too.
+        Some(b':') if is_line_number(word) => is_name(text, begin - 1),
+        _ => is_no_group(word),
     }
+}
+
+/// Whether what ends before the colon at `colon` is a file's name, and not the beginning of an address.
+fn is_name(text: &[u8], colon: usize) -> bool {
+    let word = word_before(text, colon);
+    is_no_group(word) || matches!(text[..colon - word.len()].last(), Some(b'.' | b'_')) && !word.is_empty()
+}
+
+/// Whether a word cannot be a group of an address.
+fn is_no_group(word: &[u8]) -> bool {
+    const LONGEST_GROUP: usize = 4;
+    word.len() > LONGEST_GROUP || word.iter().any(|byte| !byte.is_ascii_hexdigit())
 }
 
 /// Global unicast addresses begin with 2000 to 3fff (RFC 4291 2.4).

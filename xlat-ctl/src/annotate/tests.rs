@@ -88,6 +88,45 @@ fn a_number_at_the_beginning_of_a_line_is_no_part_of_an_address() {
     assert_eq!(annotated(&annotator, text), expected);
 }
 
+/// `grep -n` over several files puts their names before it.
+#[test]
+fn a_files_name_and_a_number_are_no_part_of_an_address() {
+    let annotator = annotator(Direction::ToIpv4, false);
+    for before in [
+        "access.log:12:",
+        "access.log.1:7:",
+        "/var/log/mail:3:",
+        "access_log-20261125:120:",
+        "a.b:1:",
+        "x access.log:12:",
+    ] {
+        let expected = format!("{before}203.0.113.7 a\n");
+        assert_eq!(annotated(&annotator, &format!("{before}2001:db8:6464::cb00:7107 a\n")), expected);
+    }
+    for text in
+        ["13:55:36:2001:db8:6464::cb00:7107", "f:12:2001:db8:6464::cb00:7107", "a.log:2002:2001:db8:6464::cb00:7107"]
+    {
+        assert_eq!(annotated(&annotator, text), text);
+    }
+}
+
+#[test]
+fn finds_addresses_in_colours() {
+    let (to_ipv4, to_ipv6) = (annotator(Direction::ToIpv4, false), annotator(Direction::ToIpv6, false));
+    let (ipv4, ipv6) = ("203.0.113.7", "2001:db8:6464::cb00:7107");
+    for (before, after) in [
+        ("\u{1b}[01;31m\u{1b}[K", "\u{1b}[m\u{1b}[K - -"),
+        ("\u{1b}[32m\u{1b}[K12\u{1b}[m\u{1b}[K\u{1b}[36m\u{1b}[K:\u{1b}[m\u{1b}[K", " x"),
+        ("\u{1b}[m", "\u{1b}[0m"),
+    ] {
+        assert_eq!(annotated(&to_ipv4, &format!("{before}{ipv6}{after}")), format!("{before}{ipv4}{after}"));
+        assert_eq!(annotated(&to_ipv6, &format!("{before}{ipv4}{after}")), format!("{before}{ipv6}{after}"));
+    }
+    for text in ["[31m2001:db8:6464::cb00:7107", "m2001:db8:6464::cb00:7107", "\u{1b}[3x1m2001:db8:6464::cb00:7107"] {
+        assert_eq!(annotated(&to_ipv4, text), text);
+    }
+}
+
 #[test]
 fn reads_every_prefix_length() {
     let annotator = annotator(Direction::ToIpv4, false);

@@ -49,57 +49,69 @@ struct Report<'run> {
     table: &'run str,
     entries: usize,
     notes: &'run [Note],
+    /// What `check` would refuse in the configuration.
+    problems: &'run [String],
 }
 
 pub(super) fn import(common: &Common, verb: Verb) -> Result<(), Failed> {
-    let (Verb::Jool(files) | Verb::Tayga(files)) = &verb;
-    let mut texts = Vec::new();
-    for file in &files.files {
-        let text = fs::read_to_string(file);
-        let cannot = |error| format!("cannot read {}: {}", file.display(), crate::plain(&error));
-        texts.push((file.display().to_string(), text.map_err(cannot)?));
-    }
+    output::print(&done(common.json, &verb)?);
+    Ok(())
+}
+
+/// Reads the files, says what there is to say of them, and writes what was asked for; gives what is to be printed then.
+fn done(json: bool, verb: &Verb) -> Result<String, String> {
+    let (Verb::Jool(files) | Verb::Tayga(files)) = verb;
+    let texts: Vec<(String, String)> = files.files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
     let sources: Vec<Source<'_>> = texts.iter().map(|(name, text)| Source::new(name, text)).collect();
-    let imported = match &verb {
+    let imported = match verb {
         Verb::Jool(_) => import::jool(&sources)?,
         Verb::Tayga(_) => import::tayga(&sources)?,
     };
     let (configuration, table) = (imported.configuration(&files.interfaces), imported.table());
+    let problems = config::parse(&configuration).err().unwrap_or_default();
+    let problems: Vec<String> =
+        problems.iter().map(|problem| format!("the configuration still needs a hand: {problem}")).collect();
     for note in &imported.notes {
         output::complain(&format!("note: {note}"));
     }
-    if let Err(problems) = config::parse(&configuration) {
-        for problem in problems {
-            output::complain(&format!("the configuration still needs a hand: {problem}"));
+    problems.iter().for_each(|problem| output::complain(problem));
+    if let Some(directory) = &files.output {
+        write(directory, &configuration, &table)?;
+    }
+    let entries = imported.count();
+    Ok(match &files.output {
+        _ if json => {
+            let (configuration, table) = (configuration.as_str(), table.as_str());
+            output::json(&Report { configuration, table, entries, notes: &imported.notes, problems: &problems })
         }
+        Some(directory) => format!(
+            "wrote {0}/xlat.toml and {0}/eam.csv ({1}); next: `xlat-ctl check --config {0}/xlat.toml`, start the daemon, `xlat-ctl \
+             eam apply {0}/eam.csv`\n",
+            directory.display(),
+            count(entries, "entry", "entries")
+        ),
+        None => format!("==> xlat.toml <==\n{configuration}\n==> eam.csv <==\n{table}"),
+    })
+}
+
+/// A file's name and text.
+fn read(file: &Path) -> Result<(String, String), String> {
+    let name = file.display().to_string();
+    let bytes = fs::read(file).map_err(|error| format!("cannot read {name}: {}", crate::plain(&error)))?;
+    match crate::utf8(&bytes) {
+        Ok(text) => Ok((name, text.to_owned())),
+        Err(line) => Err(format!("{name}:{line}: {}", crate::NOT_UTF8)),
     }
-    if common.json {
-        let report =
-            Report { configuration: &configuration, table: &table, entries: imported.count(), notes: &imported.notes };
-        output::print(&output::json(&report));
-    }
-    match &files.output {
-        Some(directory) => {
-            let (configuration_file, table_file) = (directory.join("xlat.toml"), directory.join("eam.csv"));
-            // Neither is written where one is there.
-            [&configuration_file, &table_file].into_iter().try_for_each(|path| expect_none(path))?;
-            let made = fs::create_dir_all(directory);
-            made.map_err(|error| format!("cannot make {}: {}", directory.display(), crate::plain(&error)))?;
-            write_new(&configuration_file, &configuration)?;
-            write_new(&table_file, &table)?;
-            if !common.json {
-                let entries = count(imported.count(), "entry", "entries");
-                output::print(&format!(
-                    "wrote {0}/xlat.toml and {0}/eam.csv ({entries}); next: `xlat-ctl check --config {0}/xlat.toml`, start the \
-                     daemon, `xlat-ctl eam apply {0}/eam.csv`\n",
-                    directory.display()
-                ));
-            }
-        }
-        None if common.json => {}
-        None => output::print(&format!("==> xlat.toml <==\n{configuration}\n==> eam.csv <==\n{table}")),
-    }
-    Ok(())
+}
+
+/// Writes both files, or neither where one is there.
+fn write(directory: &Path, configuration: &str, table: &str) -> Result<(), String> {
+    let (configuration_file, table_file) = (directory.join("xlat.toml"), directory.join("eam.csv"));
+    [&configuration_file, &table_file].into_iter().try_for_each(|path| expect_none(path))?;
+    let made = fs::create_dir_all(directory);
+    made.map_err(|error| format!("cannot make {}: {}", directory.display(), crate::plain(&error)))?;
+    write_new(&configuration_file, configuration)?;
+    write_new(&table_file, table)
 }
 
 /// Nobody's configuration is overwritten.
@@ -122,4 +134,40 @@ fn write_new(path: &Path, text: &str) -> Result<(), String> {
         ErrorKind::AlreadyExists => is_there(path),
         _ => format!("cannot make {}: {}", path.display(), crate::plain(&error)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tayga(text: &[u8], output: Option<PathBuf>, interface: &str) -> Result<String, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        let files = Files { files: vec![file.path().to_owned()], output, interfaces: vec![interface.to_owned()] };
+        done(true, &Verb::Tayga(files)).map_err(|text| text.replace(&file.path().display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn nothing_is_reported_of_what_could_not_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let there = Some(directory.path().to_owned());
+        let report = tayga(b"prefix 2001:db8::/96\n", there.clone(), "eth0").unwrap();
+        assert!(report.contains("\"problems\": []"), "{report}");
+        let said = tayga(b"prefix 2001:db8::/96\n", there, "eth0").unwrap_err();
+        assert!(said.contains("is there already and is not overwritten"), "{said}");
+    }
+
+    #[test]
+    fn the_report_has_what_the_configuration_still_needs() {
+        let report = tayga(b"prefix 2001:db8::/96\n", None, "eth 0").unwrap();
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let problem = report["problems"][0].as_str().unwrap();
+        assert!(problem.starts_with("the configuration still needs a hand: line ") && problem.contains("`eth 0`"));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_told_with_its_line() {
+        let said = tayga(b"prefix 2001:db8::/96\n# \xe9\n", None, "eth0").unwrap_err();
+        assert_eq!(said, "FILE:2: this is not UTF-8: save the file as UTF-8, or take out what is not ASCII");
+    }
 }

@@ -22,7 +22,7 @@ mod top;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{config, daemon};
 
@@ -171,10 +171,28 @@ impl From<String> for Failed {
     }
 }
 
+impl Cli {
+    /// Judges what the parser of the command line cannot: values that have to go together.
+    fn judged(self) -> Result<Self, clap::Error> {
+        let (verb, wrong) = match &self.verb {
+            Verb::Explain(explain) => ("explain", explain.wrong_usage()),
+            Verb::Top(top) => ("top", top.wrong_usage(&self.common)),
+            _ => return Ok(self),
+        };
+        let Some(text) = wrong else { return Ok(self) };
+        let mut command = Self::command();
+        command.build();
+        Err(match command.find_subcommand_mut(verb) {
+            Some(command) => command.error(ErrorKind::ValueValidation, text),
+            None => command.error(ErrorKind::ValueValidation, text),
+        })
+    }
+}
+
 /// Runs the command of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Cli { common, verb } = Cli::parse();
+    let Cli { common, verb } = Cli::parse().judged().unwrap_or_else(|error| error.exit());
     let done = match verb {
         Verb::Run(ConfigFile { config }) => return daemon::run(&config, common.socket),
         Verb::Check(ConfigFile { config }) => check::check(&config, common.json),

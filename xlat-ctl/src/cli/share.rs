@@ -23,7 +23,7 @@ pub(super) struct Share {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=731))]
     days: u64,
     /// One service alone: the IPv4 or IPv6 prefix of its entry
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", value_parser = super::eam::either)]
     service: Option<String>,
     /// How many services to show, those with the most bytes
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -91,8 +91,23 @@ fn human(answer: &api::Share) -> String {
     }
     text.push_str("\nPackets are those that arrive at services; bytes are those of both directions.\n");
     if answer.omitted > 0 {
-        let omitted = count(answer.omitted as usize, "service has", "services have");
-        text.push_str(&format!("{omitted} traffic and are not shown (--limit)\n"));
+        let omitted = answer.omitted as usize;
+        let (services, are) = (count(omitted, "service has", "services have"), if omitted == 1 { "is" } else { "are" });
+        text.push_str(&format!("{services} traffic and {are} not shown (--limit)\n"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_service_that_is_not_shown_is_one() {
+        let total = api::ShareOf::default();
+        let mut answer = api::Share { days: Vec::new(), total, services: Vec::new(), omitted: 1 };
+        assert!(human(&answer).ends_with("\n1 service has traffic and is not shown (--limit)\n"));
+        answer.omitted = 2;
+        assert!(human(&answer).ends_with("\n2 services have traffic and are not shown (--limit)\n"));
+    }
 }

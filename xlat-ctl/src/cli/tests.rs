@@ -31,6 +31,38 @@ fn every_verb_has_help_with_an_example() {
     }
 }
 
+#[test]
+fn wrong_usage_is_told_before_anything_is_asked() {
+    let parsed =
+        |call: &str| Cli::try_parse_from(["xlat-ctl"].into_iter().chain(call.split(' '))).and_then(Cli::judged);
+    for (call, sentence) in [
+        ("explain", "give a packet: PROTOCOL FROM TO, --hex or --pcap"),
+        ("explain sctp 192.0.2.1 198.51.100.1", "`sctp` is no protocol"),
+        ("explain udp 192.0.2.1 2001:db8::1", "are of different families"),
+        ("explain udp 192.0.2.1 198.51.100.1 --size 20", "the headers alone have 28 bytes"),
+        ("explain --hex 4z", "--hex: "),
+        ("top --json", "give --once too"),
+        ("share --service foo", "`foo` is not an IPv4 address or prefix"),
+        ("capture --host foo", "host foo is not an address or a prefix"),
+        ("capture --reason packet_too_big,foo", "there is no reason foo: `xlat-ctl reason` lists them"),
+        ("annotate --prefix x", "`x` is not an IPv6 address or prefix"),
+        ("annotate --prefix 2001:db8::/33", "has the length 32, 40, 48, 56, 64 or 96, not 33"),
+    ] {
+        let error = parsed(call).expect_err(call);
+        assert!(error.exit_code() == 2 && error.to_string().contains(sentence), "{call}: {error}");
+    }
+    for call in [
+        "explain udp 192.0.2.1 198.51.100.1",
+        "explain 132 192.0.2.1 198.51.100.1",
+        "explain --pcap /nonexistent",
+        "top --once --json",
+        "share --service 2001:db8::1",
+        "capture --host 192.0.2.0/24 --reason packet_too_big,hop_limit_exceeded",
+    ] {
+        assert!(parsed(call).is_ok(), "{call}");
+    }
+}
+
 /// The calls of the command in a document, as words, and whether each stands among others in a block, to be typed as it is.
 fn calls(text: &str) -> Vec<(Vec<String>, bool)> {
     let mut is_block = false;

@@ -67,16 +67,17 @@ impl Pattern {
         if text.is_empty() {
             return Err("an interface name is empty".to_owned());
         }
+        let shown = eam::cut(text);
         if text.contains(|char: char| char == '/' || char.is_whitespace()) {
-            return Err(format!("`{text}` cannot be an interface's name: it contains a slash or white space"));
+            return Err(format!("`{shown}` cannot be an interface's name: it contains a slash or white space"));
         }
         if !text.contains(['*', '?', '[', ']', '{', '}']) {
             if text.len() > LONGEST_NAME {
-                return Err(format!("`{text}` cannot be an interface's name: it is longer than {LONGEST_NAME} bytes"));
+                return Err(format!("`{shown}` cannot be an interface's name: it is longer than {LONGEST_NAME} bytes"));
             }
             return Ok(Self { text: text.to_owned(), glob: None });
         }
-        let glob = GlobBuilder::new(text).build().map_err(|error| format!("`{text}`: {}", error.kind()))?;
+        let glob = GlobBuilder::new(text).build().map_err(|error| format!("`{shown}`: {}", error.kind()))?;
         Ok(Self { text: text.to_owned(), glob: Some(glob.compile_matcher()) })
     }
 
@@ -378,13 +379,22 @@ pub fn socket(path: &Path) -> Result<PathBuf, String> {
     check::socket_path(path).map(|()| path.to_owned())
 }
 
+/// Reads a translation prefix and judges it by RFC 6052 2.2.
+///
+/// # Errors
+/// One sentence: it is no IPv6 prefix, or none that can be a translation prefix.
+pub fn translation_prefix(text: &str) -> Result<Ipv6Net, String> {
+    check::translation_prefix(text)
+}
+
 /// Reads and checks a configuration file.
 ///
 /// # Errors
 /// The file cannot be read, or every fault in it.
 pub fn load(path: &Path) -> Result<Checked, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
-    match parse(&text) {
+    let bytes = fs::read(path).map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
+    let not_utf8 = |line| vec![Problem { line: Some(line), text: crate::NOT_UTF8.to_owned() }];
+    match crate::utf8(&bytes).map_err(not_utf8).and_then(parse) {
         Ok(checked) if checked.refusals.is_empty() => Ok(checked),
         Ok(Checked { refusals: problems, .. }) | Err(problems) => {
             Err(ConfigError::Invalid { path: path.to_owned(), problems })

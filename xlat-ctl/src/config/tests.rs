@@ -48,7 +48,10 @@ fn faults_are_told_in_one_sentence_with_line_key_and_cure() {
             "[translation]\nstrict = 1",
             "line 2: `strict` in [translation]: the number `1` stands where true or false belongs",
         ),
-        ("[translation]\ntos = true", "line 2: `tos` in [translation]: expected a word or a whole number"),
+        (
+            "[translation]\ntos = true",
+            "line 2: `tos` in [translation]: the value `true` stands where a word in quotation marks or a whole number belongs",
+        ),
         // [dataplane]
         ("", "dataplane.interfaces: name at least one interface, such as interfaces = [\"eth0\"]"),
         (
@@ -142,6 +145,10 @@ fn faults_beside_a_valid_beginning_are_told_in_one_sentence() {
         ),
         (
             "[[prefix_for]]\nprefix = \"2001:db8:6464::/96\"",
+            "line 5: prefix_for: say for what: interfaces = […], ipv4 = […], or both",
+        ),
+        (
+            "[[prefix_for]]\nprefix = \"2001:db8:6464::/96\"\ninterfaces = []",
             "line 5: prefix_for: say for what: interfaces = […], ipv4 = […], or both",
         ),
         (
@@ -256,6 +263,127 @@ fn the_state_directory_is_a_whole_path() {
     );
     let state = config("[state]\ndirectory = \"/srv/xlat\"\nhistory = 5").state;
     assert_eq!((state.directory.as_path(), state.history), (Path::new("/srv/xlat"), 5));
+}
+
+#[test]
+fn slips_of_toml_are_told_with_what_to_write() {
+    let rows = [
+        (
+            "[translation]\nhairpin = intrinsic # RFC 7757",
+            "`hairpin` in [translation]: `intrinsic` has to stand in quotation marks: write hairpin = \"intrinsic\"",
+        ),
+        (
+            "[translation]\nscope = all",
+            "`scope` in [translation]: `all` has to stand in quotation marks: write scope = \"all\"",
+        ),
+        (
+            "[metrics]\nlisten = 127.0.0.1:9464",
+            "`listen` in [metrics]: `127.0.0.1:9464` has to stand in quotation marks: write listen = \"127.0.0.1:9464\"",
+        ),
+        (
+            "[metrics]\nlisten = [::1]:9464",
+            "`listen` in [metrics]: `[::1]:9464` has to stand in quotation marks: write listen = \"[::1]:9464\"",
+        ),
+        (
+            "[state]\ndirectory = “/x”",
+            "`directory` in [state]: `“/x”` has to stand in quotation marks: write directory = \"/x\"",
+        ),
+        (
+            "[translation]\nstrict = True",
+            "`strict` in [translation]: `True` is not how it is written: write strict = true",
+        ),
+        (
+            "[translation]\nstrict = no",
+            "`strict` in [translation]: `no` is not how it is written: write strict = false",
+        ),
+        ("[translation]\nstrict = perhaps", "`strict` in [translation]: `perhaps` is neither true nor false"),
+        (
+            "[dataplane]\nmax_eams = 65,536",
+            "`max_eams` in [dataplane]: `65,536` is not a whole number: write digits alone, with no zero before them, such as 1500",
+        ),
+        (
+            "[dataplane]\ninterfaces = eth0",
+            "`interfaces` in [dataplane]: `eth0` has to stand in a list, in quotation marks: write interfaces = [\"eth0\"]",
+        ),
+        (
+            "[dataplane]\ninterfaces = [\"eth0\", eth1]",
+            "`interfaces` in [dataplane]: `eth1` has to stand in quotation marks: write \"eth1\"",
+        ),
+        (
+            "[translation]\nprefixes = [2001:db8::/96]",
+            "`prefixes` in [translation]: `2001:db8::/96` has to stand in quotation marks: write \"2001:db8::/96\"",
+        ),
+        (
+            "[control]\nsocket = \"/run/x",
+            "`socket` in [control]: the quotation mark is not closed on its line: write socket = \"…\"",
+        ),
+        ("[control]\nsocket =", "`socket` in [control]: a value is missing after the equals sign"),
+        ("[control]\nsocket: x", "a line has the form key = value"),
+        ("\n[eam]\nipv4 = \"192.0.2.1\"", "[eam]: there may be several: write [[eam]]"),
+        ("\n[prefix_for]", "[prefix_for]: there may be several: write [[prefix_for]]"),
+        ("\n[[dataplane]]\ninterfaces = [\"a\"]", "[[dataplane]]: there is one: write [dataplane]"),
+        ("[icmp]\n[icmp]", "[icmp] is there twice: put its keys together under one"),
+        ("scope = 1\nscope = 2", "`scope` is there twice: take one of them out"),
+    ];
+    for (text, sentence) in rows {
+        assert_eq!(sentences(&parse(text).expect_err(text)), [format!("line 2: {sentence}")], "{text}");
+    }
+    let large =
+        parse(&format!("{LEAST}lowest_ipv6_mtu = 99999999999999999999\ntos = 99999999999999999999")).unwrap_err();
+    assert_eq!(
+        sentences(&large),
+        [
+            "line 5: translation.lowest_ipv6_mtu = 99999999999999999999: give a number from 1280 to 65535 (no IPv6 link has \
+             less than 1280: RFC 8200 section 5)",
+            "line 6: translation.tos = 99999999999999999999: give \"copy\", \"zero\" or a number from 0 to 255",
+        ]
+    );
+}
+
+#[test]
+fn a_fault_repeats_a_long_value_in_part() {
+    for long in ["x".repeat(5000), "/x".repeat(5000), format!("2001:db8::{}", "0".repeat(5000)), "ä".repeat(5000)] {
+        for (section, key) in [
+            ("dataplane", "xdp_mode"),
+            ("dataplane", "pin_directory"),
+            ("dataplane", "max_eams"),
+            ("dataplane", "x"),
+            ("translation", "scope"),
+            ("translation", "tos"),
+            ("translation", "strict"),
+            ("state", "directory"),
+            ("control", "socket"),
+            ("metrics", "listen"),
+            ("accounting", "named"),
+        ] {
+            for value in [format!("\"{long}\""), long.clone()] {
+                for problem in parse(&format!("[{section}]\n{key} = {value}")).err().unwrap_or_default() {
+                    assert!(problem.text.chars().count() < 400, "{key}: {problem}");
+                }
+            }
+        }
+        for text in [
+            format!("[dataplane]\ninterfaces = [\"{long}\"]"),
+            format!("[dataplane]\ninterfaces = [\"{long}*\", \"{long}*\"]"),
+            format!("[dataplane]\ninterfaces = [{long}]"),
+            format!("[dataplane]\n\"{long}\" = 1"),
+            format!("[\"{long}\"]"),
+            format!("{LEAST}[[eam]]\nipv4 = \"{long}\"\nipv6 = \"{long}\"\ncomment = \"{long}\""),
+        ] {
+            for problem in parse(&text).err().unwrap_or_default() {
+                assert!(problem.text.chars().count() < 400, "{problem}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_utf_8_is_told_with_its_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), b"[dataplane]\n# caf\xe9\n").unwrap();
+    let said = load(file.path()).unwrap_err().to_string();
+    let sentence = ":2: this is not UTF-8: save the file as UTF-8, or take out what is not ASCII";
+    assert_eq!(said, format!("{}{sentence}", file.path().display()));
 }
 
 /// Lines `#key = value` of the example show defaults.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{FileError, Line, line, nothing, origin_name};
+use super::{FileError, Line, line, origin_name};
 use crate::eam::{self, Entry};
 
 /// Which field is which.
@@ -18,12 +18,15 @@ impl Columns {
     /// Without a heading.
     const USUAL: Self = Self { ipv4: 0, ipv6: 1, comment: Some(2), origin: Some(3), count: 4 };
 
-    /// Reads a heading; `None`: the line is none.
+    /// Reads a heading; `None`: the line is none, but an entry, whose comment may be a column's name.
     fn of(fields: &[Cow<'_, str>]) -> Option<Result<Self, String>> {
-        let names: Vec<String> = fields.iter().map(|field| field.to_ascii_lowercase()).collect();
-        if !names.iter().any(|name| name == "ipv4" || name == "ipv6") {
+        let mut names: Vec<String> = fields.iter().map(|field| field.to_ascii_lowercase()).collect();
+        let is_prefix = |name: &String| eam::parse_ipv4(name).is_ok() || eam::parse_ipv6(name).is_ok();
+        if !names.iter().any(|name| name == "ipv4" || name == "ipv6") || names.iter().any(is_prefix) {
             return None;
         }
+        // Of a comma at the end.
+        names.pop_if(|name| name.is_empty());
         let place = |wanted: &str| names.iter().position(|name| name == wanted);
         let known = ["ipv4", "ipv6", "comment", "origin"];
         if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
@@ -69,10 +72,17 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, FileError> {
         };
         lines.push(entry(number, columns, &fields).map_err(|text| FileError::at(number, text))?);
     }
-    if columns.is_none() { Err(nothing("the heading `ipv4,ipv6` alone")) } else { Ok(lines) }
+    if columns.is_none() { Err(FileError::Empty("the heading `ipv4,ipv6` alone")) } else { Ok(lines) }
 }
 
-fn entry(number: usize, columns: &Columns, fields: &[Cow<'_, str>]) -> Result<Line, String> {
+fn entry(number: usize, columns: &Columns, mut fields: &[Cow<'_, str>]) -> Result<Line, String> {
+    // A comma at the end gives nothing, where it begins no column.
+    if let Some((last, others)) = fields.split_last()
+        && last.is_empty()
+        && others.len() == columns.count
+    {
+        fields = others;
+    }
     if fields.len() > columns.count && columns.comment.is_none() {
         return Err(format!(
             "{} fields, but the heading names {} columns, and no column `comment`: name it there, or take the field out",

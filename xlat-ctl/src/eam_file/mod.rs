@@ -71,12 +71,23 @@ pub struct Line {
 
 /// Why a file is refused: one sentence that begins with the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct FileError(String);
+pub enum FileError {
+    /// Something in it is wrong.
+    #[error("line {line}: {text}")]
+    At {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        text: String,
+    },
+    /// There is nothing in it. What an empty file would do to a table is said, not guessed.
+    #[error("the file has no entries: to delete all dynamic entries, give {0}")]
+    Empty(&'static str),
+}
 
 impl FileError {
     fn at(line: usize, text: impl fmt::Display) -> Self {
-        Self(format!("line {line}: {text}"))
+        Self::At { line, text: text.to_string() }
     }
 }
 
@@ -85,10 +96,7 @@ impl FileError {
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn parse(bytes: &[u8], format: Option<Format>) -> Result<Vec<Line>, FileError> {
-    let text = str::from_utf8(bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        FileError::at(line, "this is not UTF-8")
-    })?;
+    let text = crate::utf8(bytes).map_err(|line| FileError::at(line, crate::NOT_UTF8))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format.unwrap_or_else(|| recognize(text)) {
         Format::Csv => csv::parse(text),
@@ -133,7 +141,7 @@ fn line(number: usize, ipv4: &str, ipv6: &str, comment: &str) -> Result<Line, St
 }
 
 /// A sentence of another library's, which may repeat any amount of the file: its beginning, and its end, which says what belongs there.
-fn shortened(sentence: &str) -> Cow<'_, str> {
+pub(crate) fn shortened(sentence: &str) -> Cow<'_, str> {
     const END: usize = 120;
     let begin = eam::cut(sentence);
     match sentence.char_indices().nth_back(END) {
@@ -148,11 +156,6 @@ fn origin_name(origin: Origin) -> &'static str {
         Origin::Static => "static",
         Origin::Dynamic => "dynamic",
     }
-}
-
-/// What an empty file would do is said, not guessed.
-fn nothing(what: &str) -> FileError {
-    FileError(format!("the file has no entries: to delete all dynamic entries, give {what}"))
 }
 
 #[cfg(test)]

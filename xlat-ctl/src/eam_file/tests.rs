@@ -24,6 +24,23 @@ fn reads_csv_with_and_without_heading() {
 }
 
 #[test]
+fn an_entry_whose_comment_is_a_name_of_a_column_is_no_heading() {
+    for comment in ["IPv4", "ipv6", "\"IPv4\""] {
+        let read = lines(&format!("192.0.2.1,2001:db8::1,{comment}\n192.0.2.2,2001:db8::2\n"));
+        assert_eq!((read.len(), &*read[0].comment), (2, comment.trim_matches('"')));
+    }
+    assert!(refused("ipv4,www\n").starts_with("line 1: unknown column `www`"));
+}
+
+#[test]
+fn a_comma_at_the_end_of_a_heading_is_nothing() {
+    let read = lines("ipv4,ipv6,comment,\n192.0.2.1,2001:db8::1,www,\n192.0.2.2,2001:db8::2\n");
+    assert_eq!((read.len(), &*read[0].comment), (2, "www"));
+    assert!(refused("ipv4,ipv6,,\n").starts_with("line 1: unknown column ``"));
+    assert!(refused("ipv4,ipv6,\n192.0.2.1,2001:db8::1,www\n").starts_with("line 2: 3 fields, but"));
+}
+
+#[test]
 fn a_byte_order_mark_is_no_part_of_a_file() {
     for text in [
         "192.0.2.1,2001:db8::1",
@@ -112,7 +129,8 @@ fn tells_the_line_that_is_wrong() {
         let said = refused(text);
         assert!(said.contains(sentence), "{text}: {said}");
     }
-    assert_eq!(parse(b"192.0.2.1,2001:db8::1\n\xff", None).unwrap_err().to_string(), "line 2: this is not UTF-8");
+    let said = parse(b"192.0.2.1,2001:db8::1\n\xff", None).unwrap_err().to_string();
+    assert_eq!(said, "line 2: this is not UTF-8: save the file as UTF-8, or take out what is not ASCII");
 }
 
 #[test]

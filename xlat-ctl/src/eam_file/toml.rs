@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{FileError, Line, line, nothing, shortened};
+use super::{FileError, Line, line, shortened};
 use crate::eam::Entry;
 
 #[derive(Deserialize)]
@@ -65,7 +65,7 @@ impl Reader {
             FileError::at(begin + place, shortened(&error.message().lines().collect::<Vec<_>>().join("; ")))
         })?;
         let mut counted = 0;
-        for raw in file.eam.ok_or_else(|| nothing("`eam = []`"))? {
+        for raw in file.eam.ok_or(FileError::Empty("`eam = []`"))? {
             // The entries come in the order of the text.
             let start = raw.span().start.clamp(counted, text.len());
             self.number += newlines(&text[counted..start]);

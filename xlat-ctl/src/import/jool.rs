@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{Imported, Source};
+use super::{Imported, Source, json};
 use crate::{config, eam};
+
+/// The verb of `xlat-ctl import`.
+const VERB: &str = "jool";
 
 /// Settings of the stateful NAT64 that Jool is too.
 const STATEFUL: [&str; 2] = ["pool4", "bib"];
@@ -19,10 +22,10 @@ pub fn jool(sources: &[Source<'_>]) -> Result<Imported, String> {
     for source in sources {
         let named = |text: String| format!("{}: {text}", source.name);
         if source.text.trim_start().starts_with('{') {
-            let value: Value = serde_json::from_str(source.text).map_err(|error| named(error.to_string()))?;
+            let value = json::read(source.text).map_err(|error| named(error.to_string()))?;
             let object = value.as_object().ok_or_else(|| named("this is not a JSON object".to_owned()))?;
             if !top(&mut imported, object).map_err(named)? {
-                return Err(source.refuse(WANTED));
+                return Err(source.refuse(VERB, WANTED));
             }
         } else {
             csv(&mut imported, source)?;
@@ -55,6 +58,7 @@ pub fn jool(sources: &[Source<'_>]) -> Result<Imported, String> {
              only the services of the EAM table are translated",
         );
     }
+    imported.note_without_prefix("pool6");
     Ok(imported.finish())
 }
 
@@ -76,9 +80,11 @@ fn top(imported: &mut Imported, object: &Map<String, Value>) -> Result<bool, Str
                 globals(imported, global)?;
             }
             "eamt" => entries(imported, value)?,
-            "denylist4" | "blacklist4" => {
-                for text in value.as_array().ok_or_else(|| format!("`{key}` is not a list"))? {
-                    let text = text.as_str().ok_or_else(|| format!("`{key}` has something that is not a text"))?;
+            // Jool 3.5 has some settings here that later ones have in `global`, or under another name.
+            "pool6" => texts(key, value)?.into_iter().try_for_each(|text| imported.prefix(key, text))?,
+            "pool6791" => pool(imported, key, &texts(key, value)?)?,
+            "denylist4" | "blacklist4" | "blacklist" => {
+                for text in texts(key, value)? {
                     let (net, _) = super::without_host_bits(text, eam::parse_ipv4(text))?;
                     imported.untranslated.insert(net);
                 }
@@ -93,13 +99,47 @@ fn top(imported: &mut Imported, object: &Map<String, Value>) -> Result<bool, Str
     Ok(is_jools)
 }
 
+/// The texts of a list; one text, or nothing, stands for a list.
+fn texts<'json>(key: &str, value: &'json Value) -> Result<Vec<&'json str>, String> {
+    let list = match value {
+        Value::Null => return Ok(Vec::new()),
+        Value::String(text) => return Ok(vec![text]),
+        Value::Array(list) => list,
+        _ => return Err(format!("`{key}` is not a list")),
+    };
+    let text = |value: &'json Value| value.as_str().ok_or_else(|| format!("`{key}` has something that is not a text"));
+    list.iter().map(text).collect()
+}
+
+fn pool(imported: &mut Imported, key: &str, texts: &[&str]) -> Result<(), String> {
+    for text in texts {
+        let (pool, _) =
+            super::without_host_bits(text, eam::parse_ipv4(text)).map_err(|error| format!("{key}: {error}"))?;
+        imported.set_ipv4_pool(key, pool);
+    }
+    Ok(())
+}
+
+/// Keys of an entry.
+const ENTRY: [&str; 3] = ["ipv4 prefix", "ipv6 prefix", "comment"];
+
 fn entries(imported: &mut Imported, value: &Value) -> Result<(), String> {
     for (index, entry) in value.as_array().ok_or("`eamt` is not a list")?.iter().enumerate() {
         let place = format!("eamt entry {}", index + 1);
         let text = |key: &str| {
             entry.get(key).and_then(Value::as_str).ok_or_else(|| format!("{place}: `{key}` is missing or not a text"))
         };
-        let comment = entry.get("comment").and_then(Value::as_str).unwrap_or_default();
+        let comment = match entry.get("comment") {
+            None | Some(Value::Null) => "",
+            Some(Value::String(comment)) => comment,
+            Some(_) => {
+                imported.note(&place, "its comment is left out: it is not one text");
+                ""
+            }
+        };
+        for key in entry.as_object().into_iter().flat_map(Map::keys).filter(|key| !ENTRY.contains(&key.as_str())) {
+            imported.note(&place, format!("xlat does not know its `{}`, which is left out", eam::cut(key)));
+        }
         imported.map(&place, text("ipv4 prefix")?, text("ipv6 prefix")?, comment)?;
     }
     Ok(())
@@ -116,7 +156,7 @@ fn globals(imported: &mut Imported, global: &Map<String, Value>) -> Result<(), S
             }
             ("lowest-ipv6-mtu", value) => match value.as_u64() {
                 Some(mtu @ 1280..=65535) => imported.set("lowest_ipv6_mtu", mtu),
-                _ => imported.note(key, format!("{value} is not from 1280 to 65535: the default 1280 stands")),
+                _ => imported.note(key, format!("{} is not from 1280 to 65535: the default 1280 stands", shown(value))),
             },
             ("zeroize-traffic-class", Value::Bool(true)) => imported.set("traffic_class", "\"zero\""),
             ("override-tos", Value::Bool(true)) => {
@@ -132,18 +172,22 @@ fn globals(imported: &mut Imported, global: &Map<String, Value>) -> Result<(), S
             ("mtu-plateaus", Value::Array(mtus)) => plateaus(imported, mtus),
             ("eam-hairpin-mode", value) => hairpin(imported, value),
             ("rfc6791v4-prefix", Value::String(text)) => {
-                imported.ipv4_pool = Some(super::without_host_bits(text, eam::parse_ipv4(text))?.0);
+                imported.set_ipv4_pool(key, super::without_host_bits(text, eam::parse_ipv4(text))?.0);
             }
             ("rfc6791v6-prefix", Value::String(text)) => {
-                imported.ipv6_pool = Some(super::without_host_bits(text, eam::parse_ipv6(text))?.0);
+                imported.set_ipv6_pool(key, super::without_host_bits(text, eam::parse_ipv6(text))?.0);
             }
             (other, value) => {
-                let value = value.to_string();
-                imported.note(eam::cut(other), format!("xlat has nothing like it (value {})", eam::cut(&value)));
+                imported.note(eam::cut(other), format!("xlat has nothing like it (value {})", shown(value)));
             }
         }
     }
     Ok(())
+}
+
+/// A value as a note repeats it.
+fn shown(value: &Value) -> String {
+    eam::cut(&value.to_string()).into_owned()
 }
 
 fn switch(imported: &mut Imported, key: &str, on: bool) {
@@ -165,7 +209,7 @@ fn hairpin(imported: &mut Imported, value: &Value) {
         (Some("off"), _) | (_, Some(0)) => "off",
         (Some("simple"), _) | (_, Some(1)) => "simple",
         (Some("intrinsic"), _) | (_, Some(2)) => "intrinsic",
-        _ => return imported.note("eam-hairpin-mode", format!("{value} is no mode: intrinsic stands")),
+        _ => return imported.note("eam-hairpin-mode", format!("{} is no mode: intrinsic stands", shown(value))),
     };
     imported.set("hairpin", format!("\"{mode}\""));
 }
@@ -189,10 +233,11 @@ fn csv(imported: &mut Imported, source: &Source<'_>) -> Result<(), String> {
     let mut is_jools = false;
     for (index, line) in source.text.lines().enumerate() {
         let fields: Vec<&str> = line.split([',', ';']).map(|field| field.trim().trim_matches('"')).collect();
-        if line.trim().is_empty() {
+        if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
-        if index == 0 && fields.iter().any(|field| field.eq_ignore_ascii_case("IPv4 Prefix")) {
+        // The first line that says something.
+        if !is_jools && fields.iter().any(|field| field.eq_ignore_ascii_case("IPv4 Prefix")) {
             is_jools = true;
             continue;
         }
@@ -211,5 +256,5 @@ fn csv(imported: &mut Imported, source: &Source<'_>) -> Result<(), String> {
         }
         is_jools = true;
     }
-    if is_jools { Ok(()) } else { Err(source.refuse(WANTED)) }
+    if is_jools { Ok(()) } else { Err(source.refuse(VERB, WANTED)) }
 }

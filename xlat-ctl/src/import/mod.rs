@@ -3,6 +3,7 @@
 //! What has no equivalent is never dropped silently: it becomes a [`Note`].
 
 mod jool;
+mod json;
 mod tayga;
 
 use std::{
@@ -35,8 +36,8 @@ impl<'file> Source<'file> {
         Self { name, text: text.strip_prefix('\u{feff}').unwrap_or(text) }
     }
 
-    /// The sentence that refuses a file of another kind. `wanted`: what belongs here.
-    fn refuse(&self, wanted: &str) -> String {
+    /// The sentence that refuses a file of another kind. `verb`: what was run; `wanted`: what belongs here.
+    fn refuse(&self, verb: &str, wanted: &str) -> String {
         let name = self.name;
         let first = self.text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
         let Some(first) = first else { return format!("{name}: the file is empty: {wanted} belongs here") };
@@ -47,21 +48,38 @@ impl<'file> Source<'file> {
                 || eam::parse_ipv6(field).is_ok()
                 || names.contains(&field.to_ascii_lowercase().as_str())
         };
-        let likely = if self.text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("eam")) {
-            "like TOML of xlat: use `xlat-ctl eam apply` for its [[eam]]"
-        } else if ["\"entries\"", "\"ipv4\""].iter().any(|key| self.text.contains(key)) && first.starts_with(['{', '['])
-        {
+        let (is_json, is_for_jool) = (first.starts_with(['{', '[']), verb == "jool");
+        let likely = if let Some(likely) = self.as_xlats_toml() {
+            likely
+        } else if is_json && ["\"entries\"", "\"ipv4\""].iter().any(|key| self.text.contains(key)) {
             "like JSON of xlat: use `xlat-ctl eam apply`"
-        } else if first.starts_with(['{', '[']) {
+        } else if is_json && !is_for_jool {
             "like JSON, as Jool's configuration is: use `xlat-ctl import jool`"
         } else if fields.iter().filter(|field| is_cell(field)).count() >= 2 {
-            "like a table of addresses: use `xlat-ctl import jool` for one of Jool, `xlat-ctl eam apply` for one of xlat"
-        } else if first.split_whitespace().next().is_some_and(tayga::is_usual) {
+            if is_for_jool {
+                "like a table of addresses that is not Jool's: use `xlat-ctl eam apply` for one of xlat"
+            } else {
+                "like a table of addresses: use `xlat-ctl import jool` for one of Jool, `xlat-ctl eam apply` for one of xlat"
+            }
+        } else if is_for_jool && first.split_whitespace().next().is_some_and(tayga::is_usual) {
             "like TAYGA's configuration: use `xlat-ctl import tayga`"
         } else {
             return format!("{name}: nothing in it is known: {wanted} belongs here");
         };
         format!("{name}: {wanted} belongs here, and this looks {likely}")
+    }
+
+    /// What a file looks like, and what to do with it, if it is TOML of this program.
+    fn as_xlats_toml(&self) -> Option<&'static str> {
+        let table: toml::Table = self.text.parse().ok()?;
+        match (table.contains_key("eam"), table.len()) {
+            (true, 1) => Some("like TOML of xlat: use `xlat-ctl eam apply`"),
+            (true, _) => Some(
+                "like xlat's configuration: copy its [[eam]] tables into a file of their own and give that to `xlat-ctl eam apply`",
+            ),
+            _ if table.contains_key("dataplane") => Some("like xlat's configuration, which the daemon takes as it is"),
+            _ => None,
+        }
     }
 }
 
@@ -112,6 +130,45 @@ impl Imported {
         let note = Note { setting: setting.to_owned(), why: why.into() };
         if self.noted.insert(note.clone()) {
             self.notes.insert(0, note);
+        }
+    }
+
+    /// Says first of all that there is no translation prefix, where there is none. `setting`: what gives one.
+    fn note_without_prefix(&mut self, setting: &str) {
+        if self.prefixes.is_empty() {
+            self.note_first(
+                setting,
+                "none of the files has one: put the translation prefix into prefixes in [translation]; without one only packets \
+                 whose addresses both match an EAM are translated",
+            );
+        }
+    }
+
+    fn set_ipv4_pool(&mut self, setting: &str, pool: Ipv4Net) {
+        let before = self.ipv4_pool.replace(pool);
+        self.note_replaced(setting, "ipv4_pool", before, pool);
+    }
+
+    fn set_ipv6_pool(&mut self, setting: &str, pool: Ipv6Net) {
+        let before = self.ipv6_pool.replace(pool);
+        self.note_replaced(setting, "ipv6_pool", before, pool);
+    }
+
+    /// Says that a pool is not kept; of several the last is.
+    fn note_replaced<Net: PartialEq + fmt::Display>(
+        &mut self,
+        setting: &str,
+        key: &str,
+        before: Option<Net>,
+        pool: Net,
+    ) {
+        if let Some(before) = before.filter(|before| *before != pool) {
+            self.note(
+                setting,
+                format!(
+                    "{before} is given too, and one pool is kept, {pool}: put it into [icmp] {key} where it is needed"
+                ),
+            );
         }
     }
 

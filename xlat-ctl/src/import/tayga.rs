@@ -14,7 +14,8 @@ const ONCE: [(&str, &str); 3] = [
 
 /// Whether a configuration of TAYGA is likely to begin with this word.
 pub(super) fn is_usual(word: &str) -> bool {
-    ["tun-device", "ipv4-addr", "ipv6-addr", "prefix", "dynamic-pool", "data-dir", "map"].contains(&word)
+    let usual = ["tun-device", "ipv4-addr", "ipv6-addr", "prefix", "dynamic-pool", "data-dir", "map"];
+    usual.contains(&word.to_ascii_lowercase().as_str())
 }
 
 /// Reads files of TAYGA; a map-file has only lines `map`.
@@ -23,27 +24,30 @@ pub(super) fn is_usual(word: &str) -> bool {
 /// One sentence with file and line: a value cannot be read, or the file is none of TAYGA.
 pub fn tayga(sources: &[Source<'_>]) -> Result<Imported, String> {
     let mut imported = Imported { from: "TAYGA", ..Imported::default() };
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut has_maps) = (BTreeSet::new(), false);
     for source in sources {
         let mut is_taygas = false;
         for (index, line) in source.text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
             let words: Vec<&str> = line.split_whitespace().collect();
             if let Some((directive, values)) = words.split_first() {
+                // TAYGA takes its directives in any case.
+                let directive = directive.to_ascii_lowercase();
                 let place = format!("{}:{}", source.name, index + 1);
-                is_taygas |= read(&mut imported, &place, directive, values, sources)?;
-                if let Some((_, kept)) = ONCE.iter().find(|(once, _)| once == directive)
-                    && !seen.insert(*directive)
+                is_taygas |= read(&mut imported, &place, &directive, values, sources)?;
+                has_maps |= directive == "map";
+                if let Some((once, kept)) = ONCE.iter().find(|(once, _)| *once == directive)
+                    && !seen.insert(*once)
                 {
                     imported.note(place, format!("`{directive}` is given before, and TAYGA takes it once: {kept}"));
                 }
             }
         }
         if !is_taygas {
-            return Err(source.refuse("TAYGA's configuration or its map-file"));
+            return Err(source.refuse("tayga", "TAYGA's configuration or its map-file"));
         }
     }
-    if !imported.prefixes.is_empty() && imported.entries.is_empty() {
+    if !imported.prefixes.is_empty() && !has_maps {
         imported.set("scope", "\"all\"");
         imported.note_first(
             "prefix",
@@ -57,6 +61,7 @@ pub fn tayga(sources: &[Source<'_>]) -> Result<Imported, String> {
              the map lines; with scope = \"all\" it would be every IPv4 packet that arrives there",
         );
     }
+    imported.note_without_prefix("prefix");
     Ok(imported.finish())
 }
 
@@ -118,7 +123,7 @@ fn read(
             let file = one()?;
             let base = |path: &str| path.rsplit('/').next().map(str::to_owned);
             if !sources.iter().any(|source| base(source.name) == base(file)) {
-                imported.note(directive, format!("give {file} on the command line too, or its mappings are missing"));
+                imported.note(directive, format!("give {} on the command line too, or its mappings are missing", eam::cut(file)));
             }
         }
         "dynamic-pool" => imported.note(
@@ -136,7 +141,7 @@ fn read(
             "xlat adds a Fragment Header only where RFC 7915 section 4 asks for it: to fragments, and to what it has to fragment",
         ),
         other => {
-            imported.note(eam::cut(other), "xlat does not know this directive");
+            imported.note(place, format!("xlat does not know the directive `{}`", eam::cut(other)));
             return Ok(false);
         }
     }

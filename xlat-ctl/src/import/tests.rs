@@ -96,7 +96,7 @@ fn says_why_a_comment_is_left_out() {
     let text = r#"{"eamt": [{"ipv4 prefix": "192.0.2.1", "ipv6 prefix": "2001:db8::1", "comment": "a\u202eb"}]}"#;
     let imported = jool(&[source(text)]).unwrap();
     assert!(imported.table().ends_with("192.0.2.1/32,2001:db8::1/128,,dynamic\n"), "{}", imported.table());
-    let said = imported.notes[0].to_string();
+    let said = imported.notes[1].to_string();
     assert!(said.starts_with("eamt entry 1: its comment is left out: the comment contains U+202E, "), "{said}");
 }
 
@@ -105,6 +105,96 @@ fn what_jool_translates_by_the_prefix_alone_is_translated() {
     let imported = jool(&[source(r#"{"instance": "x", "global": {"pool6": "2001:db8:6464::/96"}}"#)]).unwrap();
     assert_eq!(judged(&imported).config.translation.scope, config::Scope::All);
     assert!(settings(&imported).contains(&"pool6"));
+}
+
+#[test]
+fn reads_the_configuration_of_jool_3_5() {
+    let text = r#"{
+        "pool6": "2001:db8:6464::/96", "blacklist": ["203.0.113.0/24"], "pool6791": ["192.0.2.192/27", "192.0.2.128/26"],
+        "eamt": [{"ipv4 prefix": "198.51.100.1", "ipv6 prefix": "2001:db8:1::1/128"}],
+        "global": {"eam-hairpin-mode": 1}
+    }"#;
+    let imported = jool(&[source(text)]).unwrap();
+    let config = judged(&imported).config;
+    assert_eq!(config.translation.prefixes[0].to_string(), "2001:db8:6464::/96");
+    assert_eq!((config.icmp.ipv4_pool[0].to_string().as_str(), imported.count()), ("192.0.2.128/26", 1));
+    let notes: Vec<String> = imported.notes.iter().map(Note::to_string).collect();
+    assert!(notes.iter().any(|note| note.starts_with("pool6791: 192.0.2.192/27 is given too")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.starts_with("denylist4: no equivalent for 203.0.113.0/24")), "{notes:?}");
+    assert!(!notes.iter().any(|note| note.contains("does not know")), "{notes:?}");
+    for (pool6, sentence) in [("[\"2001:db8::/96\"]", None), ("null", None), ("7", Some("file: `pool6` is not a list"))]
+    {
+        let text = format!("{{\"pool6\": {pool6}, \"eamt\": []}}");
+        assert_eq!(jool(&[source(&text)]).err().as_deref(), sentence, "{text}");
+    }
+}
+
+#[test]
+fn jools_keys_are_read_in_any_case() {
+    let text = r#"{"Global": {"POOL6": "2001:db8:6464::/96", "Lowest-IPv6-MTU": 1400},
+        "EAMT": [{"IPv4 Prefix": "192.0.2.1", "IPv6 Prefix": "2001:db8:1::1", "Comment": "WWW"}]}"#;
+    let imported = jool(&[source(text)]).unwrap();
+    assert_eq!(judged(&imported).config.translation.lowest_ipv6_mtu, 1400);
+    assert!(imported.table().ends_with(",WWW,dynamic\n"), "{}", imported.table());
+}
+
+#[test]
+fn nothing_of_jools_json_is_lost_silently() {
+    for text in [
+        r#"{"eamt": [], "eamt": []}"#,
+        r#"{"eamt": [], "EAMT": []}"#,
+        r#"{"global": {"tos": 1, "tos": 2}}"#,
+        r#"{"eamt": [{"ipv4 prefix": "192.0.2.1", "ipv4 prefix": "192.0.2.2", "ipv6 prefix": "2001:db8::1"}]}"#,
+    ] {
+        let said = jool(&[source(text)]).unwrap_err();
+        assert!(said.contains("` is there twice: take one out at line 1 "), "{text}: {said}");
+    }
+    let text = r#"{"comment": {"a": 1, "a": 2}, "comment": 7, "eamt": [
+        {"ipv4 prefix": "192.0.2.1", "ipv6 prefix": "2001:db8::1", "comment": 7},
+        {"ipv4 prefix": "192.0.2.2", "ipv6 prefix": "2001:db8::2", "comment": "a", "comment": "b", "ports": "1-2"}
+    ]}"#;
+    let imported = jool(&[source(text)]).unwrap();
+    let notes: Vec<String> = imported.notes.iter().map(Note::to_string).collect();
+    for note in [
+        "eamt entry 1: its comment is left out: it is not one text",
+        "eamt entry 2: its comment is left out: it is not one text",
+        "eamt entry 2: xlat does not know its `ports`, which is left out",
+    ] {
+        assert!(notes.iter().any(|there| there == note), "{note} is not in {notes:?}");
+    }
+    let pools = |v4: &str, v6: &str| {
+        format!("{{\"global\": {{\"rfc6791v4-prefix\": \"{v4}\", \"rfc6791v6-prefix\": \"{v6}\"}}}}")
+    };
+    let (one, other) = (pools("192.0.2.0/27", "2001:db8::/64"), pools("192.0.2.32/27", "2001:db8:1::/64"));
+    let imported = jool(&[source(&one), source(&one)]).unwrap();
+    assert!(!settings(&imported).contains(&"rfc6791v4-prefix"));
+    let imported = jool(&[source(&one), source(&other)]).unwrap();
+    for setting in ["rfc6791v4-prefix", "rfc6791v6-prefix"] {
+        let note = imported.notes.iter().find(|note| note.setting == setting).expect(setting);
+        assert!(note.why.contains(" is given too, and one pool is kept, "), "{note}");
+    }
+}
+
+#[test]
+fn jools_heading_may_come_after_comments() {
+    let text = "\n# of relay 1\n\nIPv6 Prefix,IPv4 Prefix\n# www\n2001:db8::1/128,192.0.2.1/32\n";
+    assert_eq!(jool(&[source(text)]).unwrap().count(), 1);
+    let said = jool(&[source("192.0.2.1,2001:db8::1\nIPv6 Prefix,IPv4 Prefix\n")]).unwrap_err();
+    assert!(said.starts_with("file: line 2: an IPv6 and an IPv4 prefix belong here"), "{said}");
+}
+
+#[test]
+fn what_has_no_translation_prefix_says_so_first() {
+    let of_jool = jool(&[source("192.0.2.1,2001:db8::1\n")]).unwrap();
+    let of_tayga = tayga(&[source("map 192.0.2.1 2001:db8::1\n")]).unwrap();
+    for (imported, setting) in [(of_jool, "pool6"), (of_tayga, "prefix")] {
+        judged(&imported);
+        let note = imported.notes[0].to_string();
+        assert!(
+            note.starts_with(&format!("{setting}: none of the files has one: put the translation prefix")),
+            "{note}"
+        );
+    }
 }
 
 #[test]
@@ -127,7 +217,7 @@ fn reads_taygas_configuration_and_map_file() {
     assert_eq!(config.translation.scope, config::Scope::Eam);
     assert_eq!(imported.count(), 3);
     let noted = settings(&imported);
-    for setting in ["tun-device", "ipv4-addr", "ipv6-addr", "dynamic-pool", "data-dir", "prefix", "frob"] {
+    for setting in ["tun-device", "ipv4-addr", "ipv6-addr", "dynamic-pool", "data-dir", "prefix", "file:14"] {
         assert!(noted.contains(&setting), "{setting} is not in {noted:?}");
     }
     assert!(!noted.contains(&"map-file"), "the map-file was given");
@@ -137,6 +227,28 @@ fn reads_taygas_configuration_and_map_file() {
         tayga(&[source("\nmap 192.0.2.1 www\n")]).unwrap_err(),
         "file:2: `www` is not an IPv6 address or prefix (examples: 2001:db8::1, 2001:db8::/64)"
     );
+}
+
+#[test]
+fn taygas_directives_are_read_in_any_case() {
+    let imported =
+        tayga(&[source("Prefix 2001:db8::/96\nMAP 192.0.2.1 2001:db8:1::1\nPREFIX 2001:db8::/96\n")]).unwrap();
+    assert_eq!((judged(&imported).config.translation.prefixes.len(), imported.count()), (1, 1));
+    let notes: Vec<String> = imported.notes.iter().map(Note::to_string).collect();
+    assert!(notes.iter().any(|note| note.starts_with("file:3: `prefix` is given before")), "{notes:?}");
+}
+
+#[test]
+fn every_directive_that_is_not_known_is_told_with_its_line() {
+    let imported = tayga(&[source("frob 1\nprefix 2001:db8::/96\nfrob 2\n")]).unwrap();
+    let noted = settings(&imported);
+    assert!(noted.contains(&"file:1") && noted.contains(&"file:3"), "{noted:?}");
+}
+
+#[test]
+fn map_lines_that_are_left_out_do_not_widen_the_scope() {
+    let imported = tayga(&[source("prefix 2001:db8::/96\nmap 127.0.0.1 2001:db8:1::1\n")]).unwrap();
+    assert_eq!((judged(&imported).config.translation.scope, imported.count()), (config::Scope::Eam, 0));
 }
 
 #[test]
@@ -222,19 +334,31 @@ fn a_file_of_another_kind_is_refused() {
             "a table of addresses: use `xlat-ctl import jool` for one of Jool, `xlat-ctl eam apply` for one of xlat",
         ),
         ("IPv4 Prefix,IPv6 Prefix\n", "a table of addresses: use `xlat-ctl import jool` for one of Jool"),
-        ("[dataplane]\n[[eam]]\nipv4 = \"192.0.2.1\"\n", "TOML of xlat: use `xlat-ctl eam apply` for its [[eam]]"),
+        ("[[eam]]\nipv4 = \"192.0.2.1\"\n", "TOML of xlat: use `xlat-ctl eam apply`"),
+        (
+            "[dataplane]\n[[eam]]\nipv4 = \"192.0.2.1\"\n",
+            "xlat's configuration: copy its [[eam]] tables into a file of their own and give that to `xlat-ctl eam apply`",
+        ),
+        ("[dataplane]\n[translation]\n", "xlat's configuration, which the daemon takes as it is"),
     ] {
         let said = tayga(&[source(text)]).unwrap_err();
         assert!(said.starts_with(&format!("{TAYGAS} {sentence}")), "{text}: {said}");
     }
     for (text, sentence) in [
-        ("# main\ntun-device nat64\nprefix 2001:db8::/96\n", "TAYGA's configuration: use `xlat-ctl import tayga`"),
+        ("# main\nTUN-device nat64\nprefix 2001:db8::/96\n", "TAYGA's configuration: use `xlat-ctl import tayga`"),
         ("{\"entries\": []}", "JSON of xlat: use `xlat-ctl eam apply`"),
-        ("ipv4,ipv6,comment,origin\n", "a table of addresses: use"),
+        (
+            "ipv4,ipv6,comment,origin\n",
+            "a table of addresses that is not Jool's: use `xlat-ctl eam apply` for one of xlat",
+        ),
+        ("[dataplane]\n[[eam]]\nipv4 = \"192.0.2.1\"\n", "xlat's configuration: copy its [[eam]] tables"),
     ] {
         let said = jool(&[source(text)]).unwrap_err();
         assert!(said.starts_with(&format!("{JOOLS} {sentence}")), "{text}: {said}");
+        assert!(!said.contains("import jool"), "{text}: {said}");
     }
+    let said = jool(&[source("{\"frob\": 1}")]).unwrap_err();
+    assert!(said.starts_with("file: nothing in it is known: Jool's"), "{said}");
     for text in ["", "\u{feff}", "# nothing\n\n"] {
         let said = tayga(&[source(text)]).unwrap_err();
         assert_eq!(said, "file: the file is empty: TAYGA's configuration or its map-file belongs here");
@@ -245,6 +369,19 @@ fn a_file_of_another_kind_is_refused() {
     assert!(jool(&[source("{}")]).is_err());
     // Of a table without entries Jool prints the heading.
     assert_eq!(jool(&[source("IPv6 Prefix,IPv4 Prefix\n")]).unwrap().count(), 0);
+}
+
+#[test]
+fn a_note_repeats_a_long_value_in_part() {
+    let long = "x".repeat(5000);
+    let json = format!(
+        "{{\"{long}\": 1, \"global\": {{\"pool6\": \"2001:db8::/96\", \"eam-hairpin-mode\": \"{long}\", \"lowest-ipv6-mtu\": \"{long}\", \
+         \"{long}\": \"{long}\"}}, \"eamt\": [{{\"ipv4 prefix\": \"192.0.2.1\", \"ipv6 prefix\": \"2001:db8:1::1\", \"{long}\": 1}}]}}"
+    );
+    let conf = format!("prefix 2001:db8::/96\nmap-file {long}\nwkpf-strict {long}\n{long} 1\n");
+    for imported in [jool(&[source(&json)]).unwrap(), tayga(&[source(&conf)]).unwrap()] {
+        assert!(imported.notes.len() > 3 && imported.notes.iter().all(|note| note.to_string().chars().count() < 400));
+    }
 }
 
 #[test]

@@ -7,10 +7,13 @@ mod text;
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
+use ipnet::IpNet;
+use xlat_common::reason::DropReason;
 
 use self::pcapng::PcapNg;
 use super::{
@@ -38,13 +41,13 @@ pub(super) struct Capture {
     #[arg(long = "in", value_name = "IFACE")]
     interface: Option<String>,
     /// Only packets from or to this address or prefix, in either family, before or after translation
-    #[arg(long, value_name = "ADDR[/LEN]")]
+    #[arg(long, value_name = "ADDR[/LEN]", value_parser = host)]
     host: Option<String>,
     /// Only packets that are dropped
     #[arg(long)]
     drops: bool,
     /// Only packets that are dropped for this reason, or one of these
-    #[arg(long, value_name = "REASON", value_delimiter = ',')]
+    #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = reason)]
     reason: Vec<String>,
     /// End after so many packets
     #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -64,6 +67,17 @@ pub(super) struct Capture {
     /// Write the packets to a file in the pcapng format, each with a comment; - is standard output
     #[arg(short = 'w', long = "write", value_name = "FILE", conflicts_with = "json")]
     file: Option<PathBuf>,
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let is_host = text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
+    let wrong = || format!("host {text} is not an address or a prefix, such as 198.51.100.10 or 2001:db8:5e1::/64");
+    is_host.then(|| text.to_owned()).ok_or_else(wrong)
+}
+
+fn reason(name: &str) -> Result<String, String> {
+    let wrong = || format!("there is no reason {name}: `xlat-ctl reason` lists them");
+    DropReason::from_name(name).map(|_| name.to_owned()).ok_or_else(wrong)
 }
 
 impl Capture {

@@ -164,7 +164,8 @@ fn confirmed(shown: &Applied) -> Result<bool, String> {
 fn difference(applied: &Applied) -> String {
     let mut text: String = applied.changes.iter().map(history::line).collect();
     if applied.omitted > 0 {
-        text.push_str(&format!("… and {} more changes\n", applied.omitted));
+        let omitted = usize::try_from(applied.omitted).unwrap_or(usize::MAX);
+        text.push_str(&format!("… and {}\n", count(omitted, "more change", "more changes")));
     }
     text
 }
@@ -191,6 +192,25 @@ fn outcome(applied: &Applied) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_change_that_is_not_shown_is_one() {
+        let mut applied = Applied {
+            revision: 7,
+            dry_run: true,
+            added: 1,
+            removed: 0,
+            changed: 0,
+            unchanged: 0,
+            static_lines: 0,
+            changes: Vec::new(),
+            omitted: 1,
+            warnings: Vec::new(),
+        };
+        assert_eq!(difference(&applied), "… and 1 more change\n");
+        applied.omitted = 2;
+        assert_eq!(difference(&applied), "… and 2 more changes\n");
+    }
 
     #[test]
     fn an_error_names_the_file() {

@@ -160,7 +160,8 @@ fn ipv6(text: &str) -> Result<String, String> {
     unless_syntax(text, eam::parse_ipv6(text))
 }
 
-fn either(text: &str) -> Result<String, String> {
+/// A prefix of either family, as [`unless_syntax`] has it.
+pub(super) fn either(text: &str) -> Result<String, String> {
     if text.contains(':') { ipv6(text) } else { ipv4(text) }
 }
 

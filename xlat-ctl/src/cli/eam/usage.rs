@@ -65,6 +65,10 @@ fn total(EamTraffic { packets, bytes }: EamTraffic) -> [String; 2] {
     [packets.to_string(), bytes.to_string()]
 }
 
+fn is_or_are(number: u64) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}
+
 fn human_rates(answer: &EamRates) -> String {
     let left = |name| (name, Align::Left);
     let right = |name| (name, Align::Right);
@@ -87,8 +91,10 @@ fn human_rates(answer: &EamRates) -> String {
     };
     let rows: Vec<Vec<String>> = answer.entries.iter().map(row).collect();
     let shown = if rows.is_empty() { "no entry has been used\n".to_owned() } else { table(&columns, &rows) };
-    let more =
-        if answer.omitted > 0 { format!(", {} more are not shown (--limit)", answer.omitted) } else { String::new() };
+    let more = match answer.omitted {
+        0 => String::new(),
+        omitted => format!(", {omitted} more {} not shown (--limit)", is_or_are(omitted)),
+    };
     format!("{shown}\n{} used in {:.1} s{more}\n", count(rows.len(), "entry", "entries"), answer.seconds)
 }
 
@@ -102,12 +108,13 @@ fn human_idle(answer: &EamIdle) -> String {
     let verb = if found == 1 { "entry has" } else { "entries have" };
     text.push_str(&format!("{found} {verb} not been used for {}\n", duration(answer.seconds)));
     if answer.omitted > 0 {
-        text.push_str(&format!("{} of them are not shown\n", answer.omitted));
+        text.push_str(&format!("{} of them {} not shown\n", answer.omitted, is_or_are(answer.omitted)));
     }
     if answer.too_young > 0 {
         let young = answer.too_young;
+        let (have, are) = (if young == 1 { "has" } else { "have" }, is_or_are(young));
         text.push_str(&format!(
-            "{young} more without use have been counted for a shorter time and are not called idle\n"
+            "{young} more without use {have} been counted for a shorter time and {are} not called idle\n"
         ));
     }
     text
@@ -123,6 +130,20 @@ mod tests {
         assert_eq!(time("12h").unwrap().as_secs(), 43_200);
         assert!(time("soon").unwrap_err().contains("30d"));
         assert!(time("10ms").is_err());
+    }
+
+    #[test]
+    fn one_is_one() {
+        let rates = EamRates { seconds: 1.0, entries: Vec::new(), omitted: 1 };
+        assert!(human_rates(&rates).ends_with("0 entries used in 1.0 s, 1 more is not shown (--limit)\n"));
+        let idle = EamIdle { seconds: 60, entries: Vec::new(), omitted: 1, too_young: 1 };
+        assert!(human_idle(&idle).ends_with(
+            "\n1 of them is not shown\n1 more without use has been counted for a shorter time and is not called idle\n"
+        ));
+        let idle = EamIdle { omitted: 2, too_young: 2, ..idle };
+        assert!(human_idle(&idle).ends_with(
+            "\n2 of them are not shown\n2 more without use have been counted for a shorter time and are not called idle\n"
+        ));
     }
 
     #[test]

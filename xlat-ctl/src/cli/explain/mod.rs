@@ -38,13 +38,24 @@ const PASSED: &str = "Nothing, if the machine is to route it. If it is to be tra
     add`), or let the prefix alone suffice (`scope = \"all\"`). The relay's own addresses are never translated: a service's must \
     be on no interface of it. `xlat-ctl lookup` says of each address by which rule it maps.";
 
+impl Explain {
+    /// The packet, from its IP header on.
+    fn packet(&self) -> Result<Vec<u8>, String> {
+        match (&self.hex, &self.pcap) {
+            (Some(text), _) => file::hexadecimal(text),
+            (None, Some(path)) => file::packet(path, self.packet),
+            (None, None) => self.words.packet(),
+        }
+    }
+
+    /// Why the words of the call make no packet. Of a file nothing is said.
+    pub(super) fn wrong_usage(&self) -> Option<String> {
+        if self.pcap.is_some() { None } else { self.packet().err() }
+    }
+}
+
 pub(super) fn explain(common: &Common, verb: &Explain) -> Result<(), Failed> {
-    let packet = match (&verb.hex, &verb.pcap) {
-        (Some(text), _) => file::hexadecimal(text),
-        (None, Some(path)) => file::packet(path, verb.packet),
-        (None, None) => verb.words.packet(),
-    };
-    let packet = packet.map_err(|text| format!("explain: {text}"))?;
+    let packet = verb.packet().map_err(|text| format!("explain: {text}"))?;
     let question = api::Explain { packet: hex::encode(packet), interface: verb.interface.clone() };
     let answer = client::post::<Explained>(common, "/v1/explain", &question)?;
     answer.print(common, human);

@@ -46,13 +46,18 @@ pub(super) struct Top {
     once: bool,
 }
 
+impl Top {
+    /// What does not go together.
+    pub(super) fn wrong_usage(&self, common: &Common) -> Option<String> {
+        let is_wrong = common.json && !self.once;
+        is_wrong.then(|| "--json: give --once too; `stats --watch --json` goes on".to_owned())
+    }
+}
+
 pub(super) fn top(common: &Common, top: &Top) -> Result<(), Failed> {
     let interval = Duration::from_secs(top.interval);
     if top.once {
         return once(common, interval);
-    }
-    if common.json {
-        return Err("top --json: give --once too; `stats --watch --json` goes on".to_owned().into());
     }
     if !io::stdout().is_terminal() {
         return Err("top: this is no terminal: give --once, or use `stats --watch`".to_owned().into());

@@ -12,11 +12,12 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use toml::Spanned;
 use xlat_common::settings::{MAX_PLATEAUS, MAX_POOL, MAX_PREFIXES};
 
+pub(super) use self::translation::translation_prefix;
 use super::{
     Accounting, Checked, Config, Control, DEFAULT_PIN_DIRECTORY, DEFAULT_SOCKET, DEFAULT_STATE, Dataplane, Deny, Dscp,
     FlowLabel, Hairpin, Icmp, IcmpErrors, Metrics, OnEnd, Pattern, PrefixFor, Problem, Scope, State, Translation,
     UdpZeroChecksum,
-    file::{self, File, List, Placed, WordOrNumber},
+    file::{self, File, List, Number, Placed, WordOrNumber},
     problem::nearest,
 };
 use crate::{
@@ -25,9 +26,9 @@ use crate::{
 };
 
 /// Most entries the table can be made for.
-const MAX_EAMS: RangeInclusive<i64> = 1..=4_194_304;
+const MAX_EAMS: RangeInclusive<i128> = 1..=4_194_304;
 /// Changes of single entries that the history can remember.
-const MAX_HISTORY: RangeInclusive<i64> = 0..=100_000_000;
+const MAX_HISTORY: RangeInclusive<i128> = 0..=100_000_000;
 /// Most EAMs of each kind that the metrics page shows.
 const MAX_SHOWN: usize = 1000;
 /// Bytes of `sun_path`, the end included.
@@ -73,9 +74,16 @@ impl Checker {
         result.map_err(|error| self.fault(line, format!("{key}: {error}"))).ok()
     }
 
-    fn number(&mut self, key: &str, value: Placed<i64>, range: RangeInclusive<i64>, why: &str, default: u32) -> u32 {
+    fn number(
+        &mut self,
+        key: &str,
+        value: Placed<Number>,
+        range: RangeInclusive<i128>,
+        why: &str,
+        default: u32,
+    ) -> u32 {
         let Some(value) = value else { return default };
-        let number = *value.get_ref();
+        let Number(number) = *value.get_ref();
         if !range.contains(&number) {
             let (least, greatest) = range.into_inner();
             let line = self.line(&value);
@@ -95,7 +103,7 @@ impl Checker {
         let hint =
             nearest(value.get_ref(), &names).map_or_else(String::new, |near| format!(" (did you mean \"{near}\"?)"));
         let allowed = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-        self.fault(line, format!("{key} = \"{}\"{hint}: give one of {allowed}", value.get_ref()));
+        self.fault(line, format!("{key} = \"{}\"{hint}: give one of {allowed}", eam::cut(value.get_ref())));
         default
     }
 
@@ -105,8 +113,8 @@ impl Checker {
         let given = match value.into_inner() {
             WordOrNumber::Word(word) if word == "copy" => return Dscp::Copy,
             WordOrNumber::Word(word) if word == "zero" => return Dscp::Fixed(0),
-            WordOrNumber::Word(word) => format!("\"{word}\""),
-            WordOrNumber::Number(number) => match u8::try_from(number) {
+            WordOrNumber::Word(word) => format!("\"{}\"", eam::cut(&word)),
+            WordOrNumber::Number(Number(number)) => match u8::try_from(number) {
                 Ok(byte) => return Dscp::Fixed(byte),
                 Err(_) => number.to_string(),
             },
@@ -130,7 +138,7 @@ impl Checker {
             let line = self.line(&raw);
             let Some(value) = self.take(line, key, read(raw.get_ref())) else { continue };
             if values.iter().any(|(_, other)| *other == value) {
-                self.fault(line, format!("{key}: {} is there twice", raw.get_ref()));
+                self.fault(line, format!("{key}: {} is there twice", eam::cut(&raw.get_ref().to_string())));
             } else {
                 values.push((line, value));
             }
@@ -184,7 +192,7 @@ impl Checker {
         Accounting {
             services,
             native,
-            busiest: self.number("accounting.busiest", section.busiest, 0..=MAX_SHOWN as i64, "", 20),
+            busiest: self.number("accounting.busiest", section.busiest, 0..=MAX_SHOWN as i128, "", 20),
             named: without_lines(named),
         }
     }
@@ -221,7 +229,7 @@ impl Checker {
             let line = self.line(&value);
             let text = "give the absolute path of a directory of its own in a BPF file system, without a dot, such as \
                         \"/sys/fs/bpf/xlat\"";
-            self.fault(line, format!("dataplane.pin_directory = \"{}\": {text}", value.get_ref()));
+            self.fault(line, format!("dataplane.pin_directory = \"{}\": {text}", eam::cut(value.get_ref())));
         }
         path
     }
@@ -317,7 +325,8 @@ impl Checker {
             |text| {
                 let path = PathBuf::from(text.get_ref());
                 if !path.is_absolute() {
-                    let sentence = format!("state.directory: {}: give the whole path, from / on", path.display());
+                    let sentence =
+                        format!("state.directory: {}: give the whole path, from / on", eam::cut(text.get_ref()));
                     self.fault(self.line(&text), sentence);
                 }
                 path
@@ -353,7 +362,7 @@ impl Checker {
             text.get_ref().parse().unwrap_or_else(|_| {
                 let sentence = format!(
                     "metrics.listen = \"{}\": give an address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\"",
-                    text.get_ref()
+                    eam::cut(text.get_ref())
                 );
                 self.fault(self.line(&text), sentence);
                 default
@@ -368,11 +377,12 @@ impl Checker {
 /// # Errors
 /// One sentence: the path is relative or too long.
 pub(super) fn socket_path(path: &Path) -> Result<(), String> {
+    let shown = path.display().to_string();
     if !path.is_absolute() {
-        return Err(format!("{}: give the whole path, from / on", path.display()));
+        return Err(format!("{}: give the whole path, from / on", eam::cut(&shown)));
     }
     if path.as_os_str().len() >= MAX_SOCKET_PATH {
-        return Err(format!("{}: a socket's path has at most {} bytes", path.display(), MAX_SOCKET_PATH - 1));
+        return Err(format!("{}: a socket's path has at most {} bytes", eam::cut(&shown), MAX_SOCKET_PATH - 1));
     }
     Ok(())
 }

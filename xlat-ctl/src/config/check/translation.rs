@@ -48,7 +48,7 @@ impl Checker {
         without_lines(prefixes)
     }
 
-    fn mtu_plateaus(&mut self, list: List<i64>) -> Vec<u32> {
+    fn mtu_plateaus(&mut self, list: List<Number>) -> Vec<u32> {
         const KEY: &str = "translation.mtu_plateaus";
         let Some(list) = list else {
             // RFC 1191 7.1
@@ -58,7 +58,7 @@ impl Checker {
         if list.get_ref().is_empty() {
             self.fault(line, format!("{KEY}: give at least one MTU"));
         }
-        let mtus = self.list(KEY, Some(list), |mtu| match u32::try_from(*mtu) {
+        let mtus = self.list(KEY, Some(list), |mtu| match u32::try_from(mtu.0) {
             Ok(number @ 68..=65535) => Ok(number),
             _ => Err(format!("{mtu} is not an IPv4 MTU; give numbers from 68 to 65535")),
         });
@@ -75,14 +75,18 @@ impl Checker {
             let line = self.line(&rule);
             let rule = rule.into_inner();
             let prefix = self.assigned_prefix(line, prefixes, rule.prefix);
-            if rule.interfaces.is_none() && rule.ipv4.is_none() {
+            let is_empty = |list: &List<String>| list.as_ref().is_none_or(|list| list.get_ref().is_empty());
+            if is_empty(&rule.interfaces) && is_empty(&rule.ipv4) {
                 self.fault(line, "prefix_for: say for what: interfaces = […], ipv4 = […], or both");
             }
             let interfaces = self.list("prefix_for.interfaces", rule.interfaces, |text| Pattern::new(text));
             let ipv4 = self.list("prefix_for.ipv4", rule.ipv4, |text| eam::parse_ipv4(text).map_err(sentence));
             for (line, pattern) in &interfaces {
                 if read.iter().any(|other| other.interfaces.contains(pattern)) {
-                    self.fault(*line, format!("prefix_for.interfaces: {pattern} has a prefix already"));
+                    self.fault(
+                        *line,
+                        format!("prefix_for.interfaces: {} has a prefix already", eam::cut(&pattern.to_string())),
+                    );
                 }
             }
             for (line, net) in &ipv4 {
@@ -112,7 +116,7 @@ impl Checker {
 }
 
 /// Reads a translation prefix and judges it by RFC 6052 2.2.
-fn translation_prefix(text: &str) -> Result<Ipv6Net, String> {
+pub(in crate::config) fn translation_prefix(text: &str) -> Result<Ipv6Net, String> {
     let net = eam::parse_ipv6(text).map_err(sentence)?;
     if !PREFIX_LENGTHS.contains(&net.prefix_len()) {
         return Err(format!(
