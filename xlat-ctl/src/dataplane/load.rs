@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use aya::{
     Ebpf,
     maps::{Array, HashMap, Map, PerCpuArray},
+    util::KernelVersion,
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use xlat_common::{
     account, programs,
     settings::Settings,
@@ -30,6 +31,9 @@ use super::{
     ways::Ways,
 };
 use crate::netlink::Machine;
+
+/// Since when a kernel with PREEMPT_RT may let one program on a CPU interrupt another.
+const MIXES_ON_RT: KernelVersion = KernelVersion::new(6, 18, 0);
 
 /// What a program instance is made with, beside its settings.
 #[derive(Clone, Debug)]
@@ -116,6 +120,12 @@ impl DataPlane {
         } else if options.ways.is_some() {
             info!(
                 "next hops are looked up for each packet, which is slower: remembering them takes Linux 5.12 or newer"
+            );
+        }
+        if readers::is_preempt_rt() && KernelVersion::current().is_ok_and(|version| version >= MIXES_ON_RT) {
+            warn!(
+                "this kernel has PREEMPT_RT: if it was built without CONFIG_PREEMPT_RT_NEEDS_BH_LOCK, packets interrupt each other on \
+                 one CPU and may be mixed up: run the relay on a kernel without PREEMPT_RT"
             );
         }
         let table_bytes = u64::from(buckets) * size_of::<Bucket>() as u64;

@@ -43,7 +43,7 @@ pub(super) fn wait() {
 }
 
 /// Whether programs can be interrupted by other tasks.
-fn is_preempt_rt() -> bool {
+pub(super) fn is_preempt_rt() -> bool {
     match fs::read_to_string("/sys/kernel/realtime") {
         Ok(text) => text.trim() != "0",
         // Only kernels with PREEMPT_RT have the file.
