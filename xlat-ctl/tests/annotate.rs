@@ -72,7 +72,7 @@ fn takes_prefixes_and_a_table_from_the_command_line() {
 fn says_what_is_wrong_with_its_arguments() {
     for (arguments, expected, sentence) in [
         (&["--config", "/nonexistent/xlat.toml"][..], 1, "cannot read the configuration /nonexistent/xlat.toml"),
-        (&["--prefix", "2001:db8::/95"], 1, "annotate --prefix: "),
+        (&["--prefix", "2001:db8::/95"], 2, "invalid value '2001:db8::/95' for '--prefix <PREFIX>'"),
         (&["--prefix", "2001:db8::"], 2, "invalid value '2001:db8::' for '--prefix <PREFIX>'"),
         (&["--prefix", "64:ff9b::/96", "--config", "x"], 2, "cannot be used with"),
         (&["--prefix", "64:ff9b::/96", "--eams", "/nonexistent/t"], 1, "annotate --eams /nonexistent/t: No such file"),

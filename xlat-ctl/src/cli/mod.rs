@@ -24,7 +24,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
-use crate::{config, daemon};
+use crate::{api, config, daemon};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -193,6 +193,11 @@ impl Cli {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { common, verb } = Cli::parse().judged().unwrap_or_else(|error| error.exit());
+    // Their JSON goes on line by line, or is no answer at all.
+    let streams = match &verb {
+        Verb::Stats(stats) => stats.watch.is_some(),
+        verb => matches!(verb, Verb::Capture(_) | Verb::Annotate(_)),
+    };
     let done = match verb {
         Verb::Run(ConfigFile { config }) => return daemon::run(&config, common.socket),
         Verb::Check(ConfigFile { config }) => check::check(&config, common.json),
@@ -216,7 +221,8 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { message, answer }) => {
-            if let Some(answer) = answer.filter(|_| common.json) {
+            let own = || message.clone().filter(|_| !streams).map(own_answer);
+            if let Some(answer) = answer.or_else(own).filter(|_| common.json) {
                 output::print(&answer);
             }
             if let Some(message) = message {
@@ -225,6 +231,11 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the command itself has failed at, as the daemon tells what it has.
+fn own_answer(message: String) -> String {
+    output::json(&api::Failure { error: api::Error { code: api::Code::Failed, message } })
 }
 
 #[cfg(test)]

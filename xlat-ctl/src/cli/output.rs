@@ -1,6 +1,7 @@
 //! What people read: aligned tables, durations, sizes; and how it gets out.
 
 use std::{
+    borrow::Cow,
     io::{self, ErrorKind, Write},
     process,
 };
@@ -49,7 +50,17 @@ fn written(text: &str) -> bool {
 /// Prints a sentence to standard error.
 pub(super) fn complain(message: &str) {
     // There is nowhere to report that standard error cannot be written to.
-    let _ = writeln!(io::stderr(), "xlat-ctl: {}", eam::visible(message));
+    let _ = writeln!(io::stderr(), "xlat-ctl: {}", harmless(&eam::visible(message)));
+}
+
+/// A text whose control characters, but for line breaks, are written as `\u{1b}`: what is quoted from a file does nothing to a terminal.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_bad = |char: char| char.is_control() && char != '\n';
+    if !text.contains(is_bad) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |char: char| if is_bad(char) { char.escape_unicode().to_string() } else { char.to_string() };
+    Cow::Owned(text.chars().map(shown).collect())
 }
 
 /// Prints what an answer warns of, which stands in its JSON else.
@@ -173,6 +184,12 @@ mod tests {
             &[vec!["eth0".into(), "1000".into(), "a".into()], vec!["e".into(), "2".into(), String::new()]],
         );
         assert_eq!(text, "NAME     N  REST\neth0  1000  a\ne        2\n");
+    }
+
+    #[test]
+    fn what_is_quoted_does_nothing_to_a_terminal() {
+        assert_eq!(harmless("a\u{1b}]0;x\u{7}b\r\u{9b}2J"), "a\\u{1b}]0;x\\u{7}b\\u{d}\\u{9b}2J");
+        assert_eq!(harmless("two\nlines “ä”"), "two\nlines “ä”");
     }
 
     #[test]
