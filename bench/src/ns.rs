@@ -35,7 +35,7 @@ const WARM_UP: u32 = 5_000;
 /// Most of both: a second or so.
 const MOST: u32 = 1 << 21;
 /// How often what belongs together is measured in turn; the least time counts, which is the least disturbed.
-const TURNS: usize = 3;
+const TURNS: usize = 12;
 /// Programs of the bench that do less than a translator, and what that is.
 const FLOORS: [(&str, &str); 2] =
     [("redirect", "a redirect, nothing else"), ("rewrite", "new headers and a redirect, nothing else")];
