@@ -44,7 +44,7 @@ fn per_cent(part: u64, other: u64) -> Option<f64> {
     (all > 0.0).then(|| 100.0 * part as f64 / all)
 }
 
-/// The days side by side, as an SVG document. Days without traffic, which the list leaves out, are bridged.
+/// The days side by side, as an SVG document. Days on which nobody counted, which the list leaves out, are bridged.
 pub(crate) fn svg(days: &[ShareDay]) -> String {
     let (left, top, right, bottom) = PLOT;
     let first = days.first().map_or(0, |day| number(&day.day));

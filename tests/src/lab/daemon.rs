@@ -114,6 +114,16 @@ impl Daemon {
     /// # Errors
     /// It ends, or does not translate in time: what it said.
     pub fn start(relay: &Namespace, configuration: &str) -> Result<Self> {
+        let mut this = Self::begin(relay, configuration)?;
+        this.wait_until_ready(relay)?;
+        Ok(this)
+    }
+
+    /// As [`Self::start`], without waiting for anything.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn begin(relay: &Namespace, configuration: &str) -> Result<Self> {
         let directory = tempfile::tempdir().context("making a directory for the daemon")?;
         let socket = directory.path().join("xlat.sock");
         let pins = Pins::new();
@@ -123,9 +133,7 @@ impl Daemon {
             .replace("[dataplane]", &format!("[dataplane]\npin_directory = \"{}\"", pins.0.display()));
         std::fs::write(directory.path().join("xlat.toml"), text).context("writing the configuration")?;
         let process = Self::run(relay, &command_path()?, directory.path(), &[])?;
-        let mut this = Self { process, directory, pins };
-        this.wait_until_ready(relay)?;
-        Ok(this)
+        Ok(Self { process, directory, pins })
     }
 
     fn run(relay: &Namespace, command: &Path, directory: &Path, environment: &[(&str, &str)]) -> Result<Running> {

@@ -221,7 +221,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { message, answer }) => {
-            let own = || message.clone().filter(|_| !streams).map(own_answer);
+            let own = || message.clone().filter(|_| !streams && !output::has_answered()).map(own_answer);
             if let Some(answer) = answer.or_else(own).filter(|_| common.json) {
                 output::print(&answer);
             }

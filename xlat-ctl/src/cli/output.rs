@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     io::{self, ErrorKind, Write},
     process,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use serde::Serialize;
@@ -19,6 +20,7 @@ pub(super) fn print(text: &str) {
 /// As [`print`], of something that goes on whether anybody reads it or not.
 pub(super) fn print_before(text: &str) {
     // What is printed at the end tells that it cannot be.
+    HAS_ANSWERED.store(true, Relaxed);
     let _ = io::stdout().lock().write_all(eam::visible(text).as_bytes());
 }
 
@@ -34,8 +36,17 @@ pub(super) fn print_file(text: &str) {
     }
 }
 
+/// Whether something has been printed to standard output.
+static HAS_ANSWERED: AtomicBool = AtomicBool::new(false);
+
+/// Whether this command has answered: what it fails at afterwards is no second answer.
+pub(super) fn has_answered() -> bool {
+    HAS_ANSWERED.load(Relaxed)
+}
+
 /// Whether anybody reads it still.
 fn written(text: &str) -> bool {
+    HAS_ANSWERED.store(true, Relaxed);
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => true,

@@ -1,8 +1,12 @@
 //! The page for Prometheus, made anew at each request from one reading of the data plane. docs/metrics.md lists what is on it.
 
+use std::sync::LazyLock;
+
 use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::{Collector, Desc},
     process_collector::ProcessCollector,
+    proto::MetricFamily,
 };
 use xlat_common::{
     counters::{Counters, Direction, Protocol, Verdict},
@@ -32,10 +36,25 @@ pub(super) fn page(
     interfaces(&registry, status)?;
     readiness(&registry, ready)?;
     build_info(&registry, status)?;
-    registry.register(Box::new(ProcessCollector::for_self()))?;
+    registry.register(Box::new(OfProcess))?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut text)?;
     String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+}
+
+/// The figures of this process, which began once: a collector made anew takes the start from what the clock says by then.
+struct OfProcess;
+
+static PROCESS: LazyLock<ProcessCollector> = LazyLock::new(ProcessCollector::for_self);
+
+impl Collector for OfProcess {
+    fn desc(&self) -> Vec<&Desc> {
+        PROCESS.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        PROCESS.collect()
+    }
 }
 
 fn traffic(registry: &Registry, counters: &Counters) -> prometheus::Result<()> {

@@ -214,6 +214,11 @@ impl DataPlane {
         }
     }
 
+    /// Takes over what [`Self::take_carried_accounts`] has given.
+    pub fn carry_accounts(&mut self, carried: Vec<(Option<Eam>, Counted)>) {
+        self.carried_accounts.extend(carried);
+    }
+
     /// What instances before this one have counted and nobody has collected: taken once. `None`: packets that no EAM maps.
     pub fn take_carried_accounts(&mut self) -> Vec<(Option<Eam>, Counted)> {
         std::mem::take(&mut self.carried_accounts)

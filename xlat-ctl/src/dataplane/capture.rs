@@ -255,11 +255,13 @@ impl DataPlane {
         let program = entry(&mut self.capture, &mut self.ebpf)?;
         let near = self.fragmenter.as_ref().map(|fragmenter| fragmenter.near().ifindex);
         let near = near.zip(self.near_link.as_mut());
+        let mut outcome = Ok(());
+        // Also where one refuses: the others are to have what the data plane takes for its own.
         for (ifindex, link) in self.links.iter_mut().map(|(ifindex, link)| (*ifindex, link)).chain(near) {
             let name = link.name.clone();
-            exchange_on(program, link, ifindex, &name, pins)?;
+            outcome = outcome.and(exchange_on(program, link, ifindex, &name, pins));
         }
-        Ok(())
+        outcome
     }
 }
 

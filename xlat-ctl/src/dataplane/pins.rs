@@ -11,7 +11,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -81,6 +81,13 @@ fn pins_error(doing: &str, path: &Path, error: &(dyn std::error::Error + 'static
     DataPlaneError::Pins { what: format!("{doing} {}", path.display()), reason: cause(error).1 }
 }
 
+/// Whether an open file is what a path leads to.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, there) = (file.metadata().map(identity), fs::metadata(path).map(identity));
+    matches!((open, there), (Ok(open), Ok(there)) if open == there)
+}
+
 impl Pins {
     /// Makes the directory if it is not there, and locks it.
     ///
@@ -102,6 +109,8 @@ impl Pins {
         make_private(&directory.join(LINKS))?;
         let file = File::open(directory).map_err(|error| failed("open", directory, &error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // Whoever had it may have removed the directory meanwhile.
+            Ok(lock) if !is_at(&lock, directory) => Self::open(directory),
             Ok(lock) => Ok(Self { directory: directory.to_owned(), stays: false, _lock: lock }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
                 Err(DataPlaneError::PinsInUse { directory: directory.to_owned() })

@@ -12,7 +12,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, PerCpuValues, ProgramArray},
+    maps::{Array, MapData, MapError, PerCpuArray, PerCpuValues, ProgramArray},
 };
 use xlat_common::{counters::Counters, interface::MAX_IFINDEX, next_hop, programs, settings::Settings};
 
@@ -34,6 +34,8 @@ const SHARED: [&str; 5] = ["TABLE4", "TABLE6", "STATE", "VLANS", "MACS"];
 pub(super) struct Trial {
     ebpf: Ebpf,
     counters: PerCpuArray<MapData, Counters>,
+    /// Until when ICMP errors are paid for, by family: 0, none was sent.
+    limits: Array<MapData, u64>,
     /// The kernel empties an array of programs when the last reference from user space goes.
     _tail_calls: ProgramArray<MapData>,
 }
@@ -72,6 +74,7 @@ impl Trial {
         }
         let object::Loaded { mut ebpf, tail_calls, .. } = object::load(crate::OBJECT, settings, None, maps)?;
         let counters = map::<PerCpuArray<_, _>>(&mut ebpf, "COUNTERS")?;
+        let limits = map::<Array<_, _>>(&mut ebpf, "LIMITS")?;
         for name in programs::TAIL_CALLS.iter().map(|(name, _)| *name).chain([programs::ENTRY]) {
             let (in_force, trial) = (tag(live, name), tag(&ebpf, name));
             if in_force.is_empty() || in_force != trial {
@@ -80,11 +83,15 @@ impl Trial {
                 )));
             }
         }
-        Ok(Self { ebpf, counters, _tail_calls: tail_calls })
+        Ok(Self { ebpf, counters, limits, _tail_calls: tail_calls })
     }
 
     fn run(&mut self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>, Counters), DataPlaneError> {
         set_to_zero(&mut self.counters)?;
+        for place in 0..self.limits.len() {
+            let failed = |error: MapError| DataPlaneError::new("set the trial's rates of ICMP errors", &error);
+            self.limits.set(place, 0, 0).map_err(failed)?;
+        }
         let (action, frame) = run_once(self.ebpf.program(programs::ENTRY), frame, ifindex)?;
         let each =
             self.counters.get(&0, 0).map_err(|error| DataPlaneError::new("read the trial's counters", &error))?;

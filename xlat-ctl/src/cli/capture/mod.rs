@@ -167,7 +167,6 @@ fn handle(output: &mut Output, last: &mut Progress, line: &Line, text: &str) -> 
         }
         Line::Progress(progress) => {
             *last = *progress;
-            // Whoever reads the file meanwhile sees what there is.
             if let Output::File(pcapng) = output {
                 pcapng.flush()?;
             }
@@ -184,7 +183,11 @@ fn show(output: &mut Output, packet: &Packet) -> io::Result<()> {
     match output {
         Output::Text => output::print(&text::lines(packet)),
         Output::Json | Output::NoFile { .. } => {}
-        Output::File(pcapng) => pcapng.write(packet)?,
+        Output::File(pcapng) => {
+            pcapng.write(packet)?;
+            // Whoever reads the file meanwhile, or after a kill, finds whole blocks.
+            pcapng.flush()?;
+        }
     }
     Ok(())
 }
@@ -201,11 +204,14 @@ fn summary(progress: &Progress) -> String {
     )
 }
 
+/// Room for the blocks of a pair of packets, each of 64 KiB at most: what is more would be written before its block is whole.
+const BLOCKS: usize = 256 * 1024;
+
 fn writer(file: &Path) -> io::Result<Box<dyn Write>> {
     if file == Path::new("-") {
-        return Ok(Box::new(BufWriter::new(io::stdout())));
+        return Ok(Box::new(BufWriter::with_capacity(BLOCKS, io::stdout())));
     }
-    Ok(Box::new(BufWriter::new(File::create(file)?)))
+    Ok(Box::new(BufWriter::with_capacity(BLOCKS, File::create(file)?)))
 }
 
 fn unwritten(file: &Path, error: &io::Error) -> String {

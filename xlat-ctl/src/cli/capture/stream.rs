@@ -1,5 +1,6 @@
 //! An answer of the daemon that goes on: line after line until it ends, or somebody interrupts this command.
 
+use futures::future;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     Request,
@@ -23,13 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// `GET`s `path`, and gives `each` line of the answer, read and as it came, until that says that it was the last. An interrupt ends it
-/// in peace, with what was on its way and the daemon's count at its next word; a second one at once.
+/// in peace, with what was on its way and the daemon's count at its next word; a second one at once. So does the end of the terminal.
 pub(super) fn follow(common: &Common, path: &str, each: impl FnMut(&Line, &str) -> bool) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {}", crate::plain(&error)))?;
     runtime.block_on(async {
         let listen = |kind| signal(kind).map_err(|error| format!("cannot listen to signals: {}", crate::plain(&error)));
-        let interrupts = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let mut interrupts = vec![listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
+        if !is_ignored(SignalKind::hangup()) {
+            interrupts.push(listen(SignalKind::hangup())?);
+        }
         run(common, path, interrupts, each).await
     })
 }
@@ -37,7 +41,7 @@ pub(super) fn follow(common: &Common, path: &str, each: impl FnMut(&Line, &str) 
 async fn run(
     common: &Common,
     path: &str,
-    mut interrupts: (Signal, Signal),
+    mut interrupts: Vec<Signal>,
     mut each: impl FnMut(&Line, &str) -> bool,
 ) -> Result<(), Failed> {
     let socket = client::socket(common);
@@ -49,7 +53,10 @@ async fn run(
     tokio::spawn(connection);
     let request = Request::builder().uri(path).header(header::HOST, "xlat").body(Empty::<Bytes>::new());
     let request = request.map_err(|error| format!("the request cannot be made: {error}"))?;
-    let answer = timeout(PATIENCE, sender.send_request(request)).await.map_err(silent)?.map_err(broken)?;
+    let answer = tokio::select! {
+        answer = timeout(PATIENCE, sender.send_request(request)) => answer.map_err(silent)?.map_err(broken)?,
+        () = interrupted(&mut interrupts) => return Ok(()),
+    };
     let granted = answer.status().is_success();
     let mut body = answer.into_body();
     if !granted {
@@ -78,11 +85,16 @@ async fn run(
     }
 }
 
-async fn interrupted(interrupts: &mut (Signal, Signal)) {
-    tokio::select! {
-        _ = interrupts.0.recv() => {}
-        _ = interrupts.1.recv() => {}
-    }
+async fn interrupted(interrupts: &mut [Signal]) {
+    let each = interrupts.iter_mut().map(|signal| Box::pin(signal.recv()));
+    future::select_all(each).await;
+}
+
+/// Whether this process was started with a signal ignored, as by `nohup`.
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 << (signal.as_raw_value() - 1) != 0)
 }
 
 /// The next bytes of an answer. `None`: that was all.

@@ -19,7 +19,7 @@ use xlat_common::{
 use super::{Refusal, refusal, relay::Relay};
 use crate::{
     api::Code,
-    dataplane::{Captured, DataPlane, Filters, Sink},
+    dataplane::{Captured, DataPlane, Filters, Sink, kernel_time},
     netlink::Machine,
 };
 
@@ -65,6 +65,8 @@ pub(in crate::daemon) struct Capturing {
 
 /// Who gets the packets of a slot.
 struct Subscriber {
+    /// When it came, by the kernel's monotonic clock: what left before is of the capture that had its place before.
+    since: u64,
     events: mpsc::Sender<Event>,
     crowded: Arc<AtomicU64>,
 }
@@ -147,11 +149,12 @@ impl Captures {
 
 /// Gives a packet to those who want it.
 fn distribute(subscribers: &Subscribers, captured: Captured) {
-    let slots = captured.head.slots;
+    let (slots, left) = (captured.head.slots, captured.head.left);
     let captured = Arc::new(captured);
     let subscribers = subscribers.lock().unwrap_or_else(PoisonError::into_inner);
     for (slot, subscriber) in subscribers.iter().enumerate() {
-        let Some(subscriber) = subscriber.as_ref().filter(|_| slots & 1 << slot != 0) else { continue };
+        let wants = |subscriber: &&Subscriber| slots & 1 << slot != 0 && left >= subscriber.since;
+        let Some(subscriber) = subscriber.as_ref().filter(wants) else { continue };
         if subscriber.events.try_send(Event::Packet(Arc::clone(&captured))).is_err() {
             subscriber.crowded.fetch_add(1, Relaxed);
         }
@@ -179,7 +182,7 @@ impl Relay {
         info!("capture {id} begins, of {author}");
         self.captures.slots[place] = Some(Slot { id, filter, base, carried: Tally::default(), author });
         self.captures.subscribers.lock().unwrap_or_else(PoisonError::into_inner)[place] =
-            Some(Subscriber { events, crowded: Arc::clone(&crowded) });
+            Some(Subscriber { since: kernel_time(), events, crowded: Arc::clone(&crowded) });
         if let Err(reason) = self.captures.put_in_force(&mut self.dataplane) {
             self.captures.forget(place);
             self.end_captures(&format!("another capture could not begin: {reason}"));
@@ -235,8 +238,8 @@ impl Relay {
         }
     }
 
-    /// Goes on with the captures in a program instance that takes the place of `old`, before that is attached.
-    pub(super) fn carry_captures(&mut self, old: &DataPlane) {
+    /// What an instance has counted whose place this one has taken, and gets no packets any more.
+    pub(super) fn carry_capture_tallies(&mut self, old: &DataPlane) {
         let counted = old.capture_tallies();
         for place in 0..SLOTS {
             let carried = self.captures.tally(place, &counted);
@@ -244,7 +247,12 @@ impl Relay {
                 (slot.base, slot.carried) = (Tally::default(), carried);
             }
         }
+    }
+
+    /// Goes on with the captures in a program instance that takes the place of `old`, before that is attached.
+    pub(super) fn carry_captures(&mut self, old: &DataPlane) {
         if let Err(reason) = self.captures.put_in_force(&mut self.dataplane) {
+            self.carry_capture_tallies(old);
             error!("captures do not go on: {reason}");
             self.end_captures(&format!("the configuration was reloaded, and then: {reason}"));
         }

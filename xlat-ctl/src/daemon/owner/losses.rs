@@ -1,5 +1,7 @@
 //! What others take away from the relay: its program, its fragmenter. Nothing tells of it; it is looked for.
 
+use std::time::{Duration, Instant};
+
 use tracing::error;
 
 use super::relay::Relay;
@@ -7,6 +9,9 @@ use crate::{
     dataplane,
     netlink::{self, Machine},
 };
+
+/// When a fragmenter that could not be made anew is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
 
 impl Relay {
     /// Notes where somebody has taken the program away: nothing tells of it.
@@ -33,19 +38,19 @@ impl Relay {
         self.keep_fragmenter(&machine);
     }
 
-    /// Mends the fragmenter, with a new program instance where that is what it takes; once, if it fails.
+    /// Mends the fragmenter, with a new program instance where that is what it takes; each minute, while that fails.
     fn keep_fragmenter(&mut self, machine: &Machine) {
         let Err(error) = self.dataplane.keep_fragmenter(machine) else {
-            self.fragmenter_is_lost = false;
+            self.fragmenter_is_lost = None;
             return;
         };
-        if self.fragmenter_is_lost {
+        if self.fragmenter_is_lost.is_some_and(|tried| tried.elapsed() < AGAIN) {
             return;
         }
         error!("{error}; it is made anew");
         if let Err(error) = self.swap(None) {
-            self.fragmenter_is_lost = true;
-            error!("packets that need fragmenting are lost until `xlat-ctl reload` succeeds: {error:#}");
+            self.fragmenter_is_lost = Some(Instant::now());
+            error!("packets that need fragmenting are lost until this succeeds, which is tried each minute: {error:#}");
         }
     }
 }

@@ -52,7 +52,7 @@ pub(super) struct Relay {
     /// The machine's own addresses that are also a service's.
     pub(super) shadowed: BTreeSet<IpAddr>,
     /// Whether the fragmenter is lost and could not be made anew.
-    pub(super) fragmenter_is_lost: bool,
+    pub(super) fragmenter_is_lost: Option<Instant>,
     /// Whether an interface still has the program of before.
     pub(super) take_over_is_due: bool,
     pub(super) started: Instant,
@@ -120,7 +120,7 @@ impl Relay {
             waiting: Vec::new(),
             covered: BTreeMap::new(),
             shadowed: BTreeSet::new(),
-            fragmenter_is_lost: false,
+            fragmenter_is_lost: None,
             take_over_is_due: false,
             started,
             captures: Captures::new(),
@@ -157,8 +157,12 @@ impl Relay {
         let mut dataplane = filled(dataplane, &self.config, &self.table, &machine, before)?;
         // All of that takes its time, in which the machine may have changed.
         let machine = Arc::clone(&self.machine.borrow());
-        dataplane.update_machine(&machine)?;
+        if let Err(error) = dataplane.update_machine(&machine) {
+            dataplane.discard();
+            return Err(error.into());
+        }
         let mut old = std::mem::replace(&mut self.dataplane, dataplane);
+        self.dataplane.carry_accounts(old.take_carried_accounts());
         self.release_other_modes(&mut old);
         self.release_covered(&mut old, &machine);
         self.links.clear();
@@ -171,6 +175,7 @@ impl Relay {
             error!("{error}");
         }
         self.follow_usage();
+        self.carry_capture_tallies(&old);
         drop(old);
         Ok(())
     }

@@ -113,9 +113,10 @@ impl Fragmenter {
     fn take_over(name: &str, namespace: Arc<File>, kept: Option<PathBuf>) -> Result<Self, String> {
         let far_mac = namespaces::inside(&namespace, || {
             let mut far = Links::open().map_err(text)?;
-            let (ifindex, mac) = far.find(FAR).map_err(text)?;
-            // A daemon of another version may have wanted larger pieces. These fit its settings, too.
-            far.set_ipv4_default(ifindex, PIECE).map_err(text)?;
+            let (_, mac) = far.find(FAR).map_err(text)?;
+            // Its daemon may have been killed before it was done; or, of another version, have wanted larger pieces: these fit its
+            // settings, too.
+            make::set_up_far(&mut far)?;
             Ok(mac)
         })?;
         let mut links = Links::open().map_err(text)?;
@@ -211,23 +212,25 @@ impl Fragmenter {
         self.in_use = true;
     }
 
-    /// Removes all of it, also what would be kept.
+    /// Removes all of it, also what would be kept, and the rules that are left of other prefixes or of a near end that is gone.
     pub(super) fn remove(mut self) {
         self.in_use = false;
+        self.led = Vec::new();
+        self.forget_other_prefixes();
     }
 }
 
 impl Drop for Fragmenter {
     fn drop(&mut self) {
+        if Arc::strong_count(&self.namespace) > 1 {
+            // Another instance has it.
+            return;
+        }
         if let Some(kept) = &self.kept {
             if self.in_use {
                 return;
             }
             namespaces::forget(kept);
-        }
-        if Arc::strong_count(&self.namespace) > 1 {
-            // Another instance has it.
-            return;
         }
         let is_there = self.links.find(&self.name).is_ok_and(|(ifindex, _)| ifindex == self.near.ifindex);
         if !is_there {
