@@ -219,11 +219,16 @@ fn set_up_near(links: &mut Links, name: &str, ifindex: u32) -> Result<(), String
     links.up(ifindex).map_err(text)
 }
 
-/// The far end, in its namespace: whole packets in, pieces out. What is set up already stays as it is.
-pub(super) fn set_up_far(links: &mut Links) -> Result<(), String> {
+/// The far end, in its namespace: whole packets in, pieces out.
+fn set_up_far(links: &mut Links) -> Result<(), String> {
     let (ifindex, _) = links.find(FAR).map_err(text)?;
     quieten(FAR, &[Offload::TransmitChecksum, Offload::TcpSegmentation, Offload::GenericSegmentation])?;
     links.up(ifindex).map_err(text)?;
+    complete_far(links, ifindex)
+}
+
+/// What is done to a far end that is up. What is done already stays as it is.
+pub(super) fn complete_far(links: &mut Links, ifindex: u32) -> Result<(), String> {
     // Only with GRO does a veth take frames from XDP on its peer when it has no program itself (Linux 5.13); some versions
     // look at it only when both ends are up.
     offload::set(FAR, Offload::GenericReceive, true)

@@ -113,10 +113,10 @@ impl Fragmenter {
     fn take_over(name: &str, namespace: Arc<File>, kept: Option<PathBuf>) -> Result<Self, String> {
         let far_mac = namespaces::inside(&namespace, || {
             let mut far = Links::open().map_err(text)?;
-            let (_, mac) = far.find(FAR).map_err(text)?;
+            let (ifindex, mac) = far.find(FAR).map_err(text)?;
             // Its daemon may have been killed before it was done; or, of another version, have wanted larger pieces: these fit its
-            // settings, too.
-            make::set_up_far(&mut far)?;
+            // settings, too. One that is not up takes no route, and is refused.
+            make::complete_far(&mut far, ifindex)?;
             Ok(mac)
         })?;
         let mut links = Links::open().map_err(text)?;
