@@ -105,6 +105,15 @@ pub(crate) fn targets(report: &Report) -> Vec<Target> {
             AtMost(400.0),
             control(|row| Spread::of([row.peak])),
         ),
+        target(
+            "the same while whole files are applied",
+            AtMost(400.0),
+            million
+                .filter(|row| row.peak_of_changes > 0.0)
+                .map(|row| Spread::of([row.peak_of_changes]))
+                .into_iter()
+                .collect(),
+        ),
     ];
     all.push(Target {
         what: "10,000,000 EAMs load and translate",
