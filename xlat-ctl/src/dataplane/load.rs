@@ -52,7 +52,7 @@ pub struct LoadOptions {
     pub kernel_errors: bool,
     /// The fragmenter of the instance whose place this one is to take ([`DataPlane::hand_over_fragmenter`]).
     pub handed_over: Option<HandedOver>,
-    /// Whether the program is loaded as on a kernel before Linux 6.3, without frames of several buffers.
+    /// Whether the program is loaded as a kernel before Linux 5.18 takes it, without frames of several buffers.
     pub single_buffer: bool,
     /// Where links and maps are pinned, to outlive the process. `None`: everything goes with the process.
     pub pins: Option<Arc<Pins>>,

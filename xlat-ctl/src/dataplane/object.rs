@@ -26,11 +26,11 @@ use super::{
     pins::{Instance, Pins},
 };
 
-/// Whether the kernel gives programs frames of several buffers, and sends them on: it takes them since Linux 5.18, but loses those
-/// that are redirected before 6.3.
+/// Whether the kernel gives programs frames of several buffers (Linux 5.18). Before 6.3 it loses those that are redirected: the program
+/// gives them to the kernel where an interface is not known to take them (`Interface::TAKES_BUFFERS`).
 fn has_multi_buffer() -> bool {
-    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 3, 0))
-        && matches!(is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len), Ok(true))
+    // The helper and the flag came together.
+    matches!(is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len), Ok(true))
 }
 
 /// A number that nobody outside can know.

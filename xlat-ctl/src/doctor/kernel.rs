@@ -5,10 +5,11 @@ use super::{Finding, Seen};
 pub(super) const NAME: &str = "kernel";
 
 /// Since which version the kernel has something, what is without it, and whether that loses packets.
-const FEATURES: [((u32, u32), &str, bool); 3] = [
+const FEATURES: [((u32, u32), &str, bool); 4] = [
     ((5, 12), "next hops are looked up for each packet, which is slower", false),
     ((5, 15), "a new program instance is not tried with canaries before it gets real packets", false),
-    ((6, 3), "frames larger than a page (jumbo) cannot be translated in native mode", false),
+    ((5, 18), "frames larger than a page (jumbo) cannot be translated in native mode", false),
+    ((6, 3), "frames larger than a page that have to be fragmented are lost in native mode", false),
 ];
 /// Since when programs on arm64 may have functions and go on to others.
 const ARM64: (u32, u32) = (6, 0);
@@ -72,7 +73,7 @@ mod tests {
         seen.kernel = (5, 15);
         let findings = check(&seen);
         let remedies: Vec<&str> = findings.iter().map(|finding| finding.remedy.as_str()).collect();
-        assert_eq!(remedies, ["a kernel of Linux 6.3 or newer"]);
+        assert_eq!(remedies, ["a kernel of Linux 5.18 or newer", "a kernel of Linux 6.3 or newer"]);
         let mut seen = Seen::example(vec![(Interface::example("eth0"), device("e1000e"))]);
         seen.kernel = (6, 1);
         assert!(check(&seen).iter().any(|finding| finding.problem.contains("its driver (e1000e)")));
