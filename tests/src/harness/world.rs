@@ -228,6 +228,8 @@ pub fn as_told(mut machine: Machine) -> Machine {
     let indices: HashMap<String, u32> =
         machine.interfaces.iter().map(|interface| (interface.name.clone(), interface.ifindex)).collect();
     for there in &mut machine.interfaces {
+        // Before Linux 6.3 the kernel does not say: nothing is sent, and the rows are of devices that take all frames.
+        there.xdp_features = there.xdp_features.or(Some(u64::MAX));
         there.kind = (there.name == BOND).then(|| "bond".to_owned());
         there.controller = (there.name == PORT).then(|| indices[BOND]);
         let known = INTERFACES.iter().find(|interface| interface.name == there.name);
