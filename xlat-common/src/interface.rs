@@ -50,12 +50,12 @@ impl Interface {
     pub const CAN_TX: u32 = 4;
     /// `XDP_REDIRECT` into this interface works.
     pub const CAN_REDIRECT: u32 = 8;
-    /// So it does with frames of several buffers.
-    pub const TAKES_BUFFERS: u32 = 64;
     /// A VLAN sub-interface of `parent`.
     pub const VLAN: u32 = 16;
     /// A port of the bond `parent`: it runs the bond's program, and what arrives by it has arrived by the bond.
     pub const PORT: u32 = 32;
+    /// `XDP_REDIRECT` into this interface works with frames of several buffers, too.
+    pub const TAKES_BUFFERS: u32 = 64;
 
     /// The record as words, in their order in memory.
     #[cfg(feature = "user")]

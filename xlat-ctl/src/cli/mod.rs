@@ -193,11 +193,8 @@ impl Cli {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { common, verb } = Cli::parse().judged().unwrap_or_else(|error| error.exit());
-    // Their JSON goes on line by line, or is no answer at all.
-    let streams = match &verb {
-        Verb::Stats(stats) => stats.watch.is_some(),
-        verb => matches!(verb, Verb::Capture(_) | Verb::Annotate(_)),
-    };
+    // What they write may be no JSON, and by another way than all others.
+    let streams = matches!(verb, Verb::Capture(_) | Verb::Annotate(_));
     let done = match verb {
         Verb::Run(ConfigFile { config }) => return daemon::run(&config, common.socket),
         Verb::Check(ConfigFile { config }) => check::check(&config, common.json),

@@ -22,7 +22,7 @@ pub(super) struct Stats {
     /// Repeat every second, or every so many seconds, with rates
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1",
         value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(super) watch: Option<u64>,
+    watch: Option<u64>,
 }
 
 pub(super) fn stats(common: &Common, stats: &Stats) -> Result<(), Failed> {

@@ -34,7 +34,7 @@ const SHARED: [&str; 5] = ["TABLE4", "TABLE6", "STATE", "VLANS", "MACS"];
 pub(super) struct Trial {
     ebpf: Ebpf,
     counters: PerCpuArray<MapData, Counters>,
-    /// Until when ICMP errors are paid for, by family: 0, none was sent.
+    /// Until when ICMP errors, and events for the log, are paid for; 0: there has been none.
     limits: Array<MapData, u64>,
     /// The kernel empties an array of programs when the last reference from user space goes.
     _tail_calls: ProgramArray<MapData>,
@@ -89,7 +89,7 @@ impl Trial {
     fn run(&mut self, frame: &[u8], ifindex: u32) -> Result<(u32, Vec<u8>, Counters), DataPlaneError> {
         set_to_zero(&mut self.counters)?;
         for place in 0..self.limits.len() {
-            let failed = |error: MapError| DataPlaneError::new("set the trial's rates of ICMP errors", &error);
+            let failed = |error: MapError| DataPlaneError::new("set the trial's rates back", &error);
             self.limits.set(place, 0, 0).map_err(failed)?;
         }
         let (action, frame) = run_once(self.ebpf.program(programs::ENTRY), frame, ifindex)?;

@@ -167,6 +167,7 @@ fn handle(output: &mut Output, last: &mut Progress, line: &Line, text: &str) -> 
         }
         Line::Progress(progress) => {
             *last = *progress;
+            // The header, where no packet has come yet.
             if let Output::File(pcapng) = output {
                 pcapng.flush()?;
             }

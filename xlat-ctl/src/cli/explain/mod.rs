@@ -64,8 +64,9 @@ pub(super) fn explain(common: &Common, verb: &Explain) -> Result<(), Failed> {
     }
     let report =
         report(&answer.value).map_or_else(|error| error, |path| format!("the report is in {}", path.display()));
-    Err(format!("the program and the rule book disagree: this is a bug of xlat, unless the way depends on more than the destination \
-         (policy rules, VRFs, source-specific routes), of which the rule book knows nothing; please report it; {report}").into())
+    let text = "the program and the rule book disagree: this is a bug of xlat, unless the way depends on more than the destination \
+                (policy rules, VRFs, source-specific routes), of which the rule book knows nothing; please report it";
+    Err(format!("{text}; {report}").into())
 }
 
 /// Writes what is needed to find the bug into a file; gives its name.

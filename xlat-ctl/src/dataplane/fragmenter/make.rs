@@ -72,7 +72,7 @@ impl Fragmenter {
                 let kept = keep_at.filter(|path| namespaces::is_kept(path) || namespaces::keep(path));
                 ready.send((namespace, kept)).map_err(|_| "nobody waits for the namespace".to_owned())?;
                 is_made.recv().map_err(|_| "the veth pair was not made".to_owned())?;
-                set_up_far(&mut Links::open().map_err(text)?)
+                set_up_far()
             })
             .map_err(|error| plain(&error))?;
         let failed = || "its thread ended early".to_owned();
@@ -220,11 +220,12 @@ fn set_up_near(links: &mut Links, name: &str, ifindex: u32) -> Result<(), String
 }
 
 /// The far end, in its namespace: whole packets in, pieces out.
-fn set_up_far(links: &mut Links) -> Result<(), String> {
+fn set_up_far() -> Result<(), String> {
+    let mut links = Links::open().map_err(text)?;
     let (ifindex, _) = links.find(FAR).map_err(text)?;
     quieten(FAR, &[Offload::TransmitChecksum, Offload::TcpSegmentation, Offload::GenericSegmentation])?;
     links.up(ifindex).map_err(text)?;
-    complete_far(links, ifindex)
+    complete_far(&mut links, ifindex)
 }
 
 /// What is done to a far end that is up. What is done already stays as it is.
