@@ -24,7 +24,12 @@ pub struct Eam {
 
 impl From<&eam::Entry> for Eam {
     fn from(entry: &eam::Entry) -> Self {
-        Self { ipv4: entry.pair.ipv4(), ipv6: entry.pair.ipv6(), comment: entry.comment.clone(), origin: entry.origin }
+        Self {
+            ipv4: entry.pair.ipv4(),
+            ipv6: entry.pair.ipv6(),
+            comment: entry.comment.to_string(),
+            origin: entry.origin,
+        }
     }
 }
 

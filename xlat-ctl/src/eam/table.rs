@@ -1,7 +1,9 @@
 //! The table in which overlaps show.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    borrow::Borrow,
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::{Ipv4Addr, Ipv6Addr},
     ops::Bound,
     thread,
@@ -9,16 +11,47 @@ use std::{
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::{Entry, Pair, short4, short6};
+use super::{Comment, Entry, Pair, short4, short6};
 
 /// The entries, found by either prefix.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    by_ipv4: BTreeMap<(u32, u8), Entry>,
-    by_ipv6: BTreeMap<(u128, u8), (u32, u8)>,
+    by_ipv4: BTreeSet<ByIpv4>,
+    /// Of an IPv6 prefix the IPv4 prefix.
+    by_ipv6: BTreeMap<Ipv6Net, Ipv4Net>,
     /// How many entries have each prefix length: only lengths that are there are looked for.
     lens4: Lens<33>,
     lens6: Lens<129>,
+}
+
+/// An entry as it is sorted and found by its IPv4 prefix, which is not kept a second time as its key.
+#[derive(Clone, Debug)]
+struct ByIpv4(Entry);
+
+impl Borrow<Ipv4Net> for ByIpv4 {
+    fn borrow(&self) -> &Ipv4Net {
+        &self.0.pair.ipv4
+    }
+}
+
+impl PartialEq for ByIpv4 {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.pair.ipv4 == other.0.pair.ipv4
+    }
+}
+
+impl Eq for ByIpv4 {}
+
+impl PartialOrd for ByIpv4 {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByIpv4 {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.pair.ipv4.cmp(&other.0.pair.ipv4)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -41,14 +74,6 @@ impl<const COUNT: usize> Lens<COUNT> {
     }
 }
 
-fn key4(net: Ipv4Net) -> (u32, u8) {
-    (net.network().to_bits(), net.prefix_len())
-}
-
-fn key6(net: Ipv6Net) -> (u128, u8) {
-    (net.network().to_bits(), net.prefix_len())
-}
-
 impl Table {
     /// Number of entries.
     #[must_use]
@@ -64,32 +89,32 @@ impl Table {
 
     /// The entries in the order of their IPv4 prefixes.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.by_ipv4.values()
+        self.by_ipv4.iter().map(|ByIpv4(entry)| entry)
     }
 
     /// All entries, in the order of their IPv4 prefixes, from behind one of them around to it.
     pub fn iter_behind(&self, prefix: Option<Ipv4Net>) -> impl Iterator<Item = &Entry> {
-        let from = prefix.map_or(Bound::Unbounded, |prefix| Bound::Excluded(key4(prefix)));
+        let from = prefix.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.by_ipv4.range((from, Bound::Unbounded));
-        let rest = prefix.into_iter().flat_map(|prefix| self.by_ipv4.range(..=key4(prefix)));
-        behind.chain(rest).map(|(_, entry)| entry)
+        let rest = prefix.into_iter().flat_map(|prefix| self.by_ipv4.range(..=prefix));
+        behind.chain(rest).map(|ByIpv4(entry)| entry)
     }
 
     /// The entries themselves, in the order of their IPv4 prefixes.
     pub fn into_entries(self) -> impl Iterator<Item = Entry> {
-        self.by_ipv4.into_values()
+        self.by_ipv4.into_iter().map(|ByIpv4(entry)| entry)
     }
 
     /// The entry with exactly this IPv4 prefix.
     #[must_use]
     pub fn get_ipv4(&self, net: Ipv4Net) -> Option<&Entry> {
-        self.by_ipv4.get(&key4(net))
+        self.by_ipv4.get(&net.trunc()).map(|ByIpv4(entry)| entry)
     }
 
     /// The entry with exactly this IPv6 prefix.
     #[must_use]
     pub fn get_ipv6(&self, net: Ipv6Net) -> Option<&Entry> {
-        self.by_ipv4.get(self.by_ipv6.get(&key6(net))?)
+        self.get_ipv4(*self.by_ipv6.get(&net.trunc())?)
     }
 
     /// The entries whose IPv4 prefix holds all of `net`, longest first, `net` itself included.
@@ -135,25 +160,25 @@ impl Table {
     ///
     /// # Errors
     /// Two have the same prefix: one sentence that names both.
-    pub fn from_entries(mut entries: Vec<Entry>) -> Result<Self, String> {
+    pub fn from_entries(entries: Vec<Entry>) -> Result<Self, String> {
         let count = entries.len();
-        entries.sort_unstable_by_key(|entry| key4(entry.pair.ipv4));
+        // The same memory: nothing is copied.
+        let mut entries: Vec<ByIpv4> = entries.into_iter().map(ByIpv4).collect();
+        entries.sort_unstable();
         let mut table = Self::default();
-        for entry in &entries {
+        for ByIpv4(entry) in &entries {
             table.lens4.0[usize::from(entry.pair.ipv4.prefix_len())] += 1;
             table.lens6.0[usize::from(entry.pair.ipv6.prefix_len())] += 1;
         }
-        let keys: Vec<_> = entries.iter().map(|entry| (key6(entry.pair.ipv6), key4(entry.pair.ipv4))).collect();
-        let is_twice = |two: &[Entry]| key4(two[0].pair.ipv4) == key4(two[1].pair.ipv4);
-        if entries.windows(2).any(is_twice) {
-            return Self::one_by_one(entries);
+        if entries.array_windows().any(|[one, two]| one == two) {
+            return Self::one_by_one(entries.into_iter().map(|ByIpv4(entry)| entry));
         }
+        let pairs: Vec<_> = entries.iter().map(|ByIpv4(entry)| (entry.pair.ipv6, entry.pair.ipv4)).collect();
         (table.by_ipv4, table.by_ipv6) = thread::scope(|scope| {
-            let ipv6 = scope.spawn(|| keys.into_iter().collect());
-            let ipv4 = entries.into_iter().map(|entry| (key4(entry.pair.ipv4), entry)).collect();
-            (ipv4, ipv6.join().expect("the other half does not panic"))
+            let ipv6 = scope.spawn(|| pairs.into_iter().collect());
+            (entries.into_iter().collect(), ipv6.join().expect("the other half does not panic"))
         });
-        if table.by_ipv6.len() == count { Ok(table) } else { Self::one_by_one(table.by_ipv4.into_values()) }
+        if table.by_ipv6.len() == count { Ok(table) } else { Self::one_by_one(table.into_entries()) }
     }
 
     /// As [`Self::from_entries`], to name two that have the same prefix.
@@ -170,9 +195,10 @@ impl Table {
     }
 
     /// Gives an entry another comment, and the old one back.
-    pub fn set_comment(&mut self, pair: &Pair, comment: String) -> Option<String> {
-        let entry = self.by_ipv4.get_mut(&key4(pair.ipv4)).filter(|entry| entry.pair == *pair)?;
-        Some(std::mem::replace(&mut entry.comment, comment))
+    pub fn set_comment(&mut self, pair: &Pair, comment: Comment) -> Option<Comment> {
+        let old = self.get_ipv4(pair.ipv4).filter(|entry| entry.pair == *pair)?;
+        let entry = Entry { comment, ..old.clone() };
+        self.by_ipv4.replace(ByIpv4(entry)).map(|ByIpv4(old)| old.comment)
     }
 
     /// Adds an entry.
@@ -181,11 +207,10 @@ impl Table {
     /// As [`Self::admit`]; nothing is changed.
     pub fn insert(&mut self, entry: Entry) -> Result<(), String> {
         self.admit(&entry.pair)?;
-        let key = key4(entry.pair.ipv4);
         self.lens4.0[usize::from(entry.pair.ipv4.prefix_len())] += 1;
         self.lens6.0[usize::from(entry.pair.ipv6.prefix_len())] += 1;
-        self.by_ipv6.insert(key6(entry.pair.ipv6), key);
-        self.by_ipv4.insert(key, entry);
+        self.by_ipv6.insert(entry.pair.ipv6, entry.pair.ipv4);
+        self.by_ipv4.insert(ByIpv4(entry));
         Ok(())
     }
 
@@ -196,8 +221,8 @@ impl Table {
         }
         self.lens4.0[usize::from(pair.ipv4.prefix_len())] -= 1;
         self.lens6.0[usize::from(pair.ipv6.prefix_len())] -= 1;
-        self.by_ipv6.remove(&key6(pair.ipv6));
-        self.by_ipv4.remove(&key4(pair.ipv4))
+        self.by_ipv6.remove(&pair.ipv6);
+        self.by_ipv4.take(&pair.ipv4).map(|ByIpv4(entry)| entry)
     }
 
     /// How many overlaps of one entry are worth telling.
@@ -232,10 +257,9 @@ impl Table {
     /// The entries that a pair overlaps, with an example of where that makes a mapping asymmetric.
     fn overlapping(&self, pair: &Pair, most: usize) -> Vec<(&Entry, Option<String>)> {
         let above = self.covering_ipv4(pair.ipv4).chain(self.covering_ipv6(pair.ipv6));
-        let last4 = pair.ipv4.broadcast().to_bits();
-        let last6 = pair.ipv6.broadcast().to_bits();
-        let below4 = self.by_ipv4.range(key4(pair.ipv4)..=(last4, 32)).map(|(_, entry)| entry);
-        let below6 = self.by_ipv6.range(key6(pair.ipv6)..=(last6, 128)).filter_map(|(_, key)| self.by_ipv4.get(key));
+        let (last4, last6) = (Ipv4Net::from(pair.ipv4.broadcast()), Ipv6Net::from(pair.ipv6.broadcast()));
+        let below4 = self.by_ipv4.range(pair.ipv4..=last4).map(|ByIpv4(entry)| entry);
+        let below6 = self.by_ipv6.range(pair.ipv6..=last6).filter_map(|(_, ipv4)| self.get_ipv4(*ipv4));
         let wider = above.map(|entry| (entry, asymmetry(&entry.pair, pair)));
         let narrower = below4.chain(below6).map(|entry| (entry, asymmetry(pair, &entry.pair)));
         let mut found: Vec<(&Entry, Option<String>)> = Vec::new();
@@ -293,7 +317,7 @@ mod tests {
     }
 
     fn entry(ipv4: &str, ipv6: &str) -> Entry {
-        Entry { pair: pair(ipv4, ipv6), comment: String::new(), origin: Origin::Dynamic }
+        Entry { pair: pair(ipv4, ipv6), comment: Comment::default(), origin: Origin::Dynamic }
     }
 
     #[test]

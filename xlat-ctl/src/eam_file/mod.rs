@@ -13,7 +13,7 @@ mod toml;
 
 use std::{borrow::Cow, fmt, path::Path};
 
-use crate::eam::{self, Entry, Origin, Pair};
+use crate::eam::{self, Comment, Entry, Origin, Pair};
 
 /// How a table is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, utoipa::ToSchema)]
@@ -62,11 +62,11 @@ impl std::str::FromStr for Format {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Its line, from 1.
-    pub number: usize,
+    pub number: u32,
     /// The two prefixes.
     pub pair: Pair,
     /// The comment, or empty.
-    pub comment: Box<str>,
+    pub comment: Comment,
 }
 
 /// Why a file is refused: one sentence that begins with the place.
@@ -137,6 +137,8 @@ fn line(number: usize, ipv4: &str, ipv6: &str, comment: &str) -> Result<Line, St
     let ipv4 = eam::parse_ipv4(ipv4).map_err(|error| error.to_string())?;
     let ipv6 = eam::parse_ipv6(ipv6).map_err(|error| error.to_string())?;
     eam::check_comment(comment)?;
+    // No file that is taken has as many.
+    let number = u32::try_from(number).unwrap_or(u32::MAX);
     Ok(Line { number, pair: Pair::new(ipv4, ipv6)?, comment: comment.into() })
 }
 

@@ -191,7 +191,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
             let ipv4 = ipnet::Ipv4Net::new(ipv4.into(), len).ok()?.trunc();
             let ipv6 = ipnet::Ipv6Net::new(ipv6.into(), 96 + len).ok()?.trunc();
             let origin = if fixed { Origin::Static } else { Origin::Dynamic };
-            Some(Entry { pair: Pair::new(ipv4, ipv6).ok()?, comment, origin })
+            Some(Entry { pair: Pair::new(ipv4, ipv6).ok()?, comment: comment.into(), origin })
         },
     );
     proptest::collection::vec(entry, 0..20)
@@ -224,7 +224,7 @@ proptest! {
     ) {
         for format in [None, Some(Format::Csv), Some(Format::Json), Some(Format::Toml)] {
             let Ok(read) = parse(text.as_bytes(), format) else { continue };
-            let entry = |line: &Line| Entry { pair: line.pair, comment: line.comment.to_string(), origin: Origin::Dynamic };
+            let entry = |line: &Line| Entry { pair: line.pair, comment: line.comment.clone(), origin: Origin::Dynamic };
             let entries: Vec<Entry> = read.iter().map(entry).collect();
             let again = parse(write(entries.iter(), Format::Csv).as_bytes(), Some(Format::Csv)).unwrap();
             prop_assert_eq!(again.iter().map(entry).collect::<Vec<_>>(), entries);

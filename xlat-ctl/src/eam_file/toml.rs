@@ -97,7 +97,7 @@ pub(super) fn write<'table>(entries: impl Iterator<Item = &'table Entry>) -> Str
     for entry in entries {
         text.push_str(&format!("[[eam]]\nipv4 = \"{}\"\nipv6 = \"{}\"\n", entry.pair.ipv4(), entry.pair.ipv6()));
         if !entry.comment.is_empty() {
-            text.push_str(&format!("comment = {}\n", toml::Value::String(entry.comment.clone())));
+            text.push_str(&format!("comment = {}\n", toml::Value::String(entry.comment.to_string())));
         }
         text.push('\n');
     }

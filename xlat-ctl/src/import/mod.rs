@@ -15,7 +15,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 pub use self::{jool::jool, tayga::tayga};
 use crate::{
-    eam::{self, Entry, Origin, Pair, Table},
+    eam::{self, Comment, Entry, Origin, Pair, Table},
     eam_file::{self, Format},
 };
 
@@ -209,10 +209,10 @@ impl Imported {
             }
         };
         let comment = match eam::check_comment(comment) {
-            Ok(()) => comment.to_owned(),
+            Ok(()) => comment.into(),
             Err(text) => {
                 self.note(place, format!("its comment is left out: {text}"));
-                String::new()
+                Comment::default()
             }
         };
         self.entries.push(Entry { pair, comment, origin: Origin::Dynamic });

@@ -204,7 +204,11 @@ fn export(common: &Common, format: Option<Format>) -> Result<(), Failed> {
     let format = format.unwrap_or(if common.json { Format::Json } else { Format::Csv });
     let list = client::get::<EamList>(common, "/v1/eam")?.value;
     let entry = |entry: Eam| {
-        Some(Entry { pair: Pair::new(entry.ipv4, entry.ipv6).ok()?, comment: entry.comment, origin: entry.origin })
+        Some(Entry {
+            pair: Pair::new(entry.ipv4, entry.ipv6).ok()?,
+            comment: entry.comment.into(),
+            origin: entry.origin,
+        })
     };
     let entries: Option<Vec<Entry>> = list.entries.into_iter().map(entry).collect();
     let entries = entries.ok_or_else(|| "the daemon's table cannot be read (another version?)".to_owned())?;

@@ -272,7 +272,7 @@ impl Checker {
         let comment = raw.comment.map(Spanned::into_inner).unwrap_or_default();
         self.take(line, "eam.comment", eam::check_comment(&comment))?;
         let pair = self.take(line, "eam", Pair::new(ipv4?, ipv6?))?;
-        Some(eam::Entry { pair, comment, origin: Origin::Static })
+        Some(eam::Entry { pair, comment: comment.into(), origin: Origin::Static })
     }
 
     fn icmp(&mut self, section: file::Icmp) -> Icmp {

@@ -76,7 +76,7 @@ fn entry_of(add: &api::EamAdd) -> Result<Entry, String> {
     let ipv4 = eam::parse_ipv4(&add.ipv4).map_err(|error| error.to_string())?;
     let ipv6 = eam::parse_ipv6(&add.ipv6).map_err(|error| error.to_string())?;
     eam::check_comment(&add.comment)?;
-    Ok(Entry { pair: Pair::new(ipv4, ipv6)?, comment: add.comment.clone(), origin: Origin::Dynamic })
+    Ok(Entry { pair: Pair::new(ipv4, ipv6)?, comment: add.comment.as_str().into(), origin: Origin::Dynamic })
 }
 
 pub(super) fn parse_prefix(text: &str) -> Result<Prefix, String> {

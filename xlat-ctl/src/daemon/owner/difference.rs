@@ -5,11 +5,13 @@ use std::{
     iter::Peekable,
 };
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
 use super::doubles::Doubles;
 use crate::{
     api,
     daemon::store::{Difference, Step},
-    eam::{Entry, Origin, Pair, Table, short4, short6},
+    eam::{Comment, Entry, Origin, Pair, Table, short4, short6},
     eam_file::Line,
 };
 
@@ -18,7 +20,7 @@ use crate::{
 pub(super) struct Plan {
     pub(super) difference: Difference,
     /// For each added entry its line.
-    pub(super) lines: Vec<usize>,
+    pub(super) lines: Vec<u32>,
     pub(super) unchanged: u64,
     pub(super) static_lines: u64,
 }
@@ -26,7 +28,7 @@ pub(super) struct Plan {
 /// A line that is refused, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadLine {
-    pub(super) line: usize,
+    pub(super) line: u32,
     pub(super) text: String,
 }
 
@@ -34,50 +36,44 @@ fn bad(line: &Line, text: String) -> BadLine {
     BadLine { line: line.number, text: format!("{}: {text}", line.pair) }
 }
 
-fn key4(pair: &Pair) -> (u32, u8) {
-    (pair.ipv4().network().to_bits(), pair.ipv4().prefix_len())
-}
-
-fn key6(pair: &Pair) -> (u128, u8) {
-    (pair.ipv6().network().to_bits(), pair.ipv6().prefix_len())
-}
-
 impl Plan {
     /// What has to change so that the dynamic entries are the lines: those of the table, and `doubles` of its static ones.
     pub(super) fn new(table: &Table, doubles: &Doubles, mut lines: Vec<Line>) -> Result<Self, BadLine> {
-        // Stable: of two lines with the same prefix the later is the wrong one.
-        lines.sort_by_key(|line| key4(&line.pair));
-        if let Some([first, second]) = lines.array_windows().find(|[one, two]| key4(&one.pair) == key4(&two.pair)) {
+        // Of two lines with the same prefix the later is the wrong one.
+        lines.sort_unstable_by_key(|line| (line.pair.ipv4(), line.number));
+        if let Some([first, second]) = lines.array_windows().find(|[one, two]| one.pair.ipv4() == two.pair.ipv4()) {
             let text = format!("line {} has the IPv4 prefix {} already", first.number, short4(second.pair.ipv4()));
             return Err(bad(second, text));
         }
         let mut plan = Self::default();
         let mut unnamed = doubles.clone();
-        let mut added = Vec::new();
         let mut entries = table.iter().peekable();
-        for line in lines {
-            plan.remove_before(&mut entries, Some(key4(&line.pair)));
-            match entries.next_if(|entry| key4(&entry.pair) == key4(&line.pair)) {
-                None => added.push(line),
+        // Those that are added are collected where all the lines were: another list of a million would be as large.
+        let added = lines.into_iter().filter_map(|line| {
+            plan.remove_before(&mut entries, Some(line.pair.ipv4()));
+            match entries.next_if(|entry| entry.pair.ipv4() == line.pair.ipv4()) {
+                None => Some(Ok(line)),
                 Some(entry) if entry.pair == line.pair => {
                     unnamed.remove(&entry.pair);
                     plan.keep(entry, line);
+                    None
                 }
                 Some(entry) if entry.origin == Origin::Static => {
                     let text = format!("the static entry {entry} has the IPv4 prefix {}", short4(entry.pair.ipv4()));
-                    return Err(bad(&line, text));
+                    Some(Err(bad(&line, text)))
                 }
                 Some(entry) => {
                     plan.difference.removed.push(entry.clone());
-                    added.push(line);
+                    Some(Ok(line))
                 }
             }
-        }
+        });
+        let added: Vec<Line> = added.collect::<Result<_, _>>()?;
         plan.remove_before(&mut entries, None);
         plan.check_ipv6(table, &added)?;
         // Not before: the static entries that they double stay.
         plan.difference.removed.extend(unnamed.into_iter().map(|(pair, comment)| dynamic(pair, comment)));
-        plan.difference.removed.sort_by_key(|entry| key4(&entry.pair));
+        plan.difference.removed.sort_unstable_by_key(|entry| entry.pair.ipv4());
         plan.lines = added.iter().map(|line| line.number).collect();
         plan.difference.added = added.into_iter().map(entry).collect();
         Ok(plan)
@@ -86,9 +82,9 @@ impl Plan {
     fn remove_before<'table>(
         &mut self,
         entries: &mut Peekable<impl Iterator<Item = &'table Entry>>,
-        end: Option<(u32, u8)>,
+        end: Option<Ipv4Net>,
     ) {
-        while let Some(entry) = entries.next_if(|entry| end.is_none_or(|end| key4(&entry.pair) < end)) {
+        while let Some(entry) = entries.next_if(|entry| end.is_none_or(|end| entry.pair.ipv4() < end)) {
             if entry.origin == Origin::Dynamic {
                 self.difference.removed.push(entry.clone());
             }
@@ -98,7 +94,7 @@ impl Plan {
     fn keep(&mut self, entry: &Entry, line: Line) {
         if entry.origin == Origin::Static {
             self.static_lines += 1;
-        } else if *entry.comment == *line.comment {
+        } else if entry.comment == line.comment {
             self.unchanged += 1;
         } else {
             self.difference.changed.push((self::entry(line), entry.comment.clone()));
@@ -107,27 +103,31 @@ impl Plan {
 
     /// No two entries may have the same IPv6 prefix, in the file or with what stays.
     fn check_ipv6(&self, table: &Table, added: &[Line]) -> Result<(), BadLine> {
-        let removed: HashSet<(u32, u8)> = self.difference.removed.iter().map(|entry| key4(&entry.pair)).collect();
-        let mut seen: HashMap<(u128, u8), usize> = HashMap::with_capacity(added.len());
+        let removed: HashSet<Ipv4Net> = self.difference.removed.iter().map(|entry| entry.pair.ipv4()).collect();
         for line in added {
             let ipv6 = line.pair.ipv6();
-            if let Some(entry) = table.get_ipv6(ipv6).filter(|entry| !removed.contains(&key4(&entry.pair))) {
+            if let Some(entry) = table.get_ipv6(ipv6).filter(|entry| !removed.contains(&entry.pair.ipv4())) {
                 let what = if entry.origin == Origin::Static { "the static entry" } else { "the entry" };
                 return Err(bad(line, format!("{what} {entry} has the IPv6 prefix {}", short6(ipv6))));
             }
-            if let Some(other) = seen.insert(key6(&line.pair), line.number) {
-                return Err(bad(line, format!("line {other} has the IPv6 prefix {} too", short6(ipv6))));
-            }
         }
-        Ok(())
+        let mut prefixes: Vec<(Ipv6Net, u32)> = added.iter().map(|line| (line.pair.ipv6(), line.number)).collect();
+        prefixes.sort_unstable();
+        match prefixes.array_windows().find(|[(one, _), (two, _)]| one == two) {
+            Some(&[(_, first), (ipv6, second)]) => {
+                let line = added.iter().find(|line| line.number == second).expect("it is one of them");
+                Err(bad(line, format!("line {first} has the IPv6 prefix {} too", short6(ipv6))))
+            }
+            None => Ok(()),
+        }
     }
 }
 
 fn entry(line: Line) -> Entry {
-    dynamic(line.pair, line.comment.into())
+    dynamic(line.pair, line.comment)
 }
 
-const fn dynamic(pair: Pair, comment: String) -> Entry {
+const fn dynamic(pair: Pair, comment: Comment) -> Entry {
     Entry { pair, comment, origin: Origin::Dynamic }
 }
 
@@ -137,7 +137,7 @@ const fn dynamic(pair: Pair, comment: String) -> Entry {
 /// # Errors
 /// An entry that would come back has a prefix that another one has.
 pub(super) fn undo(table: &Table, doubles: &Doubles, steps: Vec<Step>) -> Result<Difference, String> {
-    let mut before: HashMap<Pair, Option<String>> = HashMap::new();
+    let mut before: HashMap<Pair, Option<Comment>> = HashMap::new();
     for step in steps {
         let (pair, comment) = step.undone();
         before.insert(pair, comment);
@@ -155,9 +155,9 @@ pub(super) fn undo(table: &Table, doubles: &Doubles, steps: Vec<Step>) -> Result
             (None, Some(comment)) => difference.added.push(dynamic(pair, comment)),
         }
     }
-    difference.removed.sort_by_key(|entry| key4(&entry.pair));
-    difference.added.sort_by_key(|entry| key4(&entry.pair));
-    difference.changed.sort_by_key(|(entry, _)| key4(&entry.pair));
+    difference.removed.sort_unstable_by_key(|entry| entry.pair.ipv4());
+    difference.added.sort_unstable_by_key(|entry| entry.pair.ipv4());
+    difference.changed.sort_unstable_by_key(|(entry, _)| entry.pair.ipv4());
     let removed: HashSet<Pair> = difference.removed.iter().map(|entry| entry.pair).collect();
     for entry in &difference.added {
         let in_the_way = [table.get_ipv4(entry.pair.ipv4()), table.get_ipv6(entry.pair.ipv6())];
@@ -175,7 +175,7 @@ pub(super) fn undo(table: &Table, doubles: &Doubles, steps: Vec<Step>) -> Result
 impl Difference {
     /// What undoes it.
     pub(super) fn inverse(&self) -> Self {
-        let back = |(entry, before): &(Entry, String)| {
+        let back = |(entry, before): &(Entry, Comment)| {
             (Entry { comment: before.clone(), ..entry.clone() }, entry.comment.clone())
         };
         Self {
@@ -209,24 +209,26 @@ impl Difference {
         }
     }
 
-    /// The changes for people, in the order of their IPv4 prefixes, and how many more there are.
+    /// The changes for people, in the order of their IPv4 prefixes as each of the lists is, and how many more there are.
     pub(super) fn shown(&self) -> (Vec<api::Change>, u64) {
-        let of = |kind, entry: &Entry, before: Option<&String>| api::Change {
+        let of = |kind, entry: &Entry, before: Option<&Comment>| api::Change {
             kind,
             ipv4: entry.pair.ipv4(),
             ipv6: entry.pair.ipv6(),
             origin: entry.origin,
-            comment: entry.comment.clone(),
-            comment_before: before.cloned(),
+            comment: entry.comment.to_string(),
+            comment_before: before.map(ToString::to_string),
         };
+        const MOST: usize = api::SHOWN_CHANGES;
         let removed = self.removed.iter().map(|entry| (entry, api::ChangeKind::Removed, None));
         let added = self.added.iter().map(|entry| (entry, api::ChangeKind::Added, None));
         let changed = self.changed.iter().map(|(entry, before)| (entry, api::ChangeKind::Changed, Some(before)));
-        let mut all: Vec<_> = removed.chain(added).chain(changed).collect();
-        all.sort_by_key(|(entry, ..)| key4(&entry.pair));
-        let omitted = all.len().saturating_sub(api::SHOWN_CHANGES) as u64;
-        all.truncate(api::SHOWN_CHANGES);
-        (all.into_iter().map(|(entry, kind, before)| of(kind, entry, before)).collect(), omitted)
+        let mut first: Vec<_> = removed.take(MOST).chain(added.take(MOST)).chain(changed.take(MOST)).collect();
+        // Stable: what has gone stands before what comes in its place.
+        first.sort_by_key(|(entry, ..)| entry.pair.ipv4());
+        first.truncate(MOST);
+        let omitted = (self.len() - first.len()) as u64;
+        (first.into_iter().map(|(entry, kind, before)| of(kind, entry, before)).collect(), omitted)
     }
 }
 
@@ -238,7 +240,7 @@ mod tests {
     fn entry(number: u32) -> Entry {
         let (ipv4, ipv6) = (format!("192.0.2.{number}"), format!("2001:db8::{number:x}"));
         let pair = Pair::new(parse_ipv4(&ipv4).unwrap(), parse_ipv6(&ipv6).unwrap()).unwrap();
-        Entry { pair, comment: number.to_string(), origin: Origin::Dynamic }
+        Entry { pair, comment: number.to_string().into(), origin: Origin::Dynamic }
     }
 
     fn entries(table: &Table) -> Vec<Entry> {
@@ -248,7 +250,7 @@ mod tests {
     #[test]
     fn an_entry_that_a_static_one_covers_is_still_one_made_by_command() {
         let table = Table::from_entries(vec![Entry { origin: Origin::Static, ..entry(1) }]).unwrap();
-        let doubles = Doubles::from([(entry(1).pair, "1".to_owned())]);
+        let doubles = Doubles::from([(entry(1).pair, "1".into())]);
         let line = Line { number: 1, pair: entry(1).pair, comment: "other".into() };
         assert_eq!(Plan::new(&table, &doubles, vec![line]).unwrap().difference, Difference::default());
         let gone = Plan::new(&table, &doubles, Vec::new()).unwrap().difference;
@@ -268,11 +270,11 @@ mod tests {
             let difference = Difference {
                 removed: vec![entry(0)],
                 added: added.clone().map(entry).collect(),
-                changed: vec![(Entry { comment: "other".to_owned(), ..entry(1) }, "1".to_owned())],
+                changed: vec![(Entry { comment: "other".into(), ..entry(1) }, "1".into())],
             };
             difference.reshape(&mut table);
             let mut wanted: Vec<Entry> = before.chain(added).skip(1).map(entry).collect();
-            wanted[0].comment = "other".to_owned();
+            wanted[0].comment = "other".into();
             assert_eq!(entries(&table), wanted);
             difference.inverse().reshape(&mut table);
             assert_eq!(entries(&table), of_before);

@@ -9,11 +9,11 @@ use std::{borrow::Cow, collections::HashMap};
 use super::relay::Relay;
 use crate::{
     daemon::store::Difference,
-    eam::{Entry, Origin, Pair, Table},
+    eam::{Comment, Entry, Origin, Pair, Table},
 };
 
 /// Their comments, as they are kept in the store.
-pub(super) type Doubles = HashMap<Pair, String>;
+pub(super) type Doubles = HashMap<Pair, Comment>;
 
 impl Relay {
     /// What a change of the entries made by command is in the table.

@@ -8,7 +8,7 @@ use super::{Checksum, Doing, Store, StoreError, checksum, entry_of, open::connec
 use crate::{
     api,
     daemon::{owner::Prefix, time},
-    eam::{Entry, Origin},
+    eam::{Comment, Entry, Origin, Pair},
 };
 
 /// Changes of one revision that are shown at most.
@@ -264,19 +264,26 @@ fn public(revision: &Revision) -> api::Revision {
 impl From<Step> for api::Change {
     fn from(step: Step) -> Self {
         let Entry { pair, comment, origin } = step.entry;
-        Self { kind: step.kind, ipv4: pair.ipv4(), ipv6: pair.ipv6(), origin, comment, comment_before: step.before }
+        Self {
+            kind: step.kind,
+            ipv4: pair.ipv4(),
+            ipv6: pair.ipv6(),
+            origin,
+            comment: comment.into(),
+            comment_before: step.before,
+        }
     }
 }
 
 impl Step {
     /// The entry as it was before the change; `None`: it was not there.
-    pub(in crate::daemon) fn undone(self) -> (crate::eam::Pair, Option<String>) {
+    pub(in crate::daemon) fn undone(self) -> (Pair, Option<Comment>) {
         let pair = self.entry.pair;
         debug_assert_eq!(self.entry.origin, Origin::Dynamic);
         match self.kind {
             api::ChangeKind::Added => (pair, None),
             api::ChangeKind::Removed => (pair, Some(self.entry.comment)),
-            api::ChangeKind::Changed => (pair, self.before),
+            api::ChangeKind::Changed => (pair, self.before.map(Comment::from)),
         }
     }
 }

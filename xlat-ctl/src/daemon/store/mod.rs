@@ -37,7 +37,7 @@ pub(super) use self::{
 use super::author::Author;
 use crate::{
     crash,
-    eam::{Entry, Origin, Pair},
+    eam::{Comment, Entry, Origin, Pair},
 };
 
 /// Forgotten changes that a change deletes itself.
@@ -53,7 +53,7 @@ pub(super) struct Difference {
     pub(super) removed: Vec<Entry>,
     pub(super) added: Vec<Entry>,
     /// Entries as they will be, with the comment they had.
-    pub(super) changed: Vec<(Entry, String)>,
+    pub(super) changed: Vec<(Entry, Comment)>,
 }
 
 impl Difference {
@@ -237,11 +237,11 @@ impl Store {
             let changed = changed.iter().map(|(entry, before)| (tilde, entry, Some(before.as_str())));
             for (number, (kind, entry, before)) in removed.chain(changed).chain(added).enumerate() {
                 let (ipv4, ipv6, comment) =
-                    (entry.pair.ipv4().to_string(), entry.pair.ipv6().to_string(), &entry.comment);
+                    (entry.pair.ipv4().to_string(), entry.pair.ipv6().to_string(), entry.comment.as_str());
                 let rows = if kind == minus {
-                    remove.execute([&ipv4, &ipv6, comment])
+                    remove.execute([&*ipv4, &*ipv6, comment])
                 } else if kind == plus {
-                    put.execute([&ipv4, &ipv6, comment])
+                    put.execute([&*ipv4, &*ipv6, comment])
                 } else {
                     alter.execute(params![ipv4, ipv6, comment, before])
                 }?;
@@ -339,7 +339,7 @@ fn entry_of(ipv4: &str, ipv6: &str, comment: &str) -> Result<Entry, String> {
     let ipv4 = crate::eam::parse_ipv4(ipv4).map_err(|error| error.to_string())?;
     let ipv6 = crate::eam::parse_ipv6(ipv6).map_err(|error| error.to_string())?;
     let pair = Pair::new(ipv4, ipv6)?;
-    Ok(Entry { pair, comment: comment.to_owned(), origin: Origin::Dynamic })
+    Ok(Entry { pair, comment: comment.into(), origin: Origin::Dynamic })
 }
 
 #[cfg(test)]

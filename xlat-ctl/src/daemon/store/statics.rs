@@ -70,7 +70,11 @@ fn write_all(database: &mut Connection, entries: &[Entry]) -> rusqlite::Result<(
     let mut sum = Checksum::default();
     for Entry { pair, comment, .. } in entries {
         let (ipv4, ipv6) = (pair.ipv4().to_string(), pair.ipv6().to_string());
-        transaction.prepare_cached("INSERT INTO static_eam VALUES (?1, ?2, ?3)")?.execute([&ipv4, &ipv6, comment])?;
+        transaction.prepare_cached("INSERT INTO static_eam VALUES (?1, ?2, ?3)")?.execute([
+            &ipv4,
+            &ipv6,
+            comment.as_str(),
+        ])?;
         sum.add(checksum::entry(&ipv4, &ipv6, comment));
     }
     set_sum(&transaction, sum)?;
@@ -104,7 +108,7 @@ mod tests {
     fn entry(number: u8, comment: &str) -> Entry {
         let ipv4 = parse_ipv4(&format!("192.0.2.{number}")).unwrap();
         let ipv6 = parse_ipv6(&format!("2001:db8:5e1::{number:x}")).unwrap();
-        Entry { pair: Pair::new(ipv4, ipv6).unwrap(), comment: comment.to_owned(), origin: Origin::Static }
+        Entry { pair: Pair::new(ipv4, ipv6).unwrap(), comment: comment.into(), origin: Origin::Static }
     }
 
     fn open(directory: &tempfile::TempDir) -> (Store, Vec<Entry>) {

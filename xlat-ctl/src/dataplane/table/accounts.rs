@@ -6,7 +6,7 @@ use super::{
     Table,
     changes::is_same,
     eam,
-    family::{Family as _, Rule, V6},
+    family::{Family as _, V6},
     memory::Memory,
     rule, writer,
 };
@@ -62,15 +62,19 @@ impl<M: Memory> Table<M> {
         }
     }
 
-    /// An EAM with the account that it has, or with a new one.
-    pub(super) fn rule_with_account(&mut self, eam: &Eam) -> Rule {
+    /// The accounts that EAMs have, or new ones, as far as there are any.
+    pub(super) fn accounts_for(&mut self, eams: &[Eam]) -> Vec<u32> {
+        if self.accounts.end == 0 { Vec::new() } else { eams.iter().map(|eam| self.account_for(eam)).collect() }
+    }
+
+    /// The account that an EAM has, or a new one.
+    pub(super) fn account_for(&mut self, eam: &Eam) -> u32 {
         // Where there are none, or no EAM yet, a million looks into the table would find nothing.
         let looks = self.accounts.end > 0 && self.ipv6.len() > 0;
-        let account = match if looks { self.account(eam) } else { 0 } {
+        match if looks { self.account(eam) } else { 0 } {
             0 => self.accounts.take(),
             account => account,
-        };
-        rule(eam, account)
+        }
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn is_same(one: &Rule, other: &Rule) -> bool {
 /// What makes the table that which follows from the lists.
 pub(super) fn difference<F: Family, M: Memory>(
     writer: &Writer<F, M>,
-    rules: &[Rule],
+    rules: impl Iterator<Item = Rule> + Clone,
     specials: &Specials<F>,
 ) -> Result<Changes<F>, TableError> {
     let mut wanted = vec![0_u64; writer.places().div_ceil(64)];

@@ -16,7 +16,7 @@ use super::{
 /// nearly each of a million would have its own page looked up by the memory management first.
 pub(super) fn fill<F: Family, M: Memory>(
     writer: &mut Writer<F, M>,
-    rules: &[Rule],
+    rules: impl Iterator<Item = Rule> + Clone,
     specials: &Specials<F>,
     grace: &mut Grace,
     mut count: impl FnMut(Key<F::Address>),

@@ -77,9 +77,19 @@ pub(crate) struct Table<M> {
 /// What the tables are made of.
 #[derive(Clone, Copy)]
 struct Lists<'a> {
-    rules: &'a [Rule],
+    eams: &'a [Eam],
+    /// The EAMs' accounts in their order; shorter where there are no more.
+    accounts: &'a [u32],
     special4: &'a Specials<V4>,
     special6: &'a Specials<V6>,
+}
+
+impl Lists<'_> {
+    /// The EAMs as they go into the tables: made one by one, as a list of a million would be as large as what it is made of.
+    fn rules(&self) -> impl Iterator<Item = Rule> + Clone {
+        let accounts = self.accounts.iter().copied().chain(std::iter::repeat(0));
+        self.eams.iter().zip(accounts).map(|(eam, account)| rule(eam, account))
+    }
 }
 
 impl<M: Memory> Table<M> {
@@ -114,10 +124,10 @@ impl<M: Memory> Table<M> {
         own: HashSet<IpAddr>,
         grace: &mut Grace,
     ) -> Result<(), TableError> {
-        let rules: Vec<Rule> = input.eams.iter().map(|eam| self.rule_with_account(eam)).collect();
+        let accounts = self.accounts_for(&input.eams);
         let (special4, special6) = specials(self.well_known, &input.deny4, &input.deny6, &own);
         self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
-        let lists = Lists { rules: &rules, special4: &special4, special6: &special6 };
+        let lists = Lists { eams: &input.eams, accounts: &accounts, special4: &special4, special6: &special6 };
         let outcome = self.replace_entries(&lists, grace);
         self.mind_refused(grace);
         outcome?;
@@ -131,11 +141,11 @@ impl<M: Memory> Table<M> {
         if self.ipv4.len() == 0 && self.ipv6.len() == 0 {
             return self.fill(lists, grace);
         }
-        let Lists { rules, special4, special6 } = *lists;
+        let Lists { special4, special6, .. } = *lists;
         let (table4, table6) = (&self.ipv4, &self.ipv6);
         let (ipv4, ipv6) = thread::scope(|scope| {
-            let ipv6 = scope.spawn(|| difference(table6, rules, special6));
-            (difference(table4, rules, special4), ipv6.join().expect("the other half does not panic"))
+            let ipv6 = scope.spawn(|| difference(table6, lists.rules(), special6));
+            (difference(table4, lists.rules(), special4), ipv6.join().expect("the other half does not panic"))
         });
         self.apply(&ipv4?, &ipv6?, grace)
     }
@@ -176,7 +186,7 @@ impl<M: Memory> Table<M> {
             self.give_back(account);
         }
         for eam in added {
-            let rule = self.rule_with_account(eam);
+            let rule = rule(eam, self.account_for(eam));
             self.insert_rule(&rule, eam, grace)?;
         }
         self.mind_refused(grace);
@@ -185,7 +195,7 @@ impl<M: Memory> Table<M> {
 
     /// Adds an EAM.
     pub(crate) fn insert(&mut self, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
-        let rule = self.rule_with_account(eam);
+        let rule = rule(eam, self.account_for(eam));
         let outcome = self.insert_rule(&rule, eam, grace);
         // One that is there already keeps its own.
         if outcome.is_err() && rule.account != self.account(eam) {
@@ -281,8 +291,8 @@ impl<M: Memory> Table<M> {
     }
 
     fn fill(&mut self, lists: &Lists<'_>, grace: &mut Grace) -> Result<(), TableError> {
-        let Lists { rules, special4, special6 } = *lists;
-        let (ipv4, ipv6) = (rules.len() + special4.len(), rules.len() + special6.len());
+        let Lists { eams, special4, special6, .. } = *lists;
+        let (ipv4, ipv6) = (eams.len() + special4.len(), eams.len() + special6.len());
         if ipv4 > self.ipv4.capacity() {
             return Err(full(&self.ipv4));
         }
@@ -294,12 +304,13 @@ impl<M: Memory> Table<M> {
         let count4 = |key| header.count4(key, Step::Comes);
         let count6 = |key| touching.count(key, Step::Comes);
         let filled = if grace.has_readers() {
-            fill(table4, rules, special4, grace, count4).and_then(|()| fill(table6, rules, special6, grace, count6))
+            fill(table4, lists.rules(), special4, grace, count4)
+                .and_then(|()| fill(table6, lists.rules(), special6, grace, count6))
         } else {
             // Nobody to wait for: the families need not share anything.
             thread::scope(|scope| {
-                let ipv6 = scope.spawn(|| fill(table6, rules, special6, &mut Grace::new(|| {}), count6));
-                let ipv4 = fill(table4, rules, special4, grace, count4);
+                let ipv6 = scope.spawn(|| fill(table6, lists.rules(), special6, &mut Grace::new(|| {}), count6));
+                let ipv4 = fill(table4, lists.rules(), special4, grace, count4);
                 ipv4.and(ipv6.join().expect("the other half does not panic"))
             })
         };

@@ -110,13 +110,13 @@ struct Shorts<F: Family> {
 }
 
 impl<F: Family> Shorts<F> {
-    fn new(rules: &[Rule], specials: &Specials<F>) -> Self {
+    fn new(rules: impl Iterator<Item = Rule>, specials: &Specials<F>) -> Self {
         let mut own: HashMap<Hashed<F>, Content, Cheap> = HashMap::default();
         for (key, flags) in specials.iter().filter(|(key, _)| key.len < F::FULL) {
             own.entry(Hashed(*key)).or_default().flags |= flags;
         }
-        for rule in rules.iter().filter(|rule| F::key_of(rule).len < F::FULL) {
-            own.entry(Hashed(F::key_of(rule))).or_default().rule = Some(*rule);
+        for rule in rules.filter(|rule| F::key_of(rule).len < F::FULL) {
+            own.entry(Hashed(F::key_of(&rule))).or_default().rule = Some(rule);
         }
         let mut keys: Vec<Key<F::Address>> = own.keys().map(|key| key.0).collect();
         keys.sort_by_key(|key| key.len);
@@ -151,23 +151,23 @@ impl<F: Family> Shorts<F> {
 
 /// Gives every entry that follows from the lists to `each`; an error of its ends the matter.
 pub(crate) fn for_each_entry<F: Family, E>(
-    rules: &[Rule],
+    rules: impl Iterator<Item = Rule> + Clone,
     specials: &Specials<F>,
     mut each: impl FnMut(Entry) -> Result<(), E>,
 ) -> Result<(), E> {
-    let shorts = Shorts::<F>::new(rules, specials);
+    let shorts = Shorts::<F>::new(rules.clone(), specials);
     for (key, content) in &shorts.contents {
         each(F::entry(key.0, *content))?;
     }
     let whole: Specials<F> = specials.iter().filter(|(key, _)| key.len == F::FULL).map(|(k, v)| (*k, *v)).collect();
     let mut both = HashSet::new();
     for rule in rules {
-        let key = F::key_of(rule);
+        let key = F::key_of(&rule);
         if key.len < F::FULL {
             continue;
         }
         let mut content = shorts.around(key);
-        content.rule = Some(*rule);
+        content.rule = Some(rule);
         if !whole.is_empty()
             && let Some(flags) = whole.get(&key)
         {

@@ -19,7 +19,7 @@ const HISTORY: u64 = 1000;
 fn entry(number: u32, comment: &str) -> Entry {
     let ipv4 = parse_ipv4(&std::net::Ipv4Addr::from_bits(0xc633_6400 + number).to_string()).unwrap();
     let ipv6 = parse_ipv6(&format!("2001:db8:5e1::{number:x}")).unwrap();
-    Entry { pair: Pair::new(ipv4, ipv6).unwrap(), comment: comment.to_owned(), origin: Origin::Dynamic }
+    Entry { pair: Pair::new(ipv4, ipv6).unwrap(), comment: comment.into(), origin: Origin::Dynamic }
 }
 
 fn prepare(store: &mut Store, difference: &Difference) -> Result<u64, StoreError> {
@@ -82,7 +82,7 @@ fn keeps_what_was_committed_and_forgets_what_was_abandoned() {
     assert_eq!(add(&mut store, [entry(1, "one"), entry(2, "")]), 1);
     let removal = Difference { removed: vec![entry(2, "")], ..Difference::default() };
     assert_eq!(change(&mut store, &removal), 2);
-    let comment = Difference { changed: vec![(entry(1, "uno"), "one".to_owned())], ..Difference::default() };
+    let comment = Difference { changed: vec![(entry(1, "uno"), "one".into())], ..Difference::default() };
     assert_eq!(change(&mut store, &comment), 3);
     assert_eq!(prepare(&mut store, &additions([entry(9, "")])).unwrap(), 4);
     store.abandon();
@@ -137,13 +137,13 @@ fn a_change_of_what_the_store_has_not_is_refused() {
     let directory = filled();
     let (mut store, _) = open(directory.path(), HISTORY).unwrap();
     let removed = |entry: Entry| Difference { removed: vec![entry], ..Difference::default() };
-    let changed = |entry: Entry| Difference { changed: vec![(entry, "old".to_owned())], ..Difference::default() };
+    let changed = |entry: Entry| Difference { changed: vec![(entry, "old".into())], ..Difference::default() };
     let elsewhere =
         Entry { pair: Pair::new(entry(7, "").pair.ipv4(), entry(999, "").pair.ipv6()).unwrap(), ..entry(7, "") };
     for difference in [
         removed(entry(999, "")),
         removed(entry(7, "another comment")),
-        removed(Entry { comment: "an entry's comment".to_owned(), ..elsewhere.clone() }),
+        removed(Entry { comment: "an entry's comment".into(), ..elsewhere.clone() }),
         changed(entry(999, "new")),
         changed(entry(7, "new")),
         changed(elsewhere),
