@@ -106,7 +106,7 @@ pub(crate) fn targets(report: &Report) -> Vec<Target> {
             control(|row| Spread::of([row.peak])),
         ),
         target(
-            "the same while whole files are applied",
+            "the same while 1,000 differences are applied",
             AtMost(400.0),
             million
                 .filter(|row| row.peak_of_changes > 0.0)

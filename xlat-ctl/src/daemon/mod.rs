@@ -7,6 +7,7 @@ mod explain;
 mod http;
 pub(crate) mod log;
 pub(crate) mod lookup;
+mod memory;
 mod metrics;
 mod notify;
 mod owner;
@@ -56,6 +57,7 @@ const THREADS: usize = 2;
 #[must_use]
 pub fn run(config_path: &Path, socket: Option<PathBuf>) -> ExitCode {
     log::set_up();
+    memory::keep_large_lists_apart();
     match try_run(config_path, socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -17,10 +17,13 @@ use axum::{
 use futures::stream;
 use tokio::sync::{Mutex, SemaphorePermit, mpsc};
 
-use super::{openapi::Refused, scarce::Scarce, upload::GiveBack};
+use super::{openapi::Refused, scarce::Scarce};
 use crate::{
     api::{self, Code},
-    daemon::owner::{Owner, Refusal, refusal},
+    daemon::{
+        memory::GiveBack,
+        owner::{Owner, Refusal, refusal},
+    },
     eam::Entry,
 };
 

@@ -24,17 +24,6 @@ const FILE_TIME: Duration = Duration::from_secs(55);
 /// More of it must come in this time, and sooner while others wait for memory.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Gives the kernel back what a whole table took on its way, at the end, however it ends: the allocator would keep it for the next
-/// one.
-pub(super) struct GiveBack;
-
-impl Drop for GiveBack {
-    fn drop(&mut self) {
-        // SAFETY: it takes no pointer and may be called at any time by any thread.
-        unsafe { libc::malloc_trim(0) };
-    }
-}
-
 /// Reads a file. The permits are for its memory.
 pub(super) async fn read_file(request: Request<Body>) -> Result<(Bytes, Option<SemaphorePermit<'static>>), Refusal> {
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());

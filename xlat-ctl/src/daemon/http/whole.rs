@@ -20,13 +20,13 @@ use utoipa::IntoParams;
 use super::{
     eams::{ask, blocking, revision},
     openapi::{EamFile, Refused},
-    read,
-    upload::{self, GiveBack},
+    read, upload,
 };
 use crate::{
     api::{self, Applied, Code, LINES},
     daemon::{
         author::Author,
+        memory::GiveBack,
         owner::{Manner, Owner, Refusal, Tell, refusal},
     },
     eam_file::{self, Format},

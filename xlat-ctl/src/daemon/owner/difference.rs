@@ -68,7 +68,8 @@ impl Plan {
                 }
             }
         });
-        let added: Vec<Line> = added.collect::<Result<_, _>>()?;
+        let mut added: Vec<Line> = added.collect::<Result<_, _>>()?;
+        added.shrink_to_fit();
         plan.remove_before(&mut entries, None);
         plan.check_ipv6(table, &added)?;
         // Not before: the static entries that they double stay.
@@ -172,28 +173,31 @@ pub(super) fn undo(table: &Table, doubles: &Doubles, steps: Vec<Step>) -> Result
     Ok(difference)
 }
 
-impl Difference {
-    /// What undoes it.
-    pub(super) fn inverse(&self) -> Self {
-        let back = |(entry, before): &(Entry, Comment)| {
-            (Entry { comment: before.clone(), ..entry.clone() }, entry.comment.clone())
-        };
-        Self {
-            removed: self.added.clone(),
-            added: self.removed.clone(),
-            changed: self.changed.iter().map(back).collect(),
-        }
+/// The table's way from before a difference to after it, or back.
+#[derive(Clone, Copy)]
+pub(super) struct Reshaping<'change> {
+    pub(super) removed: &'change [Entry],
+    pub(super) added: &'change [Entry],
+    changed: &'change [(Entry, Comment)],
+    is_back: bool,
+}
+
+impl Reshaping<'_> {
+    /// The way back.
+    pub(super) fn reversed(self) -> Self {
+        Self { removed: self.added, added: self.removed, is_back: !self.is_back, ..self }
     }
 
     /// Makes the table what it will be, in this process's memory.
-    pub(super) fn reshape(&self, table: &mut Table) {
+    pub(super) fn reshape(self, table: &mut Table) {
         let mut removed = 0;
-        for entry in &self.removed {
+        for entry in self.removed {
             removed += usize::from(table.remove(&entry.pair).is_some());
         }
         debug_assert_eq!(removed, self.removed.len());
-        for (entry, _) in &self.changed {
-            table.set_comment(&entry.pair, entry.comment.clone());
+        for (entry, before) in self.changed {
+            let comment = if self.is_back { before } else { &entry.comment };
+            table.set_comment(&entry.pair, comment.clone());
         }
         if self.added.len() > table.len() {
             // As a whole it is faster made, and smaller.
@@ -203,10 +207,18 @@ impl Difference {
             *table = made.unwrap_or_default();
             return;
         }
-        for entry in &self.added {
+        for entry in self.added {
             let inserted = table.insert(entry.clone());
             debug_assert_eq!(inserted, Ok(()));
         }
+    }
+}
+
+impl Difference {
+    /// What it makes of the table.
+    pub(super) fn forth(&self) -> Reshaping<'_> {
+        let Self { removed, added, changed } = self;
+        Reshaping { removed, added, changed, is_back: false }
     }
 
     /// The changes for people, in the order of their IPv4 prefixes as each of the lists is, and how many more there are.
@@ -272,11 +284,11 @@ mod tests {
                 added: added.clone().map(entry).collect(),
                 changed: vec![(Entry { comment: "other".into(), ..entry(1) }, "1".into())],
             };
-            difference.reshape(&mut table);
+            difference.forth().reshape(&mut table);
             let mut wanted: Vec<Entry> = before.chain(added).skip(1).map(entry).collect();
             wanted[0].comment = "other".into();
             assert_eq!(entries(&table), wanted);
-            difference.inverse().reshape(&mut table);
+            difference.forth().reversed().reshape(&mut table);
             assert_eq!(entries(&table), of_before);
         }
     }

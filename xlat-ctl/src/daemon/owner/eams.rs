@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Ask, Manner, Prefix, Refusal,
-    difference::{Plan, undo},
+    difference::{Plan, Reshaping, undo},
     doubles::Doubles,
     refusal,
     relay::Relay,
@@ -146,9 +146,9 @@ impl Relay {
             return Ok(applied);
         }
         if manner.dry_run {
-            in_table.reshape(&mut self.table);
+            in_table.forth().reshape(&mut self.table);
             applied.warnings = self.doubts(difference);
-            in_table.inverse().reshape(&mut self.table);
+            in_table.forth().reversed().reshape(&mut self.table);
             return Ok(applied);
         }
         if let Some(tell) = manner.tell {
@@ -171,14 +171,15 @@ impl Relay {
         let revision = self.store.prepare(&change).map_err(|error| format!("the change cannot be kept: {error}"))?;
         crash::point("written");
         let written = begun.elapsed();
-        if let Err(error) = self.put_in_force(difference) {
+        let in_table = self.in_table(difference);
+        if let Err(error) = self.put_in_force(in_table.forth()) {
             self.store.abandon();
             return Err(error);
         }
         crash::point("in-force");
         let in_force = begun.elapsed() - written;
         if let Err(error) = self.store.commit() {
-            if let Err(error) = self.put_in_force(&difference.inverse()) {
+            if let Err(error) = self.put_in_force(in_table.forth().reversed()) {
                 error!("a refused change is still in force, `xlat-ctl reload` takes it back: {error}");
             }
             return Err(format!("the change cannot be kept: {error}"));
@@ -193,12 +194,10 @@ impl Relay {
 
     /// Changes the table in memory and the data plane's, both or none. A single entry comes or goes in the table that is in
     /// force; more of them come with a whole new program instance, so that no packet meets a mixture.
-    fn put_in_force(&mut self, difference: &Difference) -> Result<(), String> {
-        let difference = self.in_table(difference);
-        difference.reshape(&mut self.table);
-        let Difference { removed, added, .. } = &*difference;
+    fn put_in_force(&mut self, change: Reshaping<'_>) -> Result<(), String> {
+        change.reshape(&mut self.table);
         let words = |error: DataPlaneError| error.to_string();
-        let outcome = match (&removed[..], &added[..]) {
+        let outcome = match (change.removed, change.added) {
             ([], []) => Ok(()),
             ([], [entry]) => {
                 let eam = dataplane_eam(&self.config, &entry.pair);
@@ -209,9 +208,9 @@ impl Relay {
                 let removed = self.dataplane.remove_eam(&dataplane_eam(&self.config, &entry.pair)).map_err(words);
                 removed.map(|(account, rest)| self.usage_of_removed(account, &rest))
             }
-            _ => self.swap(Some(&difference)).map_err(|error| format!("{error:#}")),
+            _ => self.swap(Some(change)).map_err(|error| format!("{error:#}")),
         };
-        outcome.inspect_err(|_| difference.inverse().reshape(&mut self.table))
+        outcome.inspect_err(|_| change.reversed().reshape(&mut self.table))
     }
 
     fn expect_revision(&self, ask: &Ask, named: &dyn Fn(String) -> String) -> Result<(), Refusal> {

@@ -5,11 +5,11 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use tracing::{debug, info, warn};
 use xlat_common::settings::Settings;
 
-use super::{canary, eams, relay::Kernel};
+use super::{canary, difference::Reshaping, eams, relay::Kernel};
 use crate::{
     choice,
     config::Config,
-    daemon::{lookup::Rules, store::Difference},
+    daemon::lookup::Rules,
     dataplane::{self, DataPlane, DataPlaneError, LoadOptions},
     eam,
     netlink::{Interface, Machine},
@@ -45,7 +45,7 @@ pub(super) fn load_program(
 }
 
 /// The instance in force, and in what the table to come differs from its.
-pub(super) type Before<'relay> = (&'relay DataPlane, &'relay Difference);
+pub(super) type Before<'relay> = (&'relay DataPlane, Reshaping<'relay>);
 
 /// A program instance with its table filled, tried with canaries. One that fails is thrown away.
 pub(super) fn filled(
@@ -124,7 +124,7 @@ fn copy(dataplane: &mut DataPlane, config: &Config, (old, difference): Before<'_
     let eams = |entries: &[eam::Entry]| -> Vec<dataplane::Eam> {
         entries.iter().map(|entry| eams::dataplane_eam(config, &entry.pair)).collect()
     };
-    let copied = dataplane.copy_table(old, &eams(&difference.removed), &eams(&difference.added));
+    let copied = dataplane.copy_table(old, &eams(difference.removed), &eams(difference.added));
     copied.unwrap_or_else(|error| {
         warn!("the table in force is not what it should be, it is filled anew: {error}");
         false

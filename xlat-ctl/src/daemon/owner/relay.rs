@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     Ending, Request,
     captures::Captures,
+    difference::Reshaping,
     doubles::Doubles,
     eams,
     follow::{Covered, Link},
@@ -27,7 +28,10 @@ use crate::{
     api::Code,
     choice,
     config::{self, Config, OnEnd, Pattern},
-    daemon::store::{Claim, Difference, Reader, Store, StoreError},
+    daemon::{
+        memory,
+        store::{Claim, Reader, Store, StoreError},
+    },
     dataplane::{DataPlane, DataPlaneError, Pins, Ways, XdpMode},
     eam,
     netlink::{Interface, Machine},
@@ -142,13 +146,14 @@ impl Relay {
         relay.settle_usage();
         relay.judge_start();
         relay.store.back_up();
+        relay.give_memory_back();
         Ok(relay)
     }
 
     /// Puts a new program instance, made of the configuration and the table as they are, in the place of the one in force: no
     /// packet meets a mixture of the two. Where anything fails, the old one stays. `difference`: all that has changed since the
     /// one in force was made or last changed.
-    pub(super) fn swap(&mut self, difference: Option<&Difference>) -> anyhow::Result<()> {
+    pub(super) fn swap(&mut self, difference: Option<Reshaping<'_>>) -> anyhow::Result<()> {
         let machine = Arc::clone(&self.machine.borrow());
         self.dataplane.mend_pins()?;
         let before = difference.map(|difference| (&self.dataplane, difference));
@@ -267,9 +272,13 @@ impl Relay {
                 Request::Find(address, reply) => drop(reply.send(self.find(address))),
                 Request::Add { entry, ask, reply } => drop(reply.send(self.add(entry, &ask))),
                 Request::Remove { prefix, ask, reply } => drop(reply.send(self.remove(prefix, &ask))),
-                Request::Apply { lines, manner, ask, reply } => drop(reply.send(self.apply(lines, manner, &ask))),
+                Request::Apply { lines, manner, ask, reply } => {
+                    drop(reply.send(self.apply(lines, manner, &ask)));
+                    self.give_memory_back();
+                }
                 Request::RollBack { revision, manner, ask, reply } => {
                     drop(reply.send(self.roll_back(revision, manner, &ask)));
+                    self.give_memory_back();
                 }
                 Request::Capture(ask, reply) => drop(reply.send(self.begin_capture(ask))),
                 Request::EndCapture(id, reply) => drop(reply.send(self.end_capture(id))),
@@ -292,7 +301,10 @@ impl Relay {
                         info!("{taken} next hops were remembered: all are forgotten, to make room for new ones");
                     }
                 }
-                Request::Reload(author, reply) => drop(reply.send(self.reload(&author))),
+                Request::Reload(author, reply) => {
+                    drop(reply.send(self.reload(&author)));
+                    self.give_memory_back();
+                }
                 Request::Stop(ending, reply) => {
                     let _ = reply.send(self.end(ending));
                     return;
@@ -300,6 +312,12 @@ impl Relay {
             }
         }
         self.end(Ending::Failure);
+    }
+
+    /// After what goes through the whole table.
+    fn give_memory_back(&self) {
+        self.store.shrink();
+        memory::give_back();
     }
 
     /// The history of the table, to be read without the relay.

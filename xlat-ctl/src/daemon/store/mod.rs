@@ -172,6 +172,13 @@ impl Store {
         self.keeper.back_up();
     }
 
+    /// Gives back the pages of the database that it has at hand.
+    pub(super) fn shrink(&self) {
+        if let Err(error) = self.connection.execute_batch("PRAGMA shrink_memory") {
+            tracing::warn!("{}", StoreError::sqlite(Doing::Read, &self.path, &error));
+        }
+    }
+
     /// Forgets the prepared change.
     pub(super) fn abandon(&mut self) {
         self.pending = None;
