@@ -1,9 +1,19 @@
 //! Who asks for a change.
 
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use nix::unistd::{Uid, User};
 use tokio::net::UnixStream;
+
+/// How long a user's name is taken for granted: who makes many changes is looked for once.
+const NAMED: Duration = Duration::from_secs(60);
+/// The names of users that were found lately, by their numbers, and when.
+static NAMES: LazyLock<Mutex<HashMap<u32, (Instant, String)>>> = LazyLock::new(Mutex::default);
 
 /// The program at the other end of the control socket, as the kernel vouches for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,11 +39,21 @@ impl Author {
         Self { uid: Some(Uid::current().as_raw()), user: String::new(), pid }
     }
 
+    /// The same with the user's name, if that was found lately.
+    pub(super) fn named_lately(&self) -> Option<Self> {
+        let names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let (found, user) = names.get(&self.uid?)?;
+        (found.elapsed() < NAMED).then(|| Self { user: user.clone(), ..*self })
+    }
+
     /// The same with the user's name, which may take a while to find where users are kept on another machine.
-    pub(super) fn named(mut self) -> Self {
-        let user = self.uid.and_then(|uid| User::from_uid(Uid::from_raw(uid)).ok().flatten());
-        self.user = user.map(|user| user.name).unwrap_or_default();
-        self
+    pub(super) fn named(self) -> Self {
+        let Some(uid) = self.uid else { return self };
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name).unwrap_or_default();
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        names.retain(|_, (found, _)| found.elapsed() < NAMED);
+        names.insert(uid, (Instant::now(), user.clone()));
+        Self { user, ..self }
     }
 }
 

@@ -36,7 +36,11 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 pub(super) async fn ask(author: Author, message: String, if_revision: Option<u64>) -> Result<Ask, Refusal> {
     eam::check_words("message", &message).map_err(|text| refusal(Code::Invalid, text))?;
     let if_revision = if_revision.map(revision).transpose()?;
-    Ok(Ask { author: blocking(|| author.named()).await?, message, if_revision })
+    let author = match author.named_lately() {
+        Some(author) => author,
+        None => blocking(|| author.named()).await?,
+    };
+    Ok(Ask { author, message, if_revision })
 }
 
 /// Checks the number of a revision: the store counts them in 63 bits.

@@ -11,7 +11,7 @@ use super::{
     memory::Memory,
     plan::{self, Specials},
     twice,
-    writer::{Place, Put, Writer},
+    writer::{Place, Put, Writer, is_refused},
 };
 
 /// Changes of one table.
@@ -29,6 +29,11 @@ impl<F: Family> Changes<F> {
     /// Keys that are not there yet.
     pub(super) fn added(&self) -> impl Iterator<Item = Key<F::Address>> {
         self.puts.iter().filter(|put| put.old.is_none()).map(|put| F::key(&put.entry))
+    }
+
+    /// Whether they bring an entry that is refused although an EAM covers it.
+    pub(super) fn bring_refused(&self) -> bool {
+        self.puts.iter().any(|put| is_refused(&put.entry))
     }
 
     /// The numbers of entries of each length, with the new ones and before any goes.

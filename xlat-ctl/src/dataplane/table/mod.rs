@@ -205,11 +205,9 @@ impl<M: Memory> Table<M> {
         outcome
     }
 
-    /// What is refused is to be minded afterwards.
     fn insert_rule(&mut self, rule: &Rule, eam: &Eam, grace: &mut Grace) -> Result<(), TableError> {
         let ipv4 = with_rule(&self.ipv4, rule).ok_or_else(|| twice::<V4>(eam.ipv4.to_string()))?;
         let ipv6 = with_rule(&self.ipv6, rule).ok_or_else(|| twice::<V6>(eam.ipv6.to_string()))?;
-        self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
         self.apply(&ipv4, &ipv6, grace)
     }
 
@@ -241,7 +239,6 @@ impl<M: Memory> Table<M> {
         });
         let ipv4 = with_specials(&self.ipv4, keys4, &special4);
         let ipv6 = with_specials(&self.ipv6, keys6, &special6);
-        self.header.set_refused_by_eam(TableHeader::REFUSED4 | TableHeader::REFUSED6);
         let outcome = self.apply(&ipv4, &ipv6, grace);
         self.mind_refused(grace);
         outcome?;
@@ -328,10 +325,14 @@ impl<M: Memory> Table<M> {
         self.apply(&ipv4, &ipv6, grace).expect("taking out needs no room");
     }
 
-    /// Makes changes to both tables, the record beside them wide enough all the time.
+    /// Makes changes to both tables, the record beside them wide enough all the time. What is refused is to be minded afterwards.
     fn apply(&mut self, ipv4: &Changes<V4>, ipv6: &Changes<V6>, grace: &mut Grace) -> Result<(), TableError> {
         ipv4.check_room(&self.ipv4)?;
         ipv6.check_room(&self.ipv6)?;
+        // Said only where it comes: taking it back takes waiting.
+        let refused4 = if ipv4.bring_refused() { TableHeader::REFUSED4 } else { 0 };
+        let refused6 = if ipv6.bring_refused() { TableHeader::REFUSED6 } else { 0 };
+        self.header.set_refused_by_eam(self.header.refused_by_eam() | refused4 | refused6);
         ipv4.added().for_each(|key| self.header.count4(key, Step::Comes));
         ipv6.added().for_each(|key| self.header.count6(key, Step::Comes));
         let (wider4, wider6) = (ipv4.widened(&self.ipv4), ipv6.widened(&self.ipv6));

@@ -60,6 +60,26 @@ fn an_eam_that_is_there_already_keeps_its_account() {
     assert!(!accounts.contains(&0) && accounts[0] != accounts[1], "{accounts:?}");
 }
 
+/// What operators do all day is done at once: to wait for readers takes as long as the busiest CPU lets one wait.
+#[test]
+fn an_eam_that_nothing_forbids_comes_and_goes_without_waiting() {
+    let (mut table, _) = table(256, &["2001:db8:6464::/96"], false);
+    let mut grace = grace();
+    table.insert(&eam_of("192.0.2.1/32", "2001:db8::1/128"), &mut grace).unwrap();
+    let waits = grace.passed();
+    let second = eam_of("192.0.2.2/32", "2001:db8::2/128");
+    table.insert(&second, &mut grace).unwrap();
+    table.remove(&second, &mut grace).unwrap();
+    assert_eq!(grace.passed(), waits);
+    // Readers may still be about to ask for it.
+    let own = eam_of("192.0.2.3/32", "2001:db8::3/128");
+    table.set_own(HashSet::from([IpAddr::from([192, 0, 2, 3])]), &mut grace).unwrap();
+    table.insert(&own, &mut grace).unwrap();
+    let waits = grace.passed();
+    table.remove(&own, &mut grace).unwrap();
+    assert!(grace.passed() > waits);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

@@ -14,8 +14,8 @@ use xlat_common::{
     table::{Entry, first_bucket, second_bucket},
 };
 
-pub(crate) use self::steps::entries;
 use self::steps::{FLAGS_BYTE, NEXT_HOP};
+pub(crate) use self::steps::{entries, is_refused};
 use super::{
     family::{Family, Key},
     memory::{Grace, Memory},

@@ -114,7 +114,7 @@ impl<F: Family, M: Memory> Writer<F, M> {
 }
 
 /// Whether an EAM covers the addresses of an entry, and they are refused all the same.
-pub(super) const fn is_refused(entry: &Entry) -> bool {
+pub(crate) const fn is_refused(entry: &Entry) -> bool {
     entry.flags & Entry::EAM != 0 && entry.flags & (Entry::OWN | Entry::DENIED | Entry::ILLEGAL) != 0
 }
 
