@@ -89,7 +89,7 @@ pub(crate) struct Row {
     pub(crate) peak_of_whole: f64,
     /// The most there was while all other changes above were made, with two generations of the look-up tables, MiB.
     #[serde(default)]
-    pub(crate) peak_of_changes: f64,
+    pub(crate) peak_of_differences: f64,
     /// Filling the look-up tables.
     pub(crate) filling: Spread,
     /// Memory of the look-up tables, MiB.
@@ -206,7 +206,7 @@ fn row(eams: u32, progress: &Progress) -> Result<Row> {
         resident: memory.resident,
         peak: memory.peak,
         peak_of_whole: whole.peak,
-        peak_of_changes: changed.peak,
+        peak_of_differences: changed.peak,
         filling: Spread::of(filling),
         tables,
         scrape: Spread::of(scrapes),
@@ -381,7 +381,7 @@ pub(crate) fn table(report: &Report) -> String {
     line("memory of the daemon, MiB", &|row| format!("{:.0}", row.memory));
     line("the same with the mapped tables, MiB", &|row| format!("{:.0} (peak {:.0})", row.resident, row.peak));
     line("… at most while the table is applied, MiB", &|row| format!("{:.0}", row.peak_of_whole));
-    line("… at most while 1,000 differences are, MiB", &|row| format!("{:.0}", row.peak_of_changes));
+    line("… at most while 1,000 differences are, MiB", &|row| format!("{:.0}", row.peak_of_differences));
     line("filling the data plane, s", &|row| format!("{:.3}", row.filling));
     line("tables of the data plane, MiB", &|row| format!("{:.0}", row.tables));
     line("metrics page, ms", &|row| format!("{:.2}", row.scrape));

@@ -109,8 +109,8 @@ pub(crate) fn targets(report: &Report) -> Vec<Target> {
             "the same while 1,000 differences are applied",
             AtMost(400.0),
             million
-                .filter(|row| row.peak_of_changes > 0.0)
-                .map(|row| Spread::of([row.peak_of_changes]))
+                .filter(|row| row.peak_of_differences > 0.0)
+                .map(|row| Spread::of([row.peak_of_differences]))
                 .into_iter()
                 .collect(),
         ),

@@ -49,11 +49,11 @@ impl Author {
     /// The same with the user's name, which may take a while to find where users are kept on another machine.
     pub(super) fn named(self) -> Self {
         let Some(uid) = self.uid else { return self };
-        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name).unwrap_or_default();
+        let Some(User { name, .. }) = User::from_uid(Uid::from_raw(uid)).ok().flatten() else { return self };
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
         names.retain(|_, (found, _)| found.elapsed() < NAMED);
-        names.insert(uid, (Instant::now(), user.clone()));
-        Self { user, ..self }
+        names.insert(uid, (Instant::now(), name.clone()));
+        Self { user: name, ..self }
     }
 }
 

@@ -39,8 +39,8 @@ fn bad(line: &Line, text: String) -> BadLine {
 impl Plan {
     /// What has to change so that the dynamic entries are the lines: those of the table, and `doubles` of its static ones.
     pub(super) fn new(table: &Table, doubles: &Doubles, mut lines: Vec<Line>) -> Result<Self, BadLine> {
-        // Of two lines with the same prefix the later is the wrong one.
-        lines.sort_unstable_by_key(|line| (line.pair.ipv4(), line.number));
+        // Of two entries with the same prefix the later is the wrong one; on one line of JSON may be many.
+        lines.sort_by_key(|line| line.pair.ipv4());
         if let Some([first, second]) = lines.array_windows().find(|[one, two]| one.pair.ipv4() == two.pair.ipv4()) {
             let text = format!("line {} has the IPv4 prefix {} already", first.number, short4(second.pair.ipv4()));
             return Err(bad(second, text));
@@ -116,7 +116,8 @@ impl Plan {
         prefixes.sort_unstable();
         match prefixes.array_windows().find(|[(one, _), (two, _)]| one == two) {
             Some(&[(_, first), (ipv6, second)]) => {
-                let line = added.iter().find(|line| line.number == second).expect("it is one of them");
+                let is_second = |line: &&Line| line.number == second && line.pair.ipv6() == ipv6;
+                let line = added.iter().rfind(is_second).expect("it is one of them");
                 Err(bad(line, format!("line {first} has the IPv6 prefix {} too", short6(ipv6))))
             }
             None => Ok(()),
@@ -221,7 +222,7 @@ impl Difference {
         Reshaping { removed, added, changed, is_back: false }
     }
 
-    /// The changes for people, in the order of their IPv4 prefixes as each of the lists is, and how many more there are.
+    /// The changes for people, in the order of their IPv4 prefixes, and how many more there are.
     pub(super) fn shown(&self) -> (Vec<api::Change>, u64) {
         let of = |kind, entry: &Entry, before: Option<&Comment>| api::Change {
             kind,
@@ -232,6 +233,9 @@ impl Difference {
             comment_before: before.map(ToString::to_string),
         };
         const MOST: usize = api::SHOWN_CHANGES;
+        debug_assert!(self.removed.is_sorted_by_key(|entry| entry.pair.ipv4()));
+        debug_assert!(self.added.is_sorted_by_key(|entry| entry.pair.ipv4()));
+        debug_assert!(self.changed.is_sorted_by_key(|(entry, _)| entry.pair.ipv4()));
         let removed = self.removed.iter().map(|entry| (entry, api::ChangeKind::Removed, None));
         let added = self.added.iter().map(|entry| (entry, api::ChangeKind::Added, None));
         let changed = self.changed.iter().map(|(entry, before)| (entry, api::ChangeKind::Changed, Some(before)));
@@ -249,9 +253,12 @@ mod tests {
     use super::*;
     use crate::eam::{parse_ipv4, parse_ipv6};
 
+    fn pair(ipv4: &str, ipv6: &str) -> Pair {
+        Pair::new(parse_ipv4(ipv4).unwrap(), parse_ipv6(ipv6).unwrap()).unwrap()
+    }
+
     fn entry(number: u32) -> Entry {
-        let (ipv4, ipv6) = (format!("192.0.2.{number}"), format!("2001:db8::{number:x}"));
-        let pair = Pair::new(parse_ipv4(&ipv4).unwrap(), parse_ipv6(&ipv6).unwrap()).unwrap();
+        let pair = pair(&format!("192.0.2.{number}"), &format!("2001:db8::{number:x}"));
         Entry { pair, comment: number.to_string().into(), origin: Origin::Dynamic }
     }
 
@@ -268,9 +275,31 @@ mod tests {
         let gone = Plan::new(&table, &doubles, Vec::new()).unwrap().difference;
         assert_eq!(gone, Difference { removed: vec![entry(1)], ..Difference::default() });
         // The static one stays, and with it what it is in the way of.
-        let pair = Pair::new(parse_ipv4("192.0.2.2").unwrap(), entry(1).pair.ipv6()).unwrap();
+        let pair = pair("192.0.2.2", "2001:db8::1");
         let refused = Plan::new(&table, &doubles, vec![Line { number: 1, pair, comment: "".into() }]);
         assert!(refused.unwrap_err().text.contains("the static entry 192.0.2.1"));
+    }
+
+    #[test]
+    fn a_doubled_prefix_is_told_of_the_entries_that_have_it() {
+        let line = |number, ipv4, ipv6| Line { number, pair: pair(ipv4, ipv6), comment: Comment::default() };
+        let refusal = |lines| Plan::new(&Table::default(), &Doubles::new(), lines).unwrap_err();
+        // As JSON comes from programs: all on one line.
+        let innocent = line(1, "192.0.2.1", "2001:db8::1");
+        let told =
+            refusal(vec![innocent.clone(), line(1, "192.0.2.2", "2001:db8::9"), line(1, "192.0.2.3", "2001:db8::9")]);
+        assert_eq!(
+            (told.line, &*told.text),
+            (1, "192.0.2.3 ↔ 2001:db8::9: line 1 has the IPv6 prefix 2001:db8::9 too")
+        );
+        let told =
+            refusal(vec![innocent.clone(), line(1, "192.0.2.9", "2001:db8::9"), line(1, "192.0.2.9", "2001:db8::8")]);
+        assert_eq!(told.text, "192.0.2.9 ↔ 2001:db8::8: line 1 has the IPv4 prefix 192.0.2.9 already");
+        let told = refusal(vec![line(7, "192.0.2.2", "2001:db8::9"), line(5, "192.0.2.3", "2001:db8::9"), innocent]);
+        assert_eq!(
+            (told.line, &*told.text),
+            (7, "192.0.2.2 ↔ 2001:db8::9: line 5 has the IPv6 prefix 2001:db8::9 too")
+        );
     }
 
     #[test]

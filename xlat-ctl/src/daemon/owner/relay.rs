@@ -37,6 +37,9 @@ use crate::{
     netlink::{Interface, Machine},
 };
 
+/// A table of so many entries is copied without much ado.
+const SMALL: usize = 10_000;
+
 /// The data plane and everything that is decided about it.
 pub(super) struct Relay {
     pub(super) config: Config,
@@ -314,10 +317,12 @@ impl Relay {
         self.end(Ending::Failure);
     }
 
-    /// After what goes through the whole table.
+    /// After what goes through the whole table, where that is worth its time, for which the next request waits.
     fn give_memory_back(&self) {
-        self.store.shrink();
-        memory::give_back();
+        if self.table.len() > SMALL {
+            self.store.shrink();
+            memory::give_back();
+        }
     }
 
     /// The history of the table, to be read without the relay.

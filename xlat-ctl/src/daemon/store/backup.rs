@@ -17,6 +17,7 @@ use super::{
     open::{check_pages, connect, put_in_place, read_table, sound},
     owner::give_to_owner,
 };
+use crate::daemon::memory;
 
 /// Bytes of the log from which on it is moved into the database.
 const LOG: u64 = 4 << 20;
@@ -114,6 +115,7 @@ fn keep(path: &Path, inbox: &Receiver<Message>, every: Duration) {
             Ok(Message::BackUp) | Err(RecvTimeoutError::Timeout) => {
                 let done = back_up(path);
                 due = done.is_err().then(|| Instant::now() + every);
+                memory::give_back();
                 done
             }
             Err(RecvTimeoutError::Disconnected) => {
@@ -137,7 +139,7 @@ fn open<'keeper>(path: &Path, connection: &'keeper mut Option<Connection>) -> Re
         Some(connection) => connection,
         None => {
             let new = connect(path, true)?;
-            // What it writes need not be durable before the next change is, and no change waits for its disk.
+            // What it writes need not be durable before the next change is, and hardly a change waits for its disk.
             let eased = new.execute_batch("PRAGMA synchronous = NORMAL");
             eased.map_err(|error| StoreError::sqlite(Doing::Open, path, &error))?;
             connection.insert(new)
@@ -163,6 +165,8 @@ fn forget(path: &Path, connection: &mut Option<Connection>) -> Result<bool, Stor
         .prepare_cached(&format!("SELECT EXISTS (SELECT 1 {forgotten})"))
         .and_then(|mut exists| exists.query_row((), |row| row.get(0)));
     if !is_there.map_err(failed)? {
+        // Gone through, and not needed again for long.
+        connection.execute_batch("PRAGMA shrink_memory").map_err(failed)?;
         return Ok(false);
     }
     let piece =

@@ -31,7 +31,7 @@ const STATIC: &str = "
     ALTER TABLE meta ADD COLUMN static_sum INTEGER;
 ";
 
-/// How every connection is used.
+/// How every connection is used, but for the keeper's `synchronous`.
 pub(super) const MANNERS: &str = "
     PRAGMA synchronous = FULL;
     PRAGMA cell_size_check = ON;

@@ -62,7 +62,7 @@ impl<M: Memory> Table<M> {
         }
     }
 
-    /// The accounts that EAMs have, or new ones, as far as there are any.
+    /// The accounts that EAMs have, or new ones; nothing where none is counted.
     pub(super) fn accounts_for(&mut self, eams: &[Eam]) -> Vec<u32> {
         if self.accounts.end == 0 { Vec::new() } else { eams.iter().map(|eam| self.account_for(eam)).collect() }
     }

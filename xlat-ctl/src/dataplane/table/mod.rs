@@ -78,7 +78,7 @@ pub(crate) struct Table<M> {
 #[derive(Clone, Copy)]
 struct Lists<'a> {
     eams: &'a [Eam],
-    /// The EAMs' accounts in their order; shorter where there are no more.
+    /// The EAMs' accounts in their order; empty where none is counted.
     accounts: &'a [u32],
     special4: &'a Specials<V4>,
     special6: &'a Specials<V6>,
