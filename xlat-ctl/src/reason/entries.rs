@@ -95,8 +95,8 @@ const fn unreadable(reason: DropReason) -> Entry {
 const fn by_address(reason: DropReason) -> Entry {
     match reason {
         DropReason::OutOfScope => Entry {
-            meaning: "No EAM matches either address (`scope = \"eam\"`), or one of the two maps to nothing; and `strict` is \
-                on. Without `strict` the kernel would have got the packet untouched.",
+            meaning: "No EAM matches either address (`scope = \"eam\"`), one of the two maps to nothing, or the source is an \
+                address of the relay's own; and `strict` is on. Without `strict` the kernel would have got the packet untouched.",
             cause: "Traffic that is routed to the relay and is none of its services': an entry that is missing, a route that \
                 is too wide, scans of unused addresses.",
             remedy: "`xlat-ctl lookup` both addresses. A missing service: `xlat-ctl eam add`. A route that is too wide: narrow \
@@ -191,7 +191,8 @@ const fn by_protocol(reason: DropReason) -> Entry {
         },
         DropReason::UdpChecksumZero => Entry {
             meaning: "An IPv4 UDP packet without checksum, which IPv6 does not allow. Each is logged with addresses and ports, \
-                at most ten a second; `xlat_suppressed_events_total` counts the others.",
+                at most ten a second; `xlat_suppressed_events_total` counts the others. Not logged: one of more than 9216 bytes \
+                where checksums are computed.",
             cause: "Old or embedded senders, some tunnels (VXLAN, GRE in UDP) and voice equipment that leave the checksum \
                 out.",
             remedy: "`[translation] udp_zero_checksum = \"compute\"` computes it, for whole packets of up to 9216 bytes; fragments \
@@ -221,7 +222,8 @@ const fn by_protocol(reason: DropReason) -> Entry {
         },
         _ => Entry {
             meaning: "In an IPv6 fragment an extension header follows the Fragment Header. In IPv4 there would be no place for \
-                it in the fragments. Each is logged.",
+                it in the fragments. Logged, at most ten a second together with UDP without checksum; \
+                `xlat_suppressed_events_total` counts the others.",
             cause: "A sender that fragments packets with IPsec AH or destination options; scanners.",
             remedy: "Have the sender use packets that need no fragmenting, or leave those headers out: AH does not survive \
                 translation in any case.",
@@ -335,7 +337,8 @@ const fn on_the_way(reason: DropReason) -> Entry {
         },
         _ => Entry {
             meaning: "The program could not do its work on a packet that it should have translated: no room before the packet, \
-                a program that is missing, the kernel refused a redirect. It is never the packet's fault.",
+                a program that is missing, the kernel refused a redirect. Of ordinary packets it is never the packet's fault; an ICMP error of more than 9800 \
+                bytes is counted here, too.",
             cause: "A driver that leaves too little room before the frame; the fragmenter's interface taken away by hand; a \
                 fault of xlat.",
             remedy: "`xlat-ctl doctor`, then `xlat-ctl reload`, which makes a new program instance. If it goes on: report it \

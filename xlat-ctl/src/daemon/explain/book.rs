@@ -117,6 +117,10 @@ impl Book<'_> {
         Err(Outcome::Passed)
     }
 
+    pub(super) fn pass_own<T>(&mut self) -> Decided<T> {
+        self.pass("translation.md 3", "", "an address maps to one of the relay's own: the kernel gets the packet")
+    }
+
     /// What becomes of a packet in no scope. `own_affair`: it is for multicast, broadcast or link-local addresses.
     pub(super) fn out_of_scope<T>(&mut self, own_affair: bool, text: impl Into<String>) -> Decided<T> {
         const SOURCE: &str = "RFC 7755 3.2; translation.md 3";

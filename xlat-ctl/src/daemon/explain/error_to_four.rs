@@ -38,8 +38,12 @@ impl Book<'_> {
         let (kind, code, word) = (message[0], message[1], u32_at(message, 4).unwrap_or(0));
         let error = self.translated_type(icmp::error_to_four(kind, code, word), (kind, code), TYPES6)?;
         let Some((from, to)) = inner else { return self.no_inner(INNER6, "it is shorter than an IPv6 header") };
-        let (bytes, layout, has_fragment) = self.inner4(message, word, &from, &to)?;
         let hairpinned = from.flags & flag::HAIRPIN != 0 && self.settings.hairpin == hairpin::INTRINSIC;
+        if hairpinned && self.both4(destination.ipv4, destination.ipv4, (false, false)).1.flags & flag::OWN != 0 {
+            // In the second pass it would be too late.
+            return self.pass_own();
+        }
+        let (bytes, layout, has_fragment) = self.inner4(message, word, &from, &to)?;
         let way = (self.route)(Ipv4Addr::from(destination.ipv4).into());
         if !hairpinned {
             self.step("route", "translation.md 11", "", way.text.clone());
@@ -62,9 +66,6 @@ impl Book<'_> {
         let checksum = sums_up(sum(message).add(pseudo_header));
         let mut packet: Vec<u8> = out.words().iter().flat_map(|word| word.to_be_bytes()).collect();
         packet.extend(icmp_message(&error, second_word, &bytes, Sum::ZERO));
-        if hairpinned {
-            return self.hairpin_error(&packet, checksum);
-        }
         let informed = !source.is_mapped() && self.settings.interface_info != 0;
         if informed {
             let text = "an Interface Information Object with the true source is appended, where it fits";
@@ -72,6 +73,10 @@ impl Book<'_> {
         }
         // What is appended changes lengths and checksums: of such a packet only the verdict is compared.
         let foretold = if informed { 0 } else { packet.len() };
+        if hairpinned {
+            let expected = self.hairpin_error(&packet, checksum)?;
+            return Ok(Expected { foretold: expected.foretold.min(foretold), ..expected });
+        }
         Ok(Expected { foretold, packet, any_identification: chain.fragment.is_none(), checksum })
     }
 

@@ -93,11 +93,7 @@ impl Book<'_> {
             return self.out_of_scope(own_affair, "the destination maps to nothing");
         }
         if (source.flags | destination.flags) & flag::OWN != 0 && !second {
-            return self.pass(
-                "translation.md 3",
-                "",
-                "an address maps to one of the relay's own: the kernel gets the packet",
-            );
+            return self.pass_own();
         }
         let by = self.scope();
         let text = if by_eam { "an EAM matches: the packet is translated" } else { "the prefix maps both addresses" };

@@ -267,6 +267,9 @@ impl Book<'_> {
         let text = format!("{} is a service's address: back to IPv6 at once", Ipv4Addr::from(built.destination));
         self.step("hairpin", "RFC 7757 4.2.2", "hairpin = \"intrinsic\"", text);
         let (source, destination) = self.both4(built.source, built.destination, (true, false));
+        if (source.flags | destination.flags) & flag::OWN != 0 {
+            return self.pass_own();
+        }
         self.refuse_addresses((source.flags, &source), (destination.flags, &destination), PROHIBITED6)?;
         let way = (self.route)(std::net::Ipv6Addr::from(destination.ipv6).into());
         let is_fragment = built.fragment & (ipv4::MF | ipv4::OFFSET_MASK) != 0;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
+use axum::{Json, http::StatusCode};
 use utoipa::{
-    IntoResponses, OpenApi, PartialSchema, ToSchema,
+    IntoResponses, Modify, OpenApi, PartialSchema, ToSchema,
     openapi::{
-        Content, RefOr, Response, ResponseBuilder,
+        Content, PathItem, RefOr, Response, ResponseBuilder,
         schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, Ref, Schema, SchemaFormat, Type},
     },
 };
@@ -21,6 +21,7 @@ use crate::{
 
 #[derive(OpenApi)]
 #[openapi(
+    modifiers(&Described),
     info(
         title = "xlat",
         description = "The daemon of the IPv4/IPv6 translator xlat, on its control socket: HTTP over a Unix socket."
@@ -54,6 +55,26 @@ use crate::{
     components(schemas(Failure, Address, Prefix, Format))
 )]
 struct Api;
+
+/// Describes the answers that say all by what is in them: without a description a response is none (OpenAPI 3.1, 4.8.17).
+struct Described;
+
+impl Modify for Described {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for path in document.paths.paths.values_mut() {
+            let PathItem { get, put, post, delete, .. } = path;
+            let operations = [get, put, post, delete].into_iter().flatten();
+            for (status, response) in operations.flat_map(|operation| &mut operation.responses.responses) {
+                let status: Option<StatusCode> = status.parse().ok();
+                if let (RefOr::T(response), Some(status)) = (response, status)
+                    && response.description.is_empty()
+                {
+                    response.description = status.canonical_reason().unwrap_or_default().to_owned();
+                }
+            }
+        }
+    }
+}
 
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "relay", responses((status = 200, body = serde_json::Value)))]
 /// This description.
@@ -152,6 +173,19 @@ mod tests {
         assert_eq!(bounds("rate"), wide(capture::RATE));
         let usual = capture::Query::default();
         assert_eq!((usual.duration, usual.snaplen, usual.rate), (600, 2048, 1000), "as its description says");
+    }
+
+    #[test]
+    fn every_response_is_described() {
+        let document = serde_json::to_value(Api::openapi()).unwrap();
+        let paths = document["paths"].as_object().unwrap().values();
+        let operations = paths.flat_map(|path| path.as_object().unwrap().values());
+        let responses: Vec<_> = operations
+            .filter_map(|operation| operation["responses"].as_object())
+            .flat_map(|responses| responses.values())
+            .collect();
+        assert!(responses.len() > 100, "{}", responses.len());
+        assert!(responses.iter().all(|response| response["description"].as_str().is_some_and(|text| !text.is_empty())));
     }
 
     #[test]
