@@ -250,6 +250,28 @@ fn names_the_reason_of_an_error_that_comes_from_nowhere() {
     assert!(has_step(&explained, "no_source", ""), "{:#}", explained["steps"]);
 }
 
+/// What comes back from IPv4 at once: to an address of the relay's own, and with an extension.
+#[test]
+fn knows_what_a_hairpin_meets() {
+    let service = "[[eam]]\nipv4 = \"198.51.100.66\"";
+    let own = format!("[[eam]]\nipv4 = \"198.51.100.1\"\nipv6 = \"2001:db8:fe::1\"\n{service}");
+    let pool = "ipv4_pool = [\"192.0.2.200\"]";
+    let changes = [(service, &*own), (pool, &*format!("{pool}\ninterface_info = true"))];
+    let (lab, daemon) = Lab::with_daemon_changed(&changes).expect("a lab with a daemon");
+    warm_up(&lab);
+    let (to_relay, to_server) = ("2001:db8:6464::198.51.100.1", "2001:db8:6464::198.51.100.10");
+    let about = |from| ip6(from, SERVER).udp(1, 2, b"question");
+    let rows = [
+        (ip6(SERVER, to_relay).tcp(4711, 22, b"ssh"), "passed"),
+        (ip6(SERVER, to_relay).icmp(1, 0).about(about(to_relay)), "passed"),
+        (ip6("2001:db8:fe::2", to_server).icmp(1, 0).about(about(to_server)), "redirected"),
+    ];
+    for (packet, verdict) in &rows {
+        let explained = explain_packet(&lab, &daemon, packet);
+        assert_eq!(outcome(&explained), (*verdict, ""), "{packet:?}: {:#}", explained["steps"]);
+    }
+}
+
 /// Errors of routers in both directions, with and without a mapping of their own.
 #[test]
 fn translates_icmp_errors_as_the_rule_book_says() {
