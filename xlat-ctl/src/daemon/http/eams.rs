@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use axum::{
     Extension, Json,
     body::Body,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::{Request, StatusCode},
 };
 use serde::Deserialize;
@@ -195,8 +198,9 @@ pub(super) async fn eam_history(
 /// One change of the table with the entries that it changed.
 pub(super) async fn eam_show(
     State(owner): State<Owner>,
-    Path(text): Path<String>,
+    text: Result<Path<String>, PathRejection>,
 ) -> Result<Json<api::Revision>, Refusal> {
+    let Path(text) = text?;
     let number: u64 = text
         .parse()
         .map_err(|_| refusal(Code::Invalid, format!("eam show {text}: this is not a revision's number")))?;

@@ -23,7 +23,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{
         DefaultBodyLimit, Query, State,
-        rejection::{BytesRejection, QueryRejection},
+        rejection::{BytesRejection, PathRejection, QueryRejection},
     },
     http::{Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
@@ -154,6 +154,12 @@ fn control(owner: Owner) -> Router {
 impl From<QueryRejection> for Refusal {
     fn from(rejection: QueryRejection) -> Self {
         refusal(Code::Invalid, format!("the request's query cannot be read: {}", rejection.body_text()))
+    }
+}
+
+impl From<PathRejection> for Refusal {
+    fn from(rejection: PathRejection) -> Self {
+        refusal(Code::Invalid, format!("the request's path cannot be read: {}", rejection.body_text()))
     }
 }
 
@@ -400,6 +406,7 @@ mod tests {
             (call("POST /v1/eam/rollback", "{}"), "400", "missing field `revision`"),
             (call("GET /v1/eam/history?entry=www", ""), "400", "is not an IPv4 address or prefix"),
             (call("GET /v1/eam/find?address=192.0.2.0/24", ""), "400", "this is not an IPv4 or IPv6 address"),
+            (call("GET /v1/eam/history/%FF", ""), "400", "\"the request's path cannot be read: "),
             (too_large, "413", "the file is longer than 256 MiB"),
         ] {
             let (answer, _) = exchange(&request).await;
