@@ -145,18 +145,23 @@ impl Store {
     /// What was changed in dynamic entries after a revision, the latest first. Every checksum is right.
     pub(in crate::daemon) fn since(&self, revision: u64) -> Result<Vec<Step>, StoreError> {
         let failed = |error: rusqlite::Error| StoreError::sqlite(Doing::Read, &self.path, &error);
+        let damaged = |what: String| Err(StoreError::damaged(&self.path, what));
+        let query = format!("SELECT {} FROM revision WHERE revision = ?1", Revision::COLUMNS);
         let mut all = Vec::new();
+        // A restore leaves a gap in the numbers before its own.
+        let mut may_be_missing = false;
         for number in (revision + 1..=self.version.revision).rev() {
-            let query = "SELECT changes_sum FROM revision WHERE revision = ?1";
-            let expected = match self.connection.query_row(query, [number], |row| row.get(0)) {
-                // A restore leaves a gap in the numbers.
-                Err(rusqlite::Error::QueryReturnedNoRows) => continue,
-                other => Checksum::from_i64(other.map_err(failed)?),
+            let (revision, right) = match self.connection.query_row(&query, [number], Revision::read) {
+                Err(rusqlite::Error::QueryReturnedNoRows) if may_be_missing => continue,
+                Err(rusqlite::Error::QueryReturnedNoRows) => {
+                    return damaged(format!("revision {number} is missing in its history"));
+                }
+                other => other.map_err(failed)?,
             };
+            may_be_missing = revision.verb == "restore";
             let steps = Steps::read(&self.connection, number, None, usize::MAX).map_err(failed)?;
-            if steps.sum != expected {
-                let what = format!("the checksum of revision {number} in its history is wrong");
-                return Err(StoreError::damaged(&self.path, what));
+            if !right || steps.sum != revision.changes_sum {
+                return damaged(format!("the checksum of revision {number} in its history is wrong"));
             }
             let dynamic = steps.first.into_iter().filter(|step| step.entry.origin == Origin::Dynamic);
             all.extend(dynamic.rev());

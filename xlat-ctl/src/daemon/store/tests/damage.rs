@@ -134,6 +134,25 @@ fn a_refused_database_keeps_its_log() {
     }
 }
 
+/// What a rollback goes back over is whole, or the rollback is refused.
+#[test]
+fn a_rollback_does_not_take_a_lost_revision_for_the_gap_of_a_restore() {
+    for (damage, sentence) in [
+        ("DELETE FROM revision WHERE revision = 2", "revision 2 is missing in its history"),
+        (
+            "UPDATE revision SET verb = 'restore' WHERE revision = 3",
+            "the checksum of revision 3 in its history is wrong",
+        ),
+    ] {
+        let directory = filled();
+        let (store, _) = open(directory.path(), HISTORY).unwrap();
+        assert_eq!(store.since(1).unwrap().len(), 200);
+        store.connection.execute(damage, ()).unwrap();
+        let said = store.since(1).unwrap_err().to_string();
+        assert!(said.ends_with(sentence), "{said}");
+    }
+}
+
 /// A bit of an old change, which the table does not need.
 #[test]
 fn a_damaged_history_keeps_nobody_from_a_copy_of_the_table() {
