@@ -58,7 +58,7 @@ reasons! {
     /// RFC 7915 4.2.
     Igmp = "igmp", "IGMP is not translated.";
     /// RFC 7915 4.5.
-    UdpChecksumZero = "udp_checksum_zero", "An IPv4 UDP packet without checksum, and udp_zero_checksum is \"drop\" or the packet over 9216 bytes.";
+    UdpChecksumZero = "udp_checksum_zero", "An IPv4 UDP packet without checksum, and udp_zero_checksum is \"drop\".";
     /// RFC 7915 4.5.
     UdpChecksumZeroFragment = "udp_checksum_zero_fragment", "A fragmented IPv4 UDP packet without checksum: none can be computed.";
     /// RFC 7915 1.2.

@@ -311,7 +311,7 @@ fn fill_udp_checksum(ctx: &Context, header: &Header4, transport: &Transport) -> 
     let length = u16::from_be(packet::load(ctx, transport.offset + 4).ok_or(Stop::INTERNAL)?);
     // A length that cannot be true is not this program's to judge: all there is counts.
     let length = if length < 8 || usize::from(length) > transport.len { transport.len as u16 } else { length };
-    // There is a most that can be added up (docs/translation.md 6.5).
+    // Before Linux 5.18, no more than 16 KiB of a frame can be added up: of 64 KiB pages.
     let data =
         packet::sum(ctx, transport.offset, usize::from(length)).ok_or(Stop::drop(DropReason::UdpChecksumZero))?;
     let pseudo_header =

@@ -175,3 +175,20 @@ rows! {
         => becomes(ip4(SERVER, CLIENT).icmp(11, 0).about(ip4(CLIENT, SERVER).udp(4711, 53, &data(80)))
             .extension(128, &structure(150)[..576 - 28 - 128]));
 }
+
+/// No router sends such ("as much as possible without exceeding the minimum MTU", RFC 4443 2.4), but they are cut as others are,
+/// with their checksum still right.
+#[test]
+fn errors_of_any_length_are_cut() {
+    for len in [3500, 8000, 9900, 12_001, 16_400, 40_000, 65_000] {
+        let quoted4 = ip4(SERVER, CLIENT).udp(53, 4711, &data(len - 8));
+        let quoted6 = ip6(SERVER, CLIENT).udp(53, 4711, &data(len - 8));
+        let long4 = ip4(ROUTER, SERVER).df().icmp(11, 0).about(quoted4);
+        let short6 = ip6(ROUTER, SERVER).icmp(3, 0).about(quoted6.cut(1280 - 48 - 40));
+        check(&format!("{len} bytes to IPv6"), "RFC 7915 4.2", "", long4, &becomes(short6));
+        let short4 = ip4(SERVER, CLIENT)
+            .icmp(11, 0)
+            .about(ip4(CLIENT, SERVER).df().udp(4711, 53, &data(len - 8)).cut(576 - 28 - 20));
+        check(&format!("{len} bytes to IPv4"), "RFC 7915 5.2", "", server6(3, 0, len), &becomes(short4));
+    }
+}

@@ -318,3 +318,16 @@ rows! {
         server_about6(ip6("2001:db8:ffff::1", SERVER).udp(4711, 53, b""))
         => dropped("inner_packet");
 }
+
+/// The program reads headers in a frame's first piece only, some 3,500 bytes here.
+#[test]
+fn an_inner_transport_header_beyond_the_first_piece() {
+    let options = data(2046);
+    let inner = |from, to| ip6(from, to).destination_options(&options).destination_options(&options);
+    let error = server_about6(inner(CLIENT, SERVER).udp(4711, 53, b"far away"));
+    check("beyond the first piece", "docs/translation.md 8.1", "", error, &dropped("inner_packet"));
+    let options = data(1022);
+    let near = ip6(CLIENT, SERVER).destination_options(&options).destination_options(&options);
+    let expected = becomes(server_about4(ip4(CLIENT, SERVER).udp(4711, 53, b"near")));
+    check("within it", "docs/translation.md 8.1", "", server_about6(near.udp(4711, 53, b"near")), &expected);
+}

@@ -191,11 +191,10 @@ const fn by_protocol(reason: DropReason) -> Entry {
         },
         DropReason::UdpChecksumZero => Entry {
             meaning: "An IPv4 UDP packet without checksum, which IPv6 does not allow. Each is logged with addresses and ports, \
-                at most ten a second; `xlat_suppressed_events_total` counts the others. Not logged: one of more than 9216 bytes \
-                where checksums are computed.",
+                at most ten a second; `xlat_suppressed_events_total` counts the others.",
             cause: "Old or embedded senders, some tunnels (VXLAN, GRE in UDP) and voice equipment that leave the checksum \
                 out.",
-            remedy: "`[translation] udp_zero_checksum = \"compute\"` computes it, for whole packets of up to 9216 bytes; fragments \
+            remedy: "`[translation] udp_zero_checksum = \"compute\"` computes it, for whole packets; fragments \
                 (`udp_checksum_zero_fragment`) stay dropped. Or have the sender set one.",
             answer: Silent,
             source: "RFC 7915 4.5; setting `[translation] udp_zero_checksum`",
@@ -337,8 +336,7 @@ const fn on_the_way(reason: DropReason) -> Entry {
         },
         _ => Entry {
             meaning: "The program could not do its work on a packet that it should have translated: no room before the packet, \
-                a program that is missing, the kernel refused a redirect. Of ordinary packets it is never the packet's fault; an ICMP error of more than 9800 \
-                bytes is counted here, too.",
+                a program that is missing, the kernel refused a redirect. It is never the packet's fault.",
             cause: "A driver that leaves too little room before the frame; the fragmenter's interface taken away by hand; a \
                 fault of xlat.",
             remedy: "`xlat-ctl doctor`, then `xlat-ctl reload`, which makes a new program instance. If it goes on: report it \

@@ -35,6 +35,9 @@ const INTERNAL: Stop = Stop::INTERNAL;
 /// An inner protocol of which nothing is adjusted (IANA: reserved).
 const NONE: u8 = 255;
 
+/// Where in a transport header the checksum ends that is furthest behind its start.
+const TCP_CHECKSUM_END: u32 = 18;
+
 /// In [`Plan::second`]: unused bytes and a length attribute.
 const UNUSED: u32 = 0;
 /// In [`Plan::second`]: a pointer.
@@ -86,13 +89,19 @@ impl Plan {
     }
 }
 
-/// The new type of an inner ICMP message, if there is a type to be seen.
+/// The new type of an inner ICMP message, if there is a type to be seen. `at`: where the inner transport header begins, of which
+/// `available` bytes are there.
 ///
 /// # Errors
 ///
-/// An ICMP error within the error (RFC 7915 4.3), or a type that is not translated.
+/// An ICMP error within the error (RFC 7915 4.3), a type that is not translated, or a transport header that lies beyond the
+/// frame's first buffer.
 #[inline(always)]
 fn inner_icmp_type(ctx: &XdpContext, protocol: u8, at: usize, available: u32) -> Result<u8, Stop> {
+    let seen = if available < TCP_CHECKSUM_END { available } else { TCP_CHECKSUM_END };
+    if !packet::is_linear(ctx, at + seen as usize) {
+        return Err(INNER);
+    }
     let is_icmp = matches!(protocol, protocol::ICMP | protocol::ICMPV6);
     if !is_icmp || available == 0 {
         return Ok(0);
