@@ -48,7 +48,9 @@ impl Book<'_> {
         if !hairpinned {
             self.step("route", "translation.md 11", "", way.text.clone());
         }
-        let from = self.outer_source4(header, source, if hairpinned { self.arrival.ifindex } else { way.ifindex })?;
+        // Where there is no way, the routing table was asked for the interface of arrival.
+        let asked = if hairpinned || way.ifindex == 0 { self.arrival.ifindex } else { way.ifindex };
+        let from = self.outer_source4(header, source, asked)?;
         let way_mtu = if hairpinned { u32::MAX } else { way.mtu };
         let second_word = self.second_word4(error.rest, word, &layout, has_fragment, way_mtu);
         let total_len = (20 + ICMP_LEN + bytes.len()) as u16;
@@ -90,7 +92,7 @@ impl Book<'_> {
     ) -> Decided<(Chain, Option<(Mapped, Mapped)>)> {
         let end = header.end().min(packet.len());
         let through = Chain::follow(packet, header.next_header, header.end(), true);
-        let chain = self.check_chain(through)?;
+        let chain = self.unbroken(through)?;
         let at = chain.offset;
         let kind = u8_at(packet, at).filter(|_| at < header.end());
         let is_error = kind.is_some_and(icmp::is_error6);

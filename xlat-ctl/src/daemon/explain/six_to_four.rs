@@ -135,14 +135,18 @@ impl Book<'_> {
     }
 
     pub(super) fn check_chain(&mut self, chain: Result<Chain, Broken>) -> Decided<Chain> {
+        let chain = self.unbroken(chain)?;
+        if chain.offset > 40 {
+            let text = format!("{} bytes of extension headers are left out", chain.offset - 40);
+            self.step("extension headers", "RFC 7915 5.1", "", text);
+        }
+        Ok(chain)
+    }
+
+    /// As [`Book::check_chain`], without a step of its own where all is well.
+    pub(super) fn unbroken(&mut self, chain: Result<Chain, Broken>) -> Decided<Chain> {
         match chain {
-            Ok(chain) => {
-                if chain.offset > 40 {
-                    let text = format!("{} bytes of extension headers are left out", chain.offset - 40);
-                    self.step("extension headers", "RFC 7915 5.1", "", text);
-                }
-                Ok(chain)
-            }
+            Ok(chain) => Ok(chain),
             Err(Broken::Segments(pointer)) => {
                 let answer = Answer { kind: icmp::v6::PARAMETER_PROBLEM, code: 0, rest: pointer };
                 self.refuse(
