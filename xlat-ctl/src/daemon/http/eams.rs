@@ -1,6 +1,6 @@
 //! The calls that show and change the table of explicit address mappings.
 
-use std::net::IpAddr;
+use std::{fmt::Display, net::IpAddr};
 
 use axum::{
     Extension, Json,
@@ -10,26 +10,32 @@ use axum::{
         rejection::{PathRejection, QueryRejection},
     },
     http::{Request, StatusCode},
+    response::Response,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use utoipa::IntoParams;
 
 use super::{
     openapi::{self, Address, Refused},
+    pieces::Text,
     read,
+    scarce::Scarce,
 };
 use crate::{
     api::{self, Code},
     daemon::{
         author::Author,
         owner::{Ask, Owner, Prefix, Refusal, refusal},
+        store::StoreError,
     },
     eam::{self, Entry, Origin, Pair},
 };
 
 /// Revisions that are shown when nothing else is said, and at most.
 const REVISIONS: (usize, usize) = (50, 10_000);
+/// Answers with revisions that are there at a time, some 50 MB each at most.
+static SHOWN: Scarce = Scarce::new(4);
 
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     spawn_blocking(work).await.map_err(|_| refusal(Code::Failed, "the daemon's thread for this ended"))
@@ -177,15 +183,27 @@ pub(super) struct HistoryQuery {
 pub(super) async fn eam_history(
     State(owner): State<Owner>,
     query: Result<Query<HistoryQuery>, QueryRejection>,
-) -> Result<Json<api::History>, Refusal> {
+) -> Result<Response, Refusal> {
     let Query(query) = query?;
     let prefix = query.entry.as_deref().map(parse_prefix).transpose();
     let prefix = prefix.map_err(|text| refusal(Code::Invalid, format!("eam history: {text}")))?;
     let reader = owner.history()?;
     let limit = query.limit.unwrap_or(REVISIONS.0).min(REVISIONS.1);
-    let read = blocking(move || reader.revisions(prefix, limit)).await?;
-    read.map(|revisions| Json(api::History { revisions }))
-        .map_err(|error| refusal(Code::Failed, format!("eam history: {error}")))
+    shown("eam history", move || reader.revisions(prefix, limit).map(|revisions| Some(api::History { revisions })))
+        .await
+}
+
+/// Answers with what `read` finds in the history.
+async fn shown<T: Serialize>(
+    verb: impl Display,
+    read: impl FnOnce() -> Result<Option<T>, StoreError> + Send + 'static,
+) -> Result<Response, Refusal> {
+    let place = SHOWN.acquire(1).await.map_err(|_| refusal(Code::Failed, "the daemon is stopping"))?;
+    let text = |shown: T| serde_json::to_vec(&shown).expect("all keys are strings");
+    let read = blocking(move || read().map(|shown| shown.map(text))).await?;
+    let shown = read.map_err(|error| refusal(Code::Failed, format!("{verb}: {error}")))?;
+    let missing = || refusal(Code::NotFound, format!("{verb}: the history has no such revision"));
+    Ok(Text::answer(&SHOWN, shown.ok_or_else(missing)?, place))
 }
 
 #[utoipa::path(
@@ -199,15 +217,12 @@ pub(super) async fn eam_history(
 pub(super) async fn eam_show(
     State(owner): State<Owner>,
     text: Result<Path<String>, PathRejection>,
-) -> Result<Json<api::Revision>, Refusal> {
+) -> Result<Response, Refusal> {
     let Path(text) = text?;
     let number: u64 = text
         .parse()
         .map_err(|_| refusal(Code::Invalid, format!("eam show {text}: this is not a revision's number")))?;
     let number = revision(number)?;
     let reader = owner.history()?;
-    let read = blocking(move || reader.show(number)).await?;
-    let shown = read.map_err(|error| refusal(Code::Failed, format!("eam show {number}: {error}")))?;
-    let missing = || refusal(Code::NotFound, format!("eam show {number}: the history has no such revision"));
-    shown.map(Json).ok_or_else(missing)
+    shown(format!("eam show {number}"), move || reader.show(number)).await
 }

@@ -1,23 +1,15 @@
 //! The call that shows the whole table: as a copy, which all who read the same revision share.
 
-use std::{
-    convert::Infallible,
-    io,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::sync::{Arc, Weak};
 
-use axum::{
-    Extension,
-    body::{Body, Bytes},
-    extract::State,
-    http::header,
-    response::{IntoResponse, Response},
-};
-use futures::stream;
-use tokio::sync::{Mutex, SemaphorePermit, mpsc};
+use axum::{Extension, body::Bytes, extract::State, response::Response};
+use tokio::sync::{Mutex, SemaphorePermit};
 
-use super::{openapi::Refused, scarce::Scarce};
+use super::{
+    openapi::Refused,
+    pieces::{long, short},
+    scarce::Scarce,
+};
 use crate::{
     api::{self, Code},
     daemon::{
@@ -29,8 +21,6 @@ use crate::{
 
 /// Copies of the table that are there at a time.
 static COPIES: Scarce = Scarce::new(4);
-/// A client of a list must take the next piece in this time, and sooner while others wait for another copy.
-const READ_TIME: Duration = Duration::from_secs(5);
 /// Entries of one piece of a list.
 const PIECE: usize = 1000;
 
@@ -42,27 +32,9 @@ pub(super) async fn eam_list(
 ) -> Result<Response, Refusal> {
     let list = List { copy: copy_of(&owner, &latest).await?, next: 0, begun: false };
     if list.copy.entries.len() <= PIECE {
-        return Ok(json(Body::from_stream(stream::iter(list.map(Ok::<_, Infallible>)))));
+        return Ok(short(list));
     }
-    let (pieces, taken) = mpsc::channel(1);
-    tokio::spawn(async move {
-        for piece in list {
-            // A client that does not read makes room for another.
-            if !matches!(COPIES.bear(READ_TIME, pieces.send(Some(piece))).await, Some(Ok(()))) {
-                return;
-            }
-        }
-        let _ = pieces.send(None).await;
-    });
-    let pieces = stream::unfold(taken, async |mut taken| match taken.recv().await {
-        Some(piece) => piece.map(|piece| (Ok(piece), taken)),
-        None => Some((Err(io::Error::from(io::ErrorKind::TimedOut)), taken)),
-    });
-    Ok(json(Body::from_stream(pieces)))
-}
-
-fn json(body: Body) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    Ok(long(&COPIES, list))
 }
 
 /// The table as it was with one revision.

@@ -10,6 +10,7 @@ mod list;
 mod openapi;
 mod page;
 mod patience;
+mod pieces;
 mod scarce;
 mod share;
 mod upload;
