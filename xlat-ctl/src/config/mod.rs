@@ -2,19 +2,19 @@
 
 mod check;
 mod file;
+mod pattern;
 mod problem;
 mod settings;
 
 use std::{
-    fmt, fs, io,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use globset::{GlobBuilder, GlobMatcher};
 use ipnet::{Ipv4Net, Ipv6Net};
 
-pub use self::problem::Problem;
+pub use self::{pattern::Pattern, problem::Problem};
 use crate::{
     dataplane::XdpMode,
     eam::{self, Pair},
@@ -35,66 +35,6 @@ pub const EXAMPLE: &str = include_str!("../../xlat.toml");
 #[must_use]
 pub fn well_known_prefix() -> Ipv6Net {
     Ipv6Net::new_assert(std::net::Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96)
-}
-
-/// A name of an interface, or a glob for several.
-#[derive(Clone, Debug)]
-pub struct Pattern {
-    text: String,
-    /// `None`: an exact name.
-    glob: Option<GlobMatcher>,
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.text)
-    }
-}
-
-impl Pattern {
-    /// Reads a name or glob.
-    ///
-    /// # Errors
-    /// One sentence: no interface can have this name, or the glob cannot be read.
-    pub fn new(text: &str) -> Result<Self, String> {
-        const LONGEST_NAME: usize = 15;
-        if text.is_empty() {
-            return Err("an interface name is empty".to_owned());
-        }
-        let shown = eam::cut(text);
-        if text.contains(|char: char| char == '/' || char.is_whitespace()) {
-            return Err(format!("`{shown}` cannot be an interface's name: it contains a slash or white space"));
-        }
-        if !text.contains(['*', '?', '[', ']', '{', '}']) {
-            if text.len() > LONGEST_NAME {
-                return Err(format!("`{shown}` cannot be an interface's name: it is longer than {LONGEST_NAME} bytes"));
-            }
-            return Ok(Self { text: text.to_owned(), glob: None });
-        }
-        let glob = GlobBuilder::new(text).build().map_err(|error| format!("`{shown}`: {}", error.kind()))?;
-        Ok(Self { text: text.to_owned(), glob: Some(glob.compile_matcher()) })
-    }
-
-    /// Whether an interface of this name is meant. A glob never means the loopback interface.
-    #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
-        match &self.glob {
-            None => self.text == name,
-            Some(glob) => name != "lo" && glob.is_match(name),
-        }
-    }
-
-    /// Whether it is a glob, and not one name.
-    #[must_use]
-    pub fn is_glob(&self) -> bool {
-        self.glob.is_some()
-    }
 }
 
 /// A header byte that is copied from the other family's header or set.

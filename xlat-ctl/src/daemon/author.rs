@@ -67,3 +67,17 @@ impl fmt::Display for Author {
         self.pid.map_or(Ok(()), |pid| write!(formatter, ", pid {pid}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_found_is_that_of_every_process_of_the_user() {
+        let found = Author::own().named();
+        assert_ne!(found.user, "", "the user that runs tests has a name");
+        let other = Author { pid: Some(1), ..Author::own() };
+        assert_eq!(other.named_lately(), Some(Author { pid: Some(1), ..found }));
+        assert_eq!(Author::default().named_lately(), None, "of an unknown user nothing is known");
+    }
+}

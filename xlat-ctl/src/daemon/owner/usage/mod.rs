@@ -24,7 +24,7 @@ use crate::{
         time::utc,
     },
     dataplane::{self, Counted, DataPlane},
-    eam::Pair,
+    eam::{Pair, Table},
 };
 
 /// How long it takes until what was collected is on the disk.
@@ -43,6 +43,9 @@ struct Kept {
     /// What has passed natively while this daemon runs, by direction. Most have nothing.
     native: Option<Box<Record>>,
 }
+
+/// What is known of EAMs, by themselves.
+type Rows = HashMap<Pair, Kept>;
 
 /// What has been counted of each account since a moment.
 struct Interval {
@@ -73,7 +76,7 @@ pub(super) struct Usage {
     /// EAMs that the store still has.
     gone: HashSet<Pair>,
     /// What was known of the EAMs that the change in hand has removed: it may be taken back.
-    leaving: HashMap<Pair, Kept>,
+    leaving: Rows,
     uses: Uses,
     /// Since when there has been no long gap in the counting.
     observed: i64,
@@ -110,6 +113,74 @@ impl Usage {
             measurements: HashMap::new(),
             next_measurement: 0,
             shown_from: HashMap::new(),
+        }
+    }
+
+    /// What the store knows: rows, which have no accounts yet, and all else.
+    ///
+    /// # Errors
+    /// One sentence: the store can be neither opened nor made.
+    fn stored(directory: &Path, now: i64) -> Result<(Rows, Self), String> {
+        let (uses, known) = Uses::open(directory)?;
+        let kept = |(pair, used)| (pair, Kept { pair, used, changed: false, native: None });
+        let today = Today::new(day_of(now), known.today);
+        let usage = Self { observed: known.observed, ..Self::new(uses, Some(today), now) };
+        Ok((known.rows.into_iter().map(kept).collect(), usage))
+    }
+
+    /// Takes all rows out of the accounts; gives the accounts' numbers, too.
+    fn take_rows(&mut self) -> (Rows, HashMap<Pair, u32>) {
+        let mut numbers = HashMap::new();
+        let mut rows = HashMap::with_capacity(self.kept.len());
+        for (account, kept) in mem::take(&mut self.kept).into_iter().enumerate() {
+            let Some(kept) = kept else { continue };
+            numbers.insert(kept.pair, account as u32);
+            rows.insert(kept.pair, kept);
+        }
+        (rows, numbers)
+    }
+
+    /// Begins or ends the day of what passes natively, where it is to be counted from here on or no more.
+    fn count_native(&mut self, wanted: bool, directory: &Path, now: i64) {
+        match (self.today.take(), wanted) {
+            (Some(today), false) => self.uses.write(Batch::of_day(today.day, today.rows())),
+            (None, true) => self.today = Some(Today::stored(directory, day_of(now))),
+            (today, _) => self.today = today,
+        }
+    }
+
+    /// Gives each entry of the table the account that it has from here on. `rows`: what is known of entries, of which those that
+    /// are not in the table leave; `numbers`: the accounts they had.
+    fn number(
+        &mut self,
+        mut rows: Rows,
+        numbers: &HashMap<Pair, u32>,
+        table: &Table,
+        account_of: impl Fn(&Pair) -> u32,
+        now: i64,
+    ) {
+        (self.looked, self.written) = ((now, Instant::now()), Instant::now());
+        self.latest = Vec::new();
+        self.shown_from.retain(|pair, _| table.get_ipv4(pair.ipv4()).is_some_and(|entry| entry.pair == *pair));
+        let mut renumbered = HashMap::new();
+        for entry in table.iter() {
+            let pair = entry.pair;
+            let account = account_of(&pair);
+            let kept = rows.remove(&pair).unwrap_or_else(|| self.coming(pair, now));
+            self.put(account, kept);
+            if let Some(number) = numbers.get(&pair) {
+                renumbered.insert(*number, account);
+            }
+        }
+        for interval in self.measurements.values_mut().chain([&mut self.running]) {
+            let records = mem::take(&mut interval.records).into_iter();
+            interval.records = records.filter_map(|(at, record)| Some((*renumbered.get(&at)?, record))).collect();
+        }
+        self.gone.extend(rows.keys());
+        if self.leaving.is_empty() {
+            self.leaving = rows;
+        } else {
+            self.leaving.extend(rows);
         }
     }
 
@@ -255,67 +326,20 @@ impl Relay {
             (Some(mut usage), false) => return usage.write(),
             (before, true) => before,
         };
-        let mut numbers = HashMap::new();
-        let (mut rows, before): (HashMap<Pair, Kept>, Usage) = match before {
+        let (rows, numbers, mut usage) = match before {
             Some(mut usage) => {
-                let mut rows = HashMap::with_capacity(usage.kept.len());
-                for (account, kept) in mem::take(&mut usage.kept).into_iter().enumerate() {
-                    let Some(kept) = kept else { continue };
-                    numbers.insert(kept.pair, account as u32);
-                    rows.insert(kept.pair, kept);
-                }
-                (rows, usage)
+                let (rows, numbers) = usage.take_rows();
+                (rows, numbers, usage)
             }
-            None => match Uses::open(&self.config.state.directory) {
-                Ok((uses, known)) => {
-                    let kept = |(pair, used)| (pair, Kept { pair, used, changed: false, native: None });
-                    let today = Today::new(day_of(now), known.today);
-                    let usage = Usage { observed: known.observed, ..Usage::new(uses, Some(today), now) };
-                    (known.rows.into_iter().map(kept).collect(), usage)
-                }
+            None => match Usage::stored(&self.config.state.directory, now) {
+                Ok((rows, usage)) => (rows, HashMap::new(), usage),
                 Err(reason) => return error!("nothing is known of the use of each EAM: {reason}"),
             },
         };
-        let Usage { mut uses, observed, gone, leaving, today, native, .. } = before;
-        let Usage { measurements, next_measurement, running, mut shown_from, .. } = before;
-        let today = match (today, self.config.accounting.native) {
-            (Some(today), false) => {
-                uses.write(Batch::of_day(today.day, today.rows()));
-                None
-            }
-            (None, true) => Some(Today::stored(&self.config.state.directory, day_of(now))),
-            (today, _) => today,
-        };
+        usage.count_native(self.config.accounting.native, &self.config.state.directory, now);
         let carried = self.dataplane.take_carried_accounts();
-        shown_from.retain(|pair, _| self.table.get_ipv4(pair.ipv4()).is_some_and(|entry| entry.pair == *pair));
-        let new = Usage::new(uses, today, now);
-        let mut usage = Usage { gone, leaving, observed, native, next_measurement, shown_from, ..new };
-        let mut renumbered = HashMap::new();
-        for entry in self.table.iter() {
-            let pair = entry.pair;
-            let account = self.dataplane.account(&dataplane_eam(&self.config, &pair));
-            let kept = rows.remove(&pair).unwrap_or_else(|| usage.coming(pair, now));
-            usage.put(account, kept);
-            if let Some(number) = numbers.get(&pair) {
-                renumbered.insert(*number, account);
-            }
-        }
-        let renumber = |interval: Interval| Interval {
-            records: interval
-                .records
-                .into_iter()
-                .filter_map(|(at, record)| Some((*renumbered.get(&at)?, record)))
-                .collect(),
-            ..interval
-        };
-        usage.running = renumber(running);
-        usage.measurements = measurements.into_iter().map(|(id, interval)| (id, renumber(interval))).collect();
-        usage.gone.extend(rows.keys());
-        if usage.leaving.is_empty() {
-            usage.leaving = rows;
-        } else {
-            usage.leaving.extend(rows);
-        }
+        let account_of = |pair: &Pair| self.dataplane.account(&dataplane_eam(&self.config, pair));
+        usage.number(rows, &numbers, &self.table, account_of, now);
         usage.add_carried(&self.dataplane, carried, now);
         debug!("the use of {} EAMs is followed after {:.1?}", usage.kept.len(), begun.elapsed());
         self.usage = Some(usage);
@@ -383,100 +407,4 @@ impl Relay {
 }
 
 #[cfg(test)]
-mod tests {
-    use xlat_common::counters::Traffic;
-
-    use super::*;
-    use crate::daemon::store::share::{self, DAY};
-
-    fn counted(packets: u64) -> Counted {
-        let native = Record { traffic: [Traffic { packets, bytes: 100 * packets }, Traffic::default()] };
-        Counted { translated: Record::default(), native }
-    }
-
-    #[test]
-    fn what_a_refused_change_has_removed_is_as_it_was() {
-        let directory = tempfile::tempdir().unwrap();
-        let (uses, _) = Uses::open(directory.path()).unwrap();
-        let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
-        let mut usage = Usage::new(uses, None, 100);
-        let used = Use { since: 7, last: 9, ..Use::default() };
-        usage.put(1, Kept { pair, used, changed: false, native: None });
-        usage.take(1);
-        let kept = usage.coming(pair, 100);
-        assert_eq!((kept.used, kept.changed, usage.gone.len()), (used, true, 0));
-        usage.put(2, kept);
-        usage.take(2);
-        usage.leaving.clear();
-        assert_eq!((usage.coming(pair, 100).used.since, usage.gone.len()), (100, 1), "it is another entry");
-    }
-
-    /// As after a kill, which loses the latest minute of the totals.
-    #[test]
-    fn metrics_count_from_when_they_are_first_shown() {
-        let directory = tempfile::tempdir().unwrap();
-        let (uses, _) = Uses::open(directory.path()).unwrap();
-        let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
-        let mut usage = Usage::new(uses, None, 100);
-        let known = Traffic { packets: 1000, bytes: 100_000 };
-        usage.put(1, Kept { pair, used: Use { traffic: [known; 2], ..Use::default() }, changed: false, native: None });
-        let shown = |usage: &mut Usage| usage.since_shown(1).unwrap().1.translated.traffic.map(|way| way.packets);
-        assert_eq!(shown(&mut usage), [0, 0]);
-        let record = counted(7).native;
-        usage.add(1, &Counted { translated: record, native: Record::default() }, 101);
-        assert_eq!(shown(&mut usage), [7, 0]);
-        usage.take(1);
-        let kept = usage.coming(pair, 102);
-        usage.put(1, kept);
-        assert_eq!(shown(&mut usage), [0, 0], "it went and came again");
-        assert!(usage.since_shown(2).is_none());
-    }
-
-    #[test]
-    fn a_day_is_written_when_another_begins_and_a_clock_set_back_by_hours_begins_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let (uses, _) = Uses::open(directory.path()).unwrap();
-        let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
-        let mut usage = Usage::new(uses, Some(Today::new(7, Vec::new())), 7 * DAY);
-        usage.put(1, Kept { pair, used: Use::default(), changed: false, native: None });
-        for (now, packets) in [(7 * DAY, 1), (8 * DAY - 1, 2), (6 * DAY, 4), (8 * DAY, 8)] {
-            usage.turn_day(directory.path(), now);
-            usage.add(1, &counted(packets), now);
-        }
-        assert_eq!(usage.native, counted(15).native);
-        usage.write();
-        drop(usage);
-        let (days, services) = share::read(directory.path(), 0, 9, None, true).unwrap();
-        assert_eq!(days.into_iter().collect::<Vec<_>>(), [(7, counted(7)), (8, counted(8))]);
-        assert_eq!(services, [(Some(pair), counted(15))]);
-    }
-
-    /// At a boot without a clock of its own: a day long ago, until the time is known, and then one of which much is known.
-    #[test]
-    fn a_clock_that_is_put_right_loses_no_day() {
-        let directory = tempfile::tempdir().unwrap();
-        let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
-        let packets = |packets| counted(packets).native.traffic[0].packets;
-        let (uses, _) = Uses::open(directory.path()).unwrap();
-        let mut usage = Usage::new(uses, Some(Today::new(100, Vec::new())), 100 * DAY);
-        usage.put(1, Kept { pair, used: Use::default(), changed: false, native: None });
-        usage.add(1, &counted(5), 100 * DAY);
-        usage.write();
-        drop(usage);
-        let (uses, _) = Uses::open(directory.path()).unwrap();
-        let mut usage = Usage::new(uses, Some(Today::new(7, Vec::new())), 7 * DAY);
-        usage.put(1, Kept { pair, used: Use { last: 99 * DAY, ..Use::default() }, changed: false, native: None });
-        for (now, counts) in [(7 * DAY + 1, 1), (100 * DAY + 9, 2), (100 * DAY + 10, 3), (90 * DAY, 4)] {
-            usage.follow_clock(now);
-            usage.turn_day(directory.path(), now);
-            usage.add(1, &counted(counts), now);
-            assert!(usage.kept[1].as_ref().unwrap().used.last >= 99 * DAY, "the clock makes it idle");
-        }
-        assert_eq!(usage.observed, 90 * DAY, "it is not known what was used before");
-        usage.write();
-        drop(usage);
-        let (days, _) = share::read(directory.path(), 0, 999, None, true).unwrap();
-        let days: Vec<_> = days.into_iter().map(|(day, counted)| (day, counted.native.traffic[0].packets)).collect();
-        assert_eq!(days, [(7, packets(1)), (90, packets(4)), (100, packets(5 + 2 + 3))]);
-    }
-}
+mod tests;
