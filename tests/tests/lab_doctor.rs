@@ -107,7 +107,36 @@ fn finds_another_program() {
     let patient = Patient::new();
     let _other = patient.lab.relay.pass("inet6").expect("somebody else's program");
     let findings = patient.findings();
-    assert!(findings.iter().any(|finding| finding[1].contains("inet6 carries another XDP program")), "{findings:#?}");
+    let found = findings.iter().find(|finding| finding[1].contains("inet6 carries another XDP program"));
+    let remedy = &found.unwrap_or_else(|| panic!("{findings:#?}"))[2];
+    assert!(remedy.contains("`ip link set dev inet6 xdp off`"), "{remedy}");
+    // A BPF link holds it, so that this is refused, as the advice says.
+    let refused = patient.lab.relay.ip("link set dev inet6 xdp off").expect_err("a BPF link stays").to_string();
+    assert!(refused.contains("active BPF") && remedy.contains("`bpftool link detach id ID`"), "{refused}: {remedy}");
+}
+
+/// What only the daemon knows: that it could not attach the program, and why.
+#[test]
+fn finds_an_interface_that_has_not_got_the_program() {
+    let patient = Patient::new();
+    let daemon = xlat_tests::lab::Daemon::start(&patient.lab.relay, Lab::configuration()).expect("a daemon");
+    let index = 20_000;
+    patient.ip(&format!("link add veth9 index {index} type veth peer name far9"));
+    patient.ip("link set veth9 up");
+    let text = std::fs::read_to_string(daemon.configuration()).expect("the configuration");
+    std::fs::write(daemon.configuration(), text.replace("\"inet4\"", "\"inet4\", \"veth9\"")).expect("another");
+    let _ = daemon.ctl(&patient.lab.relay, "reload");
+    let said = daemon.ctl(&patient.lab.relay, &format!("doctor --config {}", daemon.configuration().display())).stdout;
+    assert!(said.contains("xdp: veth9 has not got the program: ") && said.contains(&index.to_string()), "{said}");
+}
+
+/// The socket is reached from everywhere, the daemon's interfaces are not.
+#[test]
+fn says_that_it_looks_at_another_network_namespace_than_the_daemons() {
+    let patient = Patient::new();
+    let daemon = xlat_tests::lab::Daemon::start(&patient.lab.relay, Lab::configuration()).expect("a daemon");
+    let said = daemon.ctl(&patient.lab.server, &format!("doctor --config {}", daemon.configuration().display()));
+    assert!(said.stderr.contains("runs in another network namespace") && said.stderr.contains("nsenter"), "{said:?}");
 }
 
 /// Entries that were made by command are in the daemon's table, not in the configuration.
@@ -138,24 +167,52 @@ fn finds_a_service_prefix_that_loops() {
     let findings = patient.findings();
     assert_eq!(findings.len(), 2, "one for each mapping: {findings:#?}");
     assert!(findings[0][1].contains("circle"), "{findings:#?}");
-    assert!(findings[0][2].contains("ip route add unreachable 198.51.100.10/32"), "{findings:#?}");
+    assert!(findings[0][2].contains("ip route replace unreachable 198.51.100.10/32"), "{findings:#?}");
 }
 
 #[test]
 fn finds_a_translation_prefix_that_loops() {
     let patient = Patient::new();
     patient.ip("-6 route del unreachable 2001:db8:6464::/96");
-    patient.expect("routes", "inet6, and circle", "ip -6 route add unreachable 2001:db8:6464::/96");
+    patient.expect("routes", "inet6, and circle", "ip -6 route replace unreachable 2001:db8:6464::/96");
 }
 
 /// What would mend a border relay would ruin an edge relay, behind which the IPv4 addresses are.
 #[test]
 fn sends_no_edge_relays_packets_to_nowhere() {
     let patient = Patient::new();
+    patient.ip("-6 route del 2001:db8:5e1::/48");
     patient.ip("route del unreachable 198.51.100.0/24");
     patient.ip("route add 198.51.100.0/24 via 198.18.0.1");
     patient.expect("routes", "no route to the translation prefix", "ip -6 route add 2001:db8:6464::/96 via");
     patient.ip("-6 route del unreachable 2001:db8:6464::/96");
+    assert_eq!(patient.findings(), Vec::<[String; 3]>::new());
+}
+
+/// A covering route, of another relay's announcement for one, tells nothing of what is behind this one.
+#[test]
+fn finds_routes_of_their_own_for_both_families_of_an_entry() {
+    let patient = Patient::new();
+    patient.ip("route del unreachable 198.51.100.0/24");
+    patient.ip("route add 198.51.100.0/24 via 198.18.0.1");
+    patient.ip("-6 route del default");
+    patient.ip("-6 route add 2001:db8::/32 via 2001:db8:fe::2");
+    let findings = patient.findings();
+    let hint = findings.iter().filter(|finding| finding[1].contains("routed out of inet4, and")).collect::<Vec<_>>();
+    assert!(hint.len() == 1 && hint[0][2].contains("ip route replace unreachable 198.51.100."), "{findings:#?}");
+}
+
+/// A relay without entries, between IPv4 and IPv6 nodes whose addresses are in the prefix.
+#[test]
+fn finds_a_translation_prefix_to_which_there_is_no_route() {
+    let patient = Patient::new();
+    let text = std::fs::read_to_string(&patient.configuration).expect("the configuration");
+    let without = text.split("[[eam]]").next().expect("what is before the entries");
+    let siit = without.replace("[translation]", "[translation]\nscope = \"all\"");
+    std::fs::write(&patient.configuration, siit).expect("another");
+    patient.ip("-6 route del default");
+    patient.expect("routes", "no route to anything in the translation prefix", "ip -6 route add");
+    patient.ip("-6 route add 2001:db8:6464::c000:200/120 via 2001:db8:fe::2");
     assert_eq!(patient.findings(), Vec::<[String; 3]>::new());
 }
 
@@ -183,8 +240,13 @@ fn finds_an_address_of_the_relays_own_among_the_services() {
     patient.expect(
         "routes",
         "198.51.100.66, of the entry 198.51.100.66/32 2001:db8:5e1:1::66/128, is an address of the relay's own",
-        "ip addr del 198.51.100.66 dev lo",
+        "ip addr del 198.51.100.66/32 dev lo",
     );
+    patient.ip("addr del 198.51.100.66/32 dev lo");
+    patient.ip("addr add 2001:db8:5e1:1::66/64 dev lo");
+    patient.expect("routes", "is an address of the relay's own", "ip addr del 2001:db8:5e1:1::66/64 dev lo");
+    patient.ip("addr del 2001:db8:5e1:1::66/64 dev lo");
+    assert_eq!(patient.findings(), Vec::<[String; 3]>::new());
 }
 
 #[test]

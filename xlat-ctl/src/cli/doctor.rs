@@ -1,13 +1,13 @@
 //! `xlat-ctl doctor`
 
-use std::{path::Path, thread, time::Duration};
+use std::{fs, path::Path, thread, time::Duration};
 
 use serde::Serialize;
 use xlat_common::reason::DropReason;
 
 use super::{Common, Failed, client, output};
 use crate::{
-    api::{EamList, Stats, Status},
+    api::{Attachment, EamList, Stats, Status},
     config,
     doctor::{self, Daemon, Finding, Seen},
 };
@@ -22,6 +22,9 @@ struct Report {
 pub(super) fn doctor(path: &Path, common: &Common) -> Result<(), Failed> {
     let config = config::load(path).map_err(|error| error.to_string())?.config;
     let daemon = daemon(common.socket.as_ref().unwrap_or(&config.control.socket));
+    if let Some(daemon) = &daemon {
+        expect_same_network(daemon.pid)?;
+    }
     let seen = Seen::now(config, daemon).map_err(|error| error.to_string())?;
     let report = Report { checks: doctor::names().collect(), findings: doctor::examine(&seen) };
     let answer = if common.json { output::json(&report) } else { human(&report) };
@@ -29,10 +32,25 @@ pub(super) fn doctor(path: &Path, common: &Common) -> Result<(), Failed> {
     if report.findings.is_empty() { Ok(()) } else { Err(Failed { message: None, answer: None }) }
 }
 
+/// The machine that is looked at must be the daemon's: its socket is reached from any network namespace.
+fn expect_same_network(pid: u32) -> Result<(), String> {
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    match (of(&pid.to_string()), of("self")) {
+        (Some(daemon), Some(own)) if daemon != own => Err(format!(
+            "the daemon (pid {pid}) runs in another network namespace, whose interfaces and routes cannot be seen from here: \
+             `nsenter --net=/proc/{pid}/ns/net xlat-ctl doctor`"
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// What the daemon says, where it runs. Where it does not, the configuration's entries are all that is known.
 fn daemon(socket: &Path) -> Option<Daemon> {
     let common = Common { socket: Some(socket.to_owned()), json: false };
-    let pid = client::get::<Status>(&common, "/v1/status").ok()?.value.pid;
+    let status = client::get::<Status>(&common, "/v1/status").ok()?.value;
+    let pid = status.pid;
+    let failed = status.interfaces.into_iter().filter(|interface| interface.state == Attachment::Failed);
+    let failed = failed.map(|interface| (interface.name, interface.detail.unwrap_or_default())).collect();
     let pairs = client::get::<EamList>(&common, "/v1/eam").ok()?.value.pairs().collect();
     let before = dropped_as_internal(&common)?;
     let internal = if before == 0 {
@@ -42,7 +60,7 @@ fn daemon(socket: &Path) -> Option<Daemon> {
         thread::sleep(Duration::from_secs(1));
         dropped_as_internal(&common)?.saturating_sub(before)
     };
-    Some(Daemon { pid, pairs, internal })
+    Some(Daemon { pid, pairs, internal, failed })
 }
 
 /// Packets that have been dropped as `internal` since counting began.

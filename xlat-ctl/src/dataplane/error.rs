@@ -111,9 +111,8 @@ pub enum DataPlaneError {
 pub enum AttachError {
     /// Somebody else's program is there. It is left alone.
     #[error(
-        "{interface} carries another XDP program already: {program} ({mode} mode); detach it first \
-         (`ip link set dev {interface} {} off`, or the tool that it belongs to)",
-        detach_word(mode)
+        "{interface} carries another XDP program already: {program} ({mode} mode); detach it first: {}",
+        detach_advice(interface, *mode == "generic")
     )]
     Occupied {
         /// Name of the interface.
@@ -173,8 +172,14 @@ pub enum AttachError {
     DataPlane(#[from] DataPlaneError),
 }
 
-fn detach_word(mode: &str) -> &'static str {
-    if mode == "generic" { "xdpgeneric" } else { "xdp" }
+/// How somebody else's program is taken off an interface.
+#[must_use]
+pub fn detach_advice(interface: &str, is_generic: bool) -> String {
+    let word = if is_generic { "xdpgeneric" } else { "xdp" };
+    format!(
+        "by the tool that it belongs to, or by `ip link set dev {interface} {word} off`; where the kernel answers that a BPF link is \
+         active: `bpftool link show` lists it, and `bpftool link detach id ID` takes it off"
+    )
 }
 
 /// The error number behind an error of the loader, and the words for it.

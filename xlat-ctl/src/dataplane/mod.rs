@@ -56,7 +56,7 @@ pub use self::{
     accounts::Counted,
     attach::{describe_other, describe_program},
     capture::{Captured, Filters, Sink, kernel_time},
-    error::{AttachError, DataPlaneError, TableError},
+    error::{AttachError, DataPlaneError, TableError, detach_advice},
     fragmenter::HandedOver,
     links::Attached,
     load::LoadOptions,

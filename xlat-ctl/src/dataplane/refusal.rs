@@ -31,6 +31,10 @@ fn sentence(interface: &Interface, device: &Device, number: Option<i32>) -> Opti
              guest_ufo and guest_csum off in the host's configuration of this NIC"
         )),
         _ if device.lro => Some(format!("{driver} takes no XDP program with LRO on: `ethtool -K {name} lro off`")),
+        _ if refused && device.half_for_xdp() && too_many_queues(device).is_some() => Some(format!(
+            "{driver} takes a native program on half of its queues only: `{}`",
+            device.set_queues(name, too_many_queues(device).unwrap_or(1))
+        )),
         "e1000e" | "e1000" | "r8169" | "tg3" | "bnx2" => {
             Some(format!("the driver {driver} has no native XDP: only generic mode is to be had on this NIC"))
         }
@@ -62,9 +66,29 @@ fn sentence(interface: &Interface, device: &Device, number: Option<i32>) -> Opti
     }
 }
 
+/// How many queues a device may have at most with a native program, where it has more.
+fn too_many_queues(device: &Device) -> Option<u32> {
+    let half = device.most_queues? / 2;
+    (device.receive_queues? > half).then_some(half.max(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn says_how_many_queues_ena_may_have() {
+        let device = |receive_queues| Device {
+            driver: "ena".to_owned(),
+            receive_queues: Some(receive_queues),
+            most_queues: Some(8),
+            combined: true,
+            ..Device::default()
+        };
+        let words = sentence(&interface(1500), &device(8), Some(libc::EINVAL)).unwrap_or_default();
+        assert!(words.contains("`ethtool -L ens1 combined 4`"), "{words}");
+        assert_eq!(sentence(&interface(1500), &device(4), Some(libc::EINVAL)), None);
+    }
 
     fn interface(mtu: u32) -> Interface {
         Interface { mtu, ..Interface::example("ens1") }

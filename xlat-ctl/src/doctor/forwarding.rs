@@ -11,7 +11,7 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
         if family == "ipv6" && seen.sysctl("ipv6/conf/all/forwarding") == Some(0) {
             off.push("all".to_owned());
         }
-        for interface in seen.arrivals() {
+        for interface in seen.ways_in() {
             let key = format!("{family}/conf/{}/forwarding", interface.name);
             if seen.sysctl(&key) == Some(0) {
                 off.push(interface.name.clone());

@@ -12,7 +12,7 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (interface, device) in seen.with_device() {
         let name = &interface.name;
-        let has_program = interface.xdp_program.is_some();
+        let is_native = interface.xdp_program.is_some_and(|program| !program.generic);
         if device.lro {
             findings.push(Finding::serious(
                 NAME,
@@ -35,7 +35,7 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
             ));
         }
         // With a native program on it the driver has switched this off at the host.
-        if VIRTUAL.contains(&device.driver.as_str()) && device.rx_checksum && !has_program {
+        if VIRTUAL.contains(&device.driver.as_str()) && device.rx_checksum && !is_native {
             findings.push(Finding::hint(
                 NAME,
                 format!(

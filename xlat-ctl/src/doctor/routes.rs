@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
 use super::{Finding, Seen};
 use crate::{
+    config::Scope,
     eam::Pair,
-    netlink::{Route, is_by_default_route, route_to},
+    netlink::{Route, has_route_into, is_by_default_route, route_to},
 };
 
 pub(super) const NAME: &str = "routes";
@@ -17,6 +20,8 @@ struct Place {
     border: bool,
     /// An edge relay: behind it is what speaks IPv4, and packets to the translation prefix end here.
     edge: bool,
+    /// Both families of an entry have routes of their own: whichever the relay is, the other's packets do not end here.
+    neither: bool,
 }
 
 pub(super) fn check(seen: &Seen) -> Vec<Finding> {
@@ -35,6 +40,9 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
             _ => {}
         }
     }
+    if seen.pairs.is_empty() && seen.config.translation.scope == Scope::All {
+        findings.extend(seen.config.translation.prefixes.iter().filter_map(unreachable_prefix));
+    }
     if place.border && ask(CLIENT.into()) == Route::Nowhere {
         // Clients may be of some networks only.
         findings.push(Finding::hint(
@@ -46,14 +54,31 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
     findings
 }
 
+/// A relay without entries translates by the prefix alone: its IPv6 nodes have addresses in it.
+fn unreachable_prefix(prefix: &Ipv6Net) -> Option<Finding> {
+    let finding = || {
+        Finding::serious(
+            NAME,
+            format!("there is no route to anything in the translation prefix {prefix}: no IPv4 packet gets to IPv6"),
+            "ip -6 route add … via …, with the IPv6 nodes' addresses in that prefix, and the router's address"
+                .to_owned(),
+        )
+    };
+    // What the kernel does not tell is no finding.
+    (!has_route_into(*prefix).unwrap_or(true)).then(finding)
+}
+
 fn of_pair(seen: &Seen, pair: &Pair, place: &mut Place) -> Option<Finding> {
     let (ipv4, ipv6) = (pair.ipv4(), pair.ipv6());
     let (to4, to6) = (ask(ipv4.network().into()), ask(ipv6.network().into()));
     match (to4, to6) {
         (Route::Local, _) => return own(seen, pair, ipv4.network().into()),
         (_, Route::Local) => return own(seen, pair, ipv6.network().into()),
+        (Route::Out(out4), Route::Out(out6)) if has_own(ipv4.network().into()) && has_own(ipv6.network().into()) => {
+            return (!std::mem::replace(&mut place.neither, true)).then(|| circling(seen, pair, out4, out6));
+        }
         // Somebody has given it a route, so what speaks IPv4 is there.
-        (Route::Out(_), _) if !is_by_default(ipv4.network().into()) => place.edge = true,
+        (Route::Out(_), _) if has_own(ipv4.network().into()) => place.edge = true,
         (Route::Out(out), Route::Out(_)) => {
             place.border = true;
             return Some(looping(seen, &ipv4.to_string(), out));
@@ -72,11 +97,14 @@ fn of_pair(seen: &Seen, pair: &Pair, place: &mut Place) -> Option<Finding> {
 
 /// An address of the relay's own that is in the table. None where it is local but no interface's: a subnet's anycast address.
 fn own(seen: &Seen, pair: &Pair, address: IpAddr) -> Option<Finding> {
-    let holder = seen.machine.interfaces.iter().find(|interface| match address {
-        IpAddr::V4(address) => interface.ipv4.iter().any(|net| net.addr() == address),
-        IpAddr::V6(address) => interface.ipv6.iter().any(|net| net.addr() == address),
-    });
-    let name = &holder?.name;
+    // With its length: the kernel deletes an IPv6 address by both.
+    let (name, net) = seen.machine.interfaces.iter().find_map(|interface| {
+        let net = match address {
+            IpAddr::V4(address) => interface.ipv4.iter().find(|net| net.addr() == address).map(Ipv4Net::to_string),
+            IpAddr::V6(address) => interface.ipv6.iter().find(|net| net.addr() == address).map(Ipv6Net::to_string),
+        };
+        Some((&interface.name, net?))
+    })?;
     Some(Finding::serious(
         NAME,
         format!(
@@ -85,7 +113,7 @@ fn own(seen: &Seen, pair: &Pair, address: IpAddr) -> Option<Finding> {
             pair.ipv6()
         ),
         format!(
-            "if the relay needs the address, take the entry out of the table; if the service does, `ip addr del {address} dev {name}`"
+            "if the relay needs the address, take the entry out of the table; if the service does, `ip addr del {net} dev {name}`"
         ),
     ))
 }
@@ -97,8 +125,27 @@ fn ask(address: IpAddr) -> Route {
     route_to(address).unwrap_or(Route::Nowhere)
 }
 
-fn is_by_default(address: IpAddr) -> bool {
-    is_by_default_route(address).unwrap_or(false)
+/// Whether an address has a route of more than the default one.
+fn has_own(address: IpAddr) -> bool {
+    !is_by_default_route(address).unwrap_or(false)
+}
+
+/// Of an entry both of whose addresses have routes of their own, it is not known which are behind the relay.
+fn circling(seen: &Seen, pair: &Pair, out4: u32, out6: u32) -> Finding {
+    let name = |out: u32| seen.machine.interface(out).map_or("?", |interface| interface.name.as_str());
+    let (ipv4, ipv6) = (pair.ipv4(), pair.ipv6());
+    Finding::hint(
+        NAME,
+        format!(
+            "{ipv4} is routed out of {}, and {ipv6} out of {}: packets that are not translated, to whichever is not behind this \
+             relay, circle until their hop limit ends (other entries may be alike)",
+            name(out4),
+            name(out6)
+        ),
+        format!(
+            "on a border relay, ip route replace unreachable {ipv4}; on an edge relay, ip -6 route replace unreachable {ipv6}"
+        ),
+    )
 }
 
 fn looping(seen: &Seen, prefix: &str, out: u32) -> Finding {
@@ -109,6 +156,6 @@ fn looping(seen: &Seen, prefix: &str, out: u32) -> Finding {
         format!(
             "packets to {prefix} that are not translated are sent out of {name}, and circle until their hop limit ends"
         ),
-        format!("ip{six} route add unreachable {prefix}"),
+        format!("ip{six} route replace unreachable {prefix}"),
     )
 }

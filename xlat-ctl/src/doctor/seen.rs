@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, fs};
 
+use ipnet::Ipv6Net;
+
 use crate::{
     choice,
     config::Config,
     eam::Pair,
-    netlink::{self, Device, Interface, Machine, NetlinkError},
+    netlink::{self, Device, Interface, Machine, NetlinkError, Route, Way, way_to},
 };
 
 /// Entries whose ways are looked at: a million is not asked for one by one.
@@ -20,6 +22,8 @@ pub struct Daemon {
     pub pairs: Vec<Pair>,
     /// Packets that it has dropped as `internal` within a second.
     pub internal: u64,
+    /// The configured interfaces that have not got the program, each with the reason.
+    pub failed: Vec<(String, String)>,
 }
 
 /// The machine, from inside the calling thread's network namespace, and what is to run on it.
@@ -32,6 +36,8 @@ pub struct Seen {
     pub pid: Option<u32>,
     /// Packets that the daemon has dropped as `internal` within a second.
     pub internal: u64,
+    /// What the daemon could not attach the program to, each with the reason.
+    pub failed: Vec<(String, String)>,
     /// Its interfaces.
     pub machine: Machine,
     /// What each of the configured ones is, and of those below them, by `ifindex`.
@@ -48,7 +54,8 @@ impl Seen {
         let devices = interfaces.iter().map(|(interface, device)| (interface.ifindex, device.clone())).collect();
         let interfaces = interfaces.into_iter().map(|(interface, _)| interface).collect();
         let machine = Machine { interfaces };
-        Self { config, pairs: Vec::new(), pid: None, internal: 0, machine, devices, kernel: (6, 12) }
+        let (pairs, failed) = (Vec::new(), Vec::new());
+        Self { config, pairs, pid: None, internal: 0, failed, machine, devices, kernel: (6, 12) }
     }
 
     /// Looks at the machine. `daemon`: what the daemon says, where it runs.
@@ -58,9 +65,11 @@ impl Seen {
     pub fn now(config: Config, daemon: Option<Daemon>) -> Result<Self, NetlinkError> {
         let machine = netlink::snapshot()?;
         let (pid, internal) = daemon.as_ref().map_or((None, 0), |daemon| (Some(daemon.pid), daemon.internal));
+        let failed = daemon.as_ref().map(|daemon| daemon.failed.clone()).unwrap_or_default();
         let of_file = || config.eams.iter().map(|entry| entry.pair).collect();
         let pairs = daemon.map_or_else(of_file, |daemon| daemon.pairs);
-        let mut this = Self { config, pairs, pid, internal, machine, devices: BTreeMap::new(), kernel: kernel() };
+        let devices = BTreeMap::new();
+        let mut this = Self { config, pairs, pid, internal, failed, machine, devices, kernel: kernel() };
         let below = this.configured().flat_map(|interface| this.machine.below(interface));
         let nics = this.machine.interfaces.iter().filter(|interface| this.is_nic(interface)).chain(below);
         this.devices = nics.map(|interface| (interface.ifindex, Device::of(&interface.name))).collect();
@@ -76,6 +85,37 @@ impl Seen {
     /// whose frames these carry.
     pub(super) fn arrivals(&self) -> impl Iterator<Item = &Interface> {
         self.machine.interfaces.iter().filter(|interface| self.is_arrival(interface))
+    }
+
+    /// Of the arrivals those whose packets the kernel takes for its own: not the ports of a bond or a bridge, nor what only carries
+    /// VLANs and has no address.
+    pub(super) fn ways_in(&self) -> impl Iterator<Item = &Interface> {
+        let carries = |interface: &Interface| {
+            let is_below = |other: &Interface| other.vlan.is_some_and(|vlan| vlan.parent == interface.ifindex);
+            self.machine.interfaces.iter().any(is_below)
+        };
+        let has_address = |interface: &Interface| {
+            !interface.ipv4.is_empty() || interface.ipv6.iter().any(|net| !net.addr().is_unicast_link_local())
+        };
+        // A VRF is a controller too, but takes no packets from its interfaces.
+        let is_port = |interface: &Interface| {
+            let controller = interface.controller.and_then(|controller| self.machine.interface(controller));
+            controller.is_some_and(|controller| controller.kind.as_deref() != Some("vrf"))
+        };
+        self.arrivals().filter(move |interface| !is_port(interface) && (has_address(interface) || !carries(interface)))
+    }
+
+    /// The interfaces that translated packets leave by as IPv6, with the MTU of each way: that of its route, where it has one.
+    pub(super) fn ipv6_ways_out(&self) -> BTreeMap<u32, u32> {
+        let prefixes = self.config.translation.prefixes.iter().map(Ipv6Net::broadcast);
+        let mut ways = BTreeMap::new();
+        for address in self.some_pairs().map(|pair| pair.ipv6().network()).chain(prefixes) {
+            let Ok(Way { route: Route::Out(ifindex), mtu, .. }) = way_to(address.into()) else { continue };
+            let Some(interface) = self.machine.interface(ifindex) else { continue };
+            let mtu = mtu.map_or(interface.mtu, |own| own.min(interface.mtu));
+            ways.entry(ifindex).and_modify(|least: &mut u32| *least = mtu.min(*least)).or_insert(mtu);
+        }
+        ways
     }
 
     fn is_arrival(&self, interface: &Interface) -> bool {

@@ -21,7 +21,24 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
         )
     });
     let drivers = seen.with_device().filter_map(|(interface, device)| of_driver(interface, &device.driver));
-    absent.chain(seen.configured().flat_map(of_interface)).chain(drivers).collect()
+    let mut findings: Vec<Finding> = absent.chain(seen.configured().flat_map(of_interface)).chain(drivers).collect();
+    let failed: Vec<Finding> = seen.failed.iter().filter_map(|failed| not_attached(failed, &findings)).collect();
+    findings.extend(failed);
+    findings
+}
+
+/// What the daemon says of an interface that has not got the program, unless a finding of its own tells the reason.
+fn not_attached((name, reason): &(String, String), findings: &[Finding]) -> Option<Finding> {
+    let is_told = findings.iter().any(|finding| finding.serious && finding.problem.starts_with(&format!("{name} ")));
+    let finding = || {
+        Finding::serious(
+            NAME,
+            format!("{name} has not got the program: {reason}"),
+            "the reason says what is in the way; the daemon tries again each second, and `xlat-ctl status` tells how it went"
+                .to_owned(),
+        )
+    };
+    (!is_told).then(finding)
 }
 
 fn of_driver(interface: &Interface, driver: &str) -> Option<Finding> {
@@ -52,7 +69,7 @@ fn of_interface(interface: &Interface) -> Vec<Finding> {
         findings.push(Finding::serious(
             NAME,
             format!("{name} carries another XDP program ({description}): this relay's cannot be attached beside it"),
-            format!("take it off first (`ip link set {name} xdp off`, or the program that has attached it)"),
+            format!("take it off first: {}", dataplane::detach_advice(name, program.generic)),
         ));
         return findings;
     }

@@ -46,6 +46,8 @@ pub struct Device {
     pub receive_queues: Option<u32>,
     /// Most queues that it can be given.
     pub most_queues: Option<u32>,
+    /// Whether its queues receive and transmit, so that they are set as `combined` ones.
+    pub combined: bool,
 }
 
 impl Device {
@@ -68,6 +70,28 @@ impl Device {
             rx_checksum: value(ETHTOOL_GRXCSUM) != 0,
             receive_queues: has_channels.then_some(receive + combined),
             most_queues: has_channels.then_some(most_combined.max(most_receive)),
+            combined: most_combined > 0,
+        }
+    }
+}
+
+/// Drivers that refuse a program on more than half of their queues: the other half is for what the program sends.
+const HALF_FOR_XDP: [&str; 2] = ["ena", "gve"];
+
+impl Device {
+    /// Whether the driver takes a native program on half of its queues only.
+    #[must_use]
+    pub fn half_for_xdp(&self) -> bool {
+        HALF_FOR_XDP.contains(&self.driver.as_str())
+    }
+
+    /// The command that gives it so many queues.
+    #[must_use]
+    pub fn set_queues(&self, name: &str, number: u32) -> String {
+        if self.combined {
+            format!("ethtool -L {name} combined {number}")
+        } else {
+            format!("ethtool -L {name} rx {number} tx {number}")
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Asking the routing table where a packet would go.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
+use ipnet::Ipv6Net;
 use rtnetlink::{
     packet_core::{NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader},
     packet_route::{
@@ -11,7 +12,10 @@ use rtnetlink::{
     sys::protocols::NETLINK_ROUTE,
 };
 
-use super::socket::{NetlinkError, Socket};
+use super::{
+    routes::read_message,
+    socket::{NetlinkError, Socket},
+};
 
 /// What the kernel would do with a packet to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +81,32 @@ pub fn way_to(address: IpAddr) -> Result<Way, NetlinkError> {
         _ => None,
     });
     Ok(Way { route: read(&message), gateway, mtu })
+}
+
+/// Whether anything of an IPv6 prefix has a route out of an interface, a default route included.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn has_route_into(prefix: Ipv6Net) -> Result<bool, NetlinkError> {
+    let mut question = RouteMessage::default();
+    question.header.address_family = AddressFamily::Inet6;
+    let all = RouteNetlinkMessage::GetRoute(question);
+    let found = Socket::open(NETLINK_ROUTE)?.dump("list the routes", &all, |kind, payload| {
+        Ok(match read_message(kind, payload) {
+            Some(RouteNetlinkMessage::NewRoute(route)) if leads_into(&route, prefix) => Some(()),
+            _ => None,
+        })
+    })?;
+    Ok(!found.is_empty())
+}
+
+fn leads_into(route: &RouteMessage, prefix: Ipv6Net) -> bool {
+    let destination = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(*address),
+        _ => None,
+    });
+    let net = Ipv6Net::new(destination.unwrap_or(Ipv6Addr::UNSPECIFIED), route.header.destination_prefix_length);
+    matches!(read(route), Route::Out(_)) && net.is_ok_and(|net| prefix.contains(&net) || net.contains(&prefix))
 }
 
 /// `whole`: the answer is the route of the table, for all its addresses, not what holds for this one (Linux 4.13).
