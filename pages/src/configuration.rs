@@ -31,7 +31,7 @@ The daemon reads this file, in TOML, when it starts (xlat-ctl run) and when it i
 judged as a whole: where anything is wrong in it, every fault is told with its line, and nothing changes.
 xlat-ctl check does that without a daemon.
 
-Settings stand with their default. Those marked \u{201c}required\u{201d} have none; an example is shown.";
+Settings stand with their default. Those marked \u{201c}to be set\u{201d} have none that is of use; an example is shown.";
     paragraphs(&mut roff, description.lines());
     section(&mut roff, "SETTINGS");
     for block in blocks(source) {
@@ -87,7 +87,7 @@ fn write(roff: &mut Roff, block: &Block<'_>) {
                 roff.control(if index == 0 { "TP" } else { "TQ" }, []);
                 let is_default = setting.strip_prefix('#');
                 let (key, value) = is_default.unwrap_or(setting).split_once(" = ").unwrap_or((setting, ""));
-                let mark = if is_default.is_none() { "  (required)" } else { "" };
+                let mark = if is_default.is_none() { "  (to be set)" } else { "" };
                 roff.text([bold(key), roman(format!(" = {value}{mark}"))]);
             }
             paragraphs(roff, comment.iter().copied());

@@ -236,4 +236,13 @@ fn everything_works_with_the_rights_of_the_unit() {
     assert!(!kept.exists(), "{} is left", kept.display());
     let links = unit.lab.relay.ip("-o link show").expect("links");
     assert!(!links.contains("xlat0"), "{links}");
+
+    // Nobody but root could give the socket to a group that the user is not in: no reason to have no daemon.
+    let text = fs::read_to_string(unit.path("xlat.toml")).expect("the configuration");
+    let group = text.lines().find(|line| line.starts_with("group = ")).expect("a group");
+    fs::write(unit.path("xlat.toml"), text.replace(group, "group = \"root\"")).expect("another group");
+    unit.start();
+    assert!(unit.log().contains("cannot be given to the group root (control.group)"), "{}", unit.log());
+    unit.ctl("status").ok();
+    unit.stop(Signal::SIGTERM);
 }

@@ -52,7 +52,22 @@ pub(crate) fn for_testing() -> Result<()> {
     of_the_tests()
 }
 
+/// What rustup's minimal profile leaves out.
+fn components() -> Result<()> {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if command("cargo", [subcommand, "--version"]).output().is_ok_and(|output| output.status.success()) {
+            continue;
+        }
+        say(&format!("getting {component} by rustup"));
+        show(&mut command("rustup", ["component", "add", component]))
+            .with_context(|| format!("`cargo {subcommand}` is not there; by hand: rustup component add {component}"))?;
+    }
+    Ok(())
+}
+
 fn of_the_tests() -> Result<()> {
+    components()?;
+    programs::install_promtool_if_missing()?;
     prometheus::install_if_missing()?;
     python::install_if_missing()
 }

@@ -11,9 +11,10 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{Flock, FlockArg},
     sys::stat::{Mode, fchmod},
-    unistd::{Group, chown},
+    unistd::{Gid, Group, chown},
 };
 use tokio::net::{UnixListener, UnixSocket};
 use tracing::warn;
@@ -77,7 +78,7 @@ impl Claim {
                 // The daemon before may have removed the file between the two calls.
                 Ok(lock) if is_at(&lock, &lock_path) => break lock,
                 Ok(_) => {}
-                Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                Err((mut file, Errno::EWOULDBLOCK)) => {
                     let mut pid = String::new();
                     let read = file.read_to_string(&mut pid);
                     let pid = read.ok().and_then(|_| pid.trim().parse().ok());
@@ -119,20 +120,36 @@ impl Claim {
         socket.bind(path).map_err(cannot_make)?;
         self.bound = true;
         let listener = socket.listen(BACKLOG).map_err(cannot_make)?;
-        match Group::from_name(group) {
-            // Nobody but root may give it to a group; under its own user the daemon is in the group already.
-            Ok(Some(group)) if fs::metadata(path).is_ok_and(|metadata| metadata.gid() == group.gid.as_raw()) => {}
-            Ok(Some(group)) => {
-                chown(path, None, Some(group.gid)).map_err(|errno| failed("set the group of", path, errno.into()))?;
-            }
-            Ok(None) | Err(_) => warn!(
-                "there is no group {group} (control.group): only root may use {}; make it with `groupadd --system {group}`",
-                path.display()
-            ),
+        if let Some(problem) = give(path, group)? {
+            let has =
+                fs::metadata(path).map(|metadata| Gid::from_raw(metadata.gid())).unwrap_or_else(|_| Gid::current());
+            let who = Group::from_gid(has).ok().flatten().map_or_else(|| has.to_string(), |group| group.name);
+            warn!("{problem}; meanwhile root and the group {who} may use {}", path.display());
         }
         fs::set_permissions(path, fs::Permissions::from_mode(0o660))
             .map_err(|source| failed("set the mode of", path, source))?;
         Ok(listener)
+    }
+}
+
+/// Gives the socket to a group, or says why that cannot be: who is to use it is no reason to have no daemon.
+fn give(path: &Path, group: &str) -> Result<Option<String>, SocketError> {
+    let Ok(Some(found)) = Group::from_name(group) else {
+        return Ok(Some(format!(
+            "there is no group {group} (control.group): make it with `groupadd --system {group}`"
+        )));
+    };
+    // Under the group itself the socket has it already.
+    if fs::metadata(path).is_ok_and(|metadata| metadata.gid() == found.gid.as_raw()) {
+        return Ok(None);
+    }
+    match chown(path, None, Some(found.gid)) {
+        Ok(()) => Ok(None),
+        Err(Errno::EPERM) => Ok(Some(format!(
+            "the control socket cannot be given to the group {group} (control.group), as only root may do: have the daemon run with \
+             it, by `systemctl edit xlat` with [Service] and Group={group}"
+        ))),
+        Err(errno) => Err(failed("set the group of", path, errno.into())),
     }
 }
 

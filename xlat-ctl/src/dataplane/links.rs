@@ -204,8 +204,17 @@ impl DataPlane {
         self.fragmenter.as_ref().is_some_and(|fragmenter| fragmenter.near().ifindex == ifindex)
     }
 
-    /// Attaches the fragmenter's near end, then leads packets into it.
-    fn start_fragmenter(&mut self) -> Result<(), DataPlaneError> {
+    /// Whether packets go by the fragmenter.
+    #[must_use]
+    pub fn has_fragmenter(&self) -> bool {
+        self.near_link.is_some()
+    }
+
+    /// Attaches the fragmenter's near end, then leads packets into it; where that has been done already, nothing.
+    ///
+    /// # Errors
+    /// It carries another program, or the kernel refuses.
+    pub fn start_fragmenter(&mut self) -> Result<(), DataPlaneError> {
         let Some(fragmenter) = &mut self.fragmenter else { return Ok(()) };
         if self.near_link.is_some() {
             return Ok(());

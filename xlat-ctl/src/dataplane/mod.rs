@@ -57,7 +57,7 @@ pub use self::{
     attach::{describe_other, describe_program},
     capture::{Captured, Filters, Sink, kernel_time},
     error::{AttachError, DataPlaneError, TableError, detach_advice},
-    fragmenter::HandedOver,
+    fragmenter::{HandedOver, NAME as FRAGMENTER},
     links::Attached,
     load::LoadOptions,
     pins::Pins,

@@ -1,7 +1,7 @@
 //! Does the reverse path filter drop packets that come from XDP?
 
 use super::{Finding, Seen};
-use crate::netlink::Interface;
+use crate::{dataplane, netlink::Interface};
 
 pub(super) const NAME: &str = "reverse-path";
 
@@ -14,7 +14,9 @@ pub(super) fn check(seen: &Seen) -> Vec<Finding> {
     let ways_out = seen.ipv6_ways_out();
     let is_ipv6_side =
         |interface: &&Interface| ways_out.contains_key(&interface.ifindex) || may_be_ipv6_side(interface);
-    for interface in seen.ways_in().filter(is_ipv6_side) {
+    // What comes back from the fragmenter has any address.
+    let fragmenter = seen.machine.interfaces.iter().filter(|interface| interface.name == dataplane::FRAGMENTER);
+    for interface in seen.ways_in().filter(is_ipv6_side).chain(fragmenter) {
         let own = seen.sysctl(&format!("ipv4/conf/{}/rp_filter", interface.name)).unwrap_or(0);
         if own.max(all) == 0 {
             continue;

@@ -185,13 +185,15 @@ pub(super) struct Observer {
     route: Socket,
     generic: Socket,
     family: Option<Family>,
+    /// The interfaces of the snapshot before.
+    before: Vec<Interface>,
 }
 
 impl Observer {
     pub(super) fn open() -> Result<Self, NetlinkError> {
         let mut generic = features::open()?;
         let family = Family::find(&mut generic)?;
-        Ok(Self { route: Socket::open(NETLINK_ROUTE)?, generic, family })
+        Ok(Self { route: Socket::open(NETLINK_ROUTE)?, generic, family, before: Vec::new() })
     }
 
     /// The multicast group of XDP features' changes.
@@ -201,10 +203,12 @@ impl Observer {
 
     pub(super) fn snapshot(&mut self) -> Result<Machine, NetlinkError> {
         let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let before = &self.before;
         let mut interfaces = self.route.dump("list the interfaces", &links, |kind, payload| {
             Ok(match read(kind, payload) {
                 Some(RouteNetlinkMessage::NewLink(link)) => Some(interface(&link)),
-                _ => None,
+                Some(_) => None,
+                None => as_before(before, payload),
             })
         })?;
         interfaces.sort_by_key(|interface| interface.ifindex);
@@ -225,8 +229,18 @@ impl Observer {
                 interface.xdp_features = features.get(&interface.ifindex).copied();
             }
         }
+        self.before.clone_from(&machine.interfaces);
         Ok(machine)
     }
+}
+
+/// The interface of a message that cannot be read, as it was known before: it is not gone. Its addresses come with messages of
+/// their own.
+fn as_before(before: &[Interface], payload: &[u8]) -> Option<Interface> {
+    // `struct ifinfomsg`: family, padding and type, then the index.
+    let index = u32::from_ne_bytes(payload.get(4..8)?.try_into().ok()?);
+    let known = before.iter().find(|interface| interface.ifindex == index)?;
+    Some(Interface { ipv4: Vec::new(), ipv6: Vec::new(), ..known.clone() })
 }
 
 /// A message, or `None` and a warning: one strange interface must not hide the others.
@@ -234,7 +248,11 @@ fn read(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
     let mut header = NetlinkHeader::default();
     header.message_type = kind;
     RouteNetlinkMessage::deserialize(&header, payload)
-        .inspect_err(|error| warn!("an interface or address is left out, the kernel's words cannot be read: {error}"))
+        .inspect_err(|error| {
+            warn!(
+                "an interface or address is left out, or as it was before: the kernel's words cannot be read: {error}"
+            )
+        })
         .ok()
 }
 

@@ -134,7 +134,8 @@ impl PrivateApt {
 
 /// Where this machine gets its own release's `main` from, in whatever form its source lists are written.
 fn archives() -> Result<Vec<String>> {
-    let format = "$(RELEASE) $(COMPONENT) $(REPO_URI)";
+    // The code name, since lists may name a suite (`stable`).
+    let format = "$(CODENAME) $(COMPONENT) $(REPO_URI)";
     let targets = capture(&mut command("apt-get", ["indextargets", "--format", format, "Created-By: Packages"]))
         .context("asking apt for this machine's package sources")?;
     let codename = codename()?;

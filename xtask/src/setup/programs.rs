@@ -57,20 +57,22 @@ const PROMTOOL: &str = "/usr/local/bin/promtool";
 /// Installs the Debian packages of the programs that are not here.
 pub(crate) fn install_missing() -> Result<()> {
     let missing: Vec<_> = PROGRAMS.iter().filter(|(program, _)| find_program(program).is_none()).collect();
-    let promtool_is_missing = find_program("promtool").is_none();
-    if missing.is_empty() && !promtool_is_missing {
+    if missing.is_empty() {
         return Ok(());
     }
     let programs: Vec<&str> = missing.iter().map(|(program, _)| *program).collect();
     let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
-    require_apt_and_root(&programs, &packages, promtool_is_missing)?;
-    if !packages.is_empty() {
-        install(&packages)?;
+    require_apt_and_root(&programs, &packages)?;
+    install(&packages)
+}
+
+/// Places promtool where nobody has: only the tests call it.
+pub(super) fn install_promtool_if_missing() -> Result<()> {
+    if find_program("promtool").is_some() {
+        return Ok(());
     }
-    if promtool_is_missing {
-        install_promtool().context("installing promtool")?;
-    }
-    Ok(())
+    require_apt_and_root(&["promtool"], &["prometheus"])?;
+    install_promtool().context("installing promtool; by hand: place it in a directory of PATH")
 }
 
 /// Installs what only the bench needs: the translator that xlat is compared with, and the font of the plots.
@@ -94,25 +96,22 @@ fn install_missing_files(wanted: &[(&str, &str)]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    require_apt_and_root(&files, &packages, false)?;
+    require_apt_and_root(&files, &packages)?;
     install(&packages)
 }
 
 /// Installs Debian packages.
 pub(super) fn install_packages(packages: &[&str]) -> Result<()> {
-    require_apt_and_root(packages, packages, false)?;
+    require_apt_and_root(packages, packages)?;
     install(packages)
 }
 
-pub(super) fn require_apt_and_root(programs: &[&str], packages: &[&str], promtool_is_missing: bool) -> Result<()> {
+pub(super) fn require_apt_and_root(programs: &[&str], packages: &[&str]) -> Result<()> {
     let has_apt = find_program("apt-get").is_some();
     if has_apt && shell::is_root() {
         return Ok(());
     }
-    let promtool = promtool_is_missing.then_some(("promtool", "prometheus"));
-    let list = |names: &[&str], more: Option<&'static str>| [names, more.as_slice()].concat().join(" ");
-    let programs = list(programs, promtool.map(|(program, _)| program));
-    let packages = list(packages, promtool.map(|(_, package)| package));
+    let (programs, packages) = (programs.join(" "), packages.join(" "));
     let cure = if has_apt {
         format!("run the same as root, or install Debian's packages {packages} yourself")
     } else {

@@ -15,7 +15,7 @@ pub(crate) fn install_if_missing() -> Result<()> {
     if find_program("prometheus").is_some() {
         return Ok(());
     }
-    programs::require_apt_and_root(&["prometheus"], &["prometheus"], false)?;
+    programs::require_apt_and_root(&["prometheus"], &["prometheus"])?;
     say(&format!("placing prometheus at {SERVER}, out of Debian's package; nothing of it is started"));
     place().context("installing prometheus")
 }

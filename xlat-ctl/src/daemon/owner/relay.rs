@@ -169,6 +169,13 @@ impl Relay {
             dataplane.discard();
             return Err(error.into());
         }
+        // Where another program has its place, this instance could be attached nowhere.
+        if self.dataplane.has_fragmenter()
+            && let Err(error) = dataplane.start_fragmenter()
+        {
+            dataplane.discard();
+            return Err(error.into());
+        }
         let mut old = std::mem::replace(&mut self.dataplane, dataplane);
         self.dataplane.carry_accounts(old.take_carried_accounts());
         self.release_other_modes(&mut old);

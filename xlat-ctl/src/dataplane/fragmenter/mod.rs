@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// Name of the near end.
-pub(super) const NAME: &str = "xlat0";
+pub const NAME: &str = "xlat0";
 /// Name of the far end, in a namespace where no other interface is.
 pub(super) const FAR: &str = "far";
 /// The largest IPv4 packet that leaves the far end: IPv6's minimum MTU (RFC 8200 5) without the 28 bytes that a fragment grows by.
@@ -232,7 +232,8 @@ impl Drop for Fragmenter {
             }
             namespaces::forget(kept);
         }
-        let is_there = self.links.find(&self.name).is_ok_and(|(ifindex, _)| ifindex == self.near.ifindex);
+        // By both: an index may be another interface's by now, the address is each pair's own.
+        let is_there = self.links.find(&self.name).is_ok_and(|found| found == (self.near.ifindex, self.near.mac));
         if !is_there {
             // Gone already; the rules may be those of another pair by now.
             return;
