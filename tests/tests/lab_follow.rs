@@ -322,16 +322,39 @@ fn the_fragmenter_is_kept_whole() {
     assert!(!daemon.log().contains("has taken the program"), "{}", daemon.log());
 }
 
-/// Another loader takes an interface: who it is stands in the status, and the metrics show that it is not translated there.
-#[test]
-fn a_program_of_somebody_else_is_named() {
-    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
-    let ifindex = interface(&status(&lab, &daemon), "inet4").and_then(|(_, ifindex)| ifindex).expect("an index");
+/// Takes the program from an interface and puts another there, for as long as what is given lives.
+fn take_over(lab: &Lab, daemon: &Daemon, interface: &str) -> impl Drop {
+    let ifindex = lab.relay.inside(|| nix::net::if_::if_nametoindex(interface)).expect("an interface");
     let pin = daemon.pins().join(format!("links/{ifindex}"));
     let link = lab.relay.run(&format!("bpftool -j link show pinned {}", pin.display())).ok();
     let link: Value = serde_json::from_str(&link).expect("bpftool speaks JSON");
     lab.relay.run(&format!("bpftool link detach id {}", link["id"])).ok();
-    let theirs = lab.relay.pass("inet4").expect("their program takes the place");
+    lab.relay.pass(interface).expect("their program takes the place")
+}
+
+/// Somebody else's program on xlat0: no new instance could be attached, so the one in force stays, and goes on being changed.
+#[test]
+fn an_instance_stays_in_force_where_the_next_would_have_no_fragmenter() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let theirs = take_over(&lab, &daemon, "xlat0");
+    let lost = "packets that need fragmenting are lost until this succeeds";
+    expect_within(LOOKED_FOR, &daemon, "the loss", || daemon.log().contains(lost));
+    daemon.ctl(&lab.relay, "status").ok();
+    lab.server.ip("addr add 2001:db8:5e1:1::20/64 dev eth0 nodad").expect("an address");
+    daemon.ctl(&lab.relay, "eam add 198.51.100.20 2001:db8:5e1:1::20").ok();
+    lab.client.run("ping -n -c 1 -W 2 198.51.100.20").ok();
+    let refused = daemon.ctl(&lab.relay, "reload");
+    assert!(!refused.success && refused.stderr.contains("xlat0 carries another XDP program"), "{refused:?}");
+    drop(theirs);
+    daemon.ctl(&lab.relay, "reload").ok();
+    lab.client.run(&format!("ping -n -c 1 -W 5 -M dont -s 1400 {SERVER_SEEN}")).ok();
+}
+
+/// Another loader takes an interface: who it is stands in the status, and the metrics show that it is not translated there.
+#[test]
+fn a_program_of_somebody_else_is_named() {
+    let (lab, daemon) = Lab::with_daemon().expect("a lab with a daemon");
+    let theirs = take_over(&lab, &daemon, "inet4");
     expect_within(LOOKED_FOR, &daemon, "the other program", || !daemon.ctl(&lab.relay, "status").success);
     let said = daemon.ctl(&lab.relay, "status").stdout;
     let shown: Value = serde_json::from_str(&lab.relay.run("bpftool -j net show dev inet4").ok()).expect("JSON");

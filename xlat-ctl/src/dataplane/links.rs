@@ -40,13 +40,6 @@ impl DataPlane {
         if ifindex >= MAX_IFINDEX {
             return Err(AttachError::Index { interface: name.to_owned(), ifindex });
         }
-        if !self.grace.has_readers() {
-            // From here on there are readers. Canaries may have left next hops of a table that has changed since.
-            self.grace.set_readers(true);
-            if let Some(ways) = &self.ways {
-                ways.forget();
-            }
-        }
         self.start_fragmenter()?;
         let place = Place { ifindex, name, pins: self.pins.as_deref() };
         let link = attach::attach(capture::entry(&mut self.capture, &mut self.ebpf)?, place, mode)?;
@@ -204,6 +197,17 @@ impl DataPlane {
         self.fragmenter.as_ref().is_some_and(|fragmenter| fragmenter.near().ifindex == ifindex)
     }
 
+    /// From here on packets meet the tables. Canaries may have left next hops of a table that has changed since.
+    fn expect_readers(&mut self) {
+        if self.grace.has_readers() {
+            return;
+        }
+        self.grace.set_readers(true);
+        if let Some(ways) = &self.ways {
+            ways.forget();
+        }
+    }
+
     /// Whether packets go by the fragmenter.
     #[must_use]
     pub fn has_fragmenter(&self) -> bool {
@@ -215,10 +219,8 @@ impl DataPlane {
     /// # Errors
     /// It carries another program, or the kernel refuses.
     pub fn start_fragmenter(&mut self) -> Result<(), DataPlaneError> {
-        let Some(fragmenter) = &mut self.fragmenter else { return Ok(()) };
-        if self.near_link.is_some() {
-            return Ok(());
-        }
+        self.expect_readers();
+        let Some(fragmenter) = self.fragmenter.as_mut().filter(|_| self.near_link.is_none()) else { return Ok(()) };
         let near = fragmenter.near();
         let program = capture::entry(&mut self.capture, &mut self.ebpf)?;
         let name = fragmenter.name().to_owned();
