@@ -130,6 +130,17 @@ fn finds_an_interface_that_has_not_got_the_program() {
     assert!(said.contains("xdp: veth9 has not got the program: ") && said.contains(&index.to_string()), "{said}");
 }
 
+/// A daemon that hangs, and one that was killed and has left its socket.
+#[test]
+fn finds_a_daemon_that_does_not_answer() {
+    let patient = Patient::new();
+    let socket = patient.configuration.with_file_name("xlat.sock");
+    let hanging = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    patient.expect("daemon", "has not answered for 5 seconds", "systemctl status xlat");
+    drop(hanging);
+    patient.expect("daemon", "the socket is left from one that was killed", "systemctl status xlat");
+}
+
 /// The socket is reached from everywhere, the daemon's interfaces are not.
 #[test]
 fn says_that_it_looks_at_another_network_namespace_than_the_daemons() {

@@ -153,7 +153,7 @@ struct Daemon {
 
 impl Daemon {
     fn ask(&mut self) -> Result<(), Failed> {
-        let table = client::get::<Status>(&self.common, "/v1/status")?.value.table;
+        let table = client::get_within::<Status>(&self.common, "/v1/status", PATIENCE)?.value.table;
         self.known = Some((client::get(&self.common, "/v1/eam")?.value, table));
         Ok(())
     }

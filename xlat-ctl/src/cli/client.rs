@@ -3,7 +3,9 @@
 use std::{
     convert::Infallible,
     fmt::Write as _,
+    fs,
     io::{self, IsTerminal},
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -215,10 +217,8 @@ async fn exchange(
     patience: Duration,
     told: &mut dyn FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(bool, Bytes), String> {
-    let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}", socket.display());
-    // What has been asked for stays in the daemon's queue.
-    let unknown =
-        if method == Method::GET { "" } else { "; it may still do what it was asked: see `xlat-ctl eam history`" };
+    let unknown = unknown(&method, path);
+    let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}{unknown}", socket.display());
     let late = |_| {
         let seconds = patience.as_secs();
         format!("the daemon at {} has not answered for {seconds} seconds{unknown}", socket.display())
@@ -245,10 +245,22 @@ async fn exchange(
     Ok((granted && serde_json::from_slice::<api::Failure>(&text).is_err(), text.into()))
 }
 
+/// What is not known where there is no answer: what has been asked for stays in the daemon's queue.
+fn unknown(method: &Method, path: &str) -> &'static str {
+    if path.starts_with("/v1/reload") {
+        "; it may still do what it was asked: see `xlat-ctl status` and its log"
+    } else if *method != Method::GET && path.starts_with("/v1/eam") && !path.contains("dry_run=true") {
+        "; it may still do what it was asked: see `xlat-ctl eam history`"
+    } else {
+        ""
+    }
+}
+
 /// Sends a request; gives the answer as soon as its head is there.
 async fn ask(socket: &Path, method: Method, path: &str, body: Body) -> Result<Response<Incoming>, String> {
     let stream = connect(socket).await.map_err(|error| no_connection(socket, &error))?;
-    let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}", socket.display());
+    let unknown = unknown(&method, path);
+    let broken = |error: hyper::Error| format!("the daemon at {} broke off: {error}{unknown}", socket.display());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Its outcome is the request's outcome too.
     tokio::spawn(connection);
@@ -263,8 +275,12 @@ async fn ask(socket: &Path, method: Method, path: &str, body: Body) -> Result<Re
 }
 
 pub(super) fn no_connection(socket: &Path, error: &io::Error) -> String {
+    let is_socket = fs::metadata(socket).is_ok_and(|metadata| metadata.file_type().is_socket());
     let socket = socket.display();
     match error.kind() {
+        io::ErrorKind::ConnectionRefused if !is_socket => {
+            format!("no daemon answers at {socket}: this is no socket (another one: --socket or XLAT_SOCKET)")
+        }
         io::ErrorKind::NotFound => {
             format!("no daemon runs at {socket}: there is no such socket (another one: --socket or XLAT_SOCKET)")
         }
@@ -280,9 +296,26 @@ pub(super) fn no_connection(socket: &Path, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_change_of_the_table_stands_in_its_history() {
+        for (method, path, place) in [
+            (Method::POST, "/v1/eam", "eam history"),
+            (Method::PUT, "/v1/eam?if_revision=3", "eam history"),
+            (Method::PUT, "/v1/eam?dry_run=true", ""),
+            (Method::POST, "/v1/reload", "xlat-ctl status"),
+            (Method::POST, "/v1/explain", ""),
+            (Method::GET, "/v1/eam", ""),
+        ] {
+            let said = unknown(&method, path);
+            assert!(if place.is_empty() { said.is_empty() } else { said.contains(place) }, "{method} {path}: {said}");
+        }
+    }
+
     #[test]
     fn escapes_what_would_change_the_query() {
-        assert_eq!(super::escaped("2001:db8::/32"), "2001:db8::/32");
-        assert_eq!(super::escaped("a&b=c d%"), "a%26b%3Dc%20d%25");
+        assert_eq!(escaped("2001:db8::/32"), "2001:db8::/32");
+        assert_eq!(escaped("a&b=c d%"), "a%26b%3Dc%20d%25");
     }
 }

@@ -13,7 +13,7 @@ use super::{
     output::{self, count},
 };
 use crate::{
-    config,
+    config::{self, Pattern},
     import::{self, Note, Source},
 };
 
@@ -37,10 +37,17 @@ pub(super) struct Files {
     /// Directory for xlat.toml and eam.csv; without it both are printed
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// The interfaces that the configuration shall name
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "eth0,eth1")]
+    /// The interfaces that the configuration shall name [default: eth0,eth1, to be replaced]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = interface)]
     interfaces: Vec<String>,
 }
+
+fn interface(name: &str) -> Result<String, String> {
+    Pattern::new(name).map(|pattern| pattern.to_string())
+}
+
+/// Notes that are told on standard error.
+const MOST_TOLD: usize = 100;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -54,44 +61,56 @@ struct Report<'run> {
 }
 
 pub(super) fn import(common: &Common, verb: Verb) -> Result<(), Failed> {
-    output::print(&done(common.json, &verb)?);
-    Ok(())
+    let (answer, is_whole) = done(common.json, &verb)?;
+    output::print(&answer);
+    if is_whole { Ok(()) } else { Err(Failed { message: None, answer: None }) }
 }
 
-/// Reads the files, says what there is to say of them, and writes what was asked for; gives what is to be printed then.
-fn done(json: bool, verb: &Verb) -> Result<String, String> {
+/// Reads the files, says what there is to say of them, and writes what was asked for; gives what is to be printed then, and whether
+/// `check` takes the configuration.
+fn done(json: bool, verb: &Verb) -> Result<(String, bool), String> {
     let (Verb::Jool(files) | Verb::Tayga(files)) = verb;
     let texts: Vec<(String, String)> = files.files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
     let sources: Vec<Source<'_>> = texts.iter().map(|(name, text)| Source::new(name, text)).collect();
-    let imported = match verb {
+    let mut imported = match verb {
         Verb::Jool(_) => import::jool(&sources)?,
         Verb::Tayga(_) => import::tayga(&sources)?,
     };
-    let (configuration, table) = (imported.configuration(&files.interfaces), imported.table());
+    let placeholders = ["eth0".to_owned(), "eth1".to_owned()];
+    let interfaces = if files.interfaces.is_empty() { &placeholders[..] } else { &files.interfaces };
+    if files.interfaces.is_empty() {
+        imported.note_placeholder("--interfaces", "it is not given: put this relay's into interfaces in [dataplane]");
+    }
+    let (configuration, table) = (imported.configuration(interfaces), imported.table());
     let problems = config::parse(&configuration).err().unwrap_or_default();
     let problems: Vec<String> =
         problems.iter().map(|problem| format!("the configuration still needs a hand: {problem}")).collect();
-    for note in &imported.notes {
+    for note in imported.notes.iter().take(MOST_TOLD) {
         output::complain(&format!("note: {note}"));
+    }
+    if imported.notes.len() > MOST_TOLD {
+        let more = imported.notes.len() - MOST_TOLD;
+        output::complain(&format!("note: and {more} more, which are all at the head of the configuration"));
     }
     problems.iter().for_each(|problem| output::complain(problem));
     if let Some(directory) = &files.output {
         write(directory, &configuration, &table)?;
     }
     let entries = imported.count();
-    Ok(match &files.output {
+    let answer = match &files.output {
         _ if json => {
             let (configuration, table) = (configuration.as_str(), table.as_str());
             output::json(&Report { configuration, table, entries, notes: &imported.notes, problems: &problems })
         }
         Some(directory) => format!(
-            "wrote {0}/xlat.toml and {0}/eam.csv ({1}); next: `xlat-ctl check --config {0}/xlat.toml`, start the daemon, `xlat-ctl \
-             eam apply {0}/eam.csv`\n",
-            directory.display(),
+            "wrote {0} and {1} ({2}); next: `xlat-ctl check --config {0}`, start the daemon, `xlat-ctl eam apply {1}`\n",
+            output::quoted(&directory.join("xlat.toml")),
+            output::quoted(&directory.join("eam.csv")),
             count(entries, "entry", "entries")
         ),
         None => format!("==> xlat.toml <==\n{configuration}\n==> eam.csv <==\n{table}"),
-    })
+    };
+    Ok((answer, problems.is_empty()))
 }
 
 /// A file's name and text.
@@ -144,7 +163,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), text).unwrap();
         let files = Files { files: vec![file.path().to_owned()], output, interfaces: vec![interface.to_owned()] };
-        done(true, &Verb::Tayga(files)).map_err(|text| text.replace(&file.path().display().to_string(), "FILE"))
+        done(true, &Verb::Tayga(files))
+            .map(|(answer, _)| answer)
+            .map_err(|text| text.replace(&file.path().display().to_string(), "FILE"))
     }
 
     #[test]

@@ -177,6 +177,10 @@ impl Cli {
         let (verb, wrong) = match &self.verb {
             Verb::Explain(explain) => ("explain", explain.wrong_usage()),
             Verb::Top(top) => ("top", top.wrong_usage(&self.common)),
+            Verb::Annotate(_) => {
+                ("annotate", self.common.json.then(|| "--json: it writes the log that it reads".to_owned()))
+            }
+            Verb::Run(_) => ("run", self.common.json.then(|| "--json: it gives no answer, but a log".to_owned())),
             _ => return Ok(self),
         };
         let Some(text) = wrong else { return Ok(self) };
@@ -192,6 +196,11 @@ impl Cli {
 /// Runs the command of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    // An empty line of an environment file names no socket.
+    if std::env::var_os("XLAT_SOCKET").is_some_and(|path| path.is_empty()) {
+        // SAFETY: there is no other thread yet.
+        unsafe { std::env::remove_var("XLAT_SOCKET") };
+    }
     let Cli { common, verb } = Cli::parse().judged().unwrap_or_else(|error| error.exit());
     // What they write may be no JSON, and by another way than all others.
     let streams = matches!(verb, Verb::Capture(_) | Verb::Annotate(_));
@@ -201,7 +210,7 @@ pub fn main() -> ExitCode {
         Verb::Doctor(ConfigFile { config }) => doctor::doctor(&config, &common),
         Verb::Reload => detach::reload(&common),
         Verb::Detach(ConfigFile { config }) => detach::detach(&config, common.json),
-        Verb::Prepare(prepare) => prepare::prepare(&prepare),
+        Verb::Prepare(prepare) => prepare::prepare(&prepare, common.json),
         Verb::Status => status::status(&common),
         Verb::Eam(verb) => eam::eam(&common, verb),
         Verb::Import(verb) => import::import(&common, verb),

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     io::{self, ErrorKind, Write},
+    path::Path,
     process,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
@@ -152,6 +153,13 @@ pub(super) fn labelled(label: &str, text: &str) -> String {
     out
 }
 
+/// A path as a shell takes it for one word.
+pub(super) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "._/-+:@%,=".contains(char);
+    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// A number of things, with its word.
 pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -224,5 +232,11 @@ mod tests {
         for (number, text) in [(5.0, "5"), (2_500.0, "2.5 k"), (12_300_000.0, "12.3 M")] {
             assert_eq!(rate(number), text);
         }
+    }
+
+    #[test]
+    fn a_path_is_one_word_to_a_shell() {
+        assert_eq!(quoted(Path::new("/root/xlat-1.0/eam.csv")), "/root/xlat-1.0/eam.csv");
+        assert_eq!(quoted(Path::new("my dir/it's")), "'my dir/it'\\''s'");
     }
 }

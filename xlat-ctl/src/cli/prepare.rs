@@ -1,9 +1,12 @@
 //! `xlat-ctl prepare`
 
+use std::path::Path;
+
 use clap::Args;
 use nix::unistd::User;
+use serde::Serialize;
 
-use super::{ConfigFile, Failed};
+use super::{ConfigFile, Failed, output};
 use crate::{config, dataplane};
 
 /// What the verb takes.
@@ -24,8 +27,15 @@ pub(super) struct Prepare {
     undo: bool,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Prepared<'run> {
+    pin_directory: &'run Path,
+    undone: bool,
+}
+
 /// Makes ready, or takes back.
-pub(super) fn prepare(asked: &Prepare) -> Result<(), Failed> {
+pub(super) fn prepare(asked: &Prepare, json: bool) -> Result<(), Failed> {
     let config = config::load(&asked.config.config).map_err(|error| error.to_string())?.config;
     let directory = &config.dataplane.pin_directory;
     let done = if asked.undo {
@@ -37,5 +47,9 @@ pub(super) fn prepare(asked: &Prepare) -> Result<(), Failed> {
         })?;
         dataplane::prepare(directory, user.uid, user.gid)
     };
-    done.map_err(|error| format!("prepare: {error}").into())
+    done.map_err(|error| format!("prepare: {error}"))?;
+    if json {
+        output::print(&output::json(&Prepared { pin_directory: directory, undone: asked.undo }));
+    }
+    Ok(())
 }

@@ -401,6 +401,9 @@ impl Config {
     /// an address of the IPv4 Internet away from everyone, which nobody wants who writes it.
     #[must_use]
     pub fn forbids(&self, pair: &Pair) -> Option<String> {
+        if pair.is_ipv4_mapped() {
+            return Some(format!("{pair}: {}", eam::IPV4_MAPPED));
+        }
         if let Some(prefix) = self.translation.prefixes.iter().find(|prefix| prefix.contains(&pair.ipv6())) {
             return Some(format!(
                 "{pair} lies inside the translation prefix {prefix}: the IPv4 address that its IPv6 address stands for could \

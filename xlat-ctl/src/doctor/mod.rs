@@ -60,9 +60,20 @@ const CHECKS: &[Check] = &[
     (interrupts::NAME, interrupts::check),
 ];
 
+/// Name of what is found before all checks.
+const DAEMON: &str = "daemon";
+
+/// That there is a control socket, but no daemon that answers there.
+#[must_use]
+pub fn daemon_is_silent(reason: &str) -> Finding {
+    let remedy =
+        "systemctl status xlat, and journalctl -u xlat; packets go on being translated by the program that is attached";
+    Finding::serious(DAEMON, reason.to_owned(), remedy.to_owned())
+}
+
 /// The names of the checks, in their order.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    CHECKS.iter().map(|(name, _)| *name)
+    std::iter::once(DAEMON).chain(CHECKS.iter().map(|(name, _)| *name))
 }
 
 /// What all checks find.

@@ -189,6 +189,10 @@ pub fn short6(net: Ipv6Net) -> String {
     if net.prefix_len() == 128 { net.addr().to_string() } else { net.to_string() }
 }
 
+/// What is wrong with an entry whose IPv6 addresses are IPv4-mapped ones.
+pub const IPV4_MAPPED: &str =
+    "IPv4-mapped addresses (::ffff:0:0/96) are on no wire (RFC 4291 2.5.5.2): give the service's own IPv6 address";
+
 impl Pair {
     /// Pairs two prefixes, without their host bits.
     ///
@@ -212,6 +216,12 @@ impl Pair {
             return Err(format!("{} is {range}: no packet may come from or go to it", short6(ipv6)));
         }
         Ok(Self { ipv4: ipv4.trunc(), ipv6: ipv6.trunc() })
+    }
+
+    /// Whether the IPv6 addresses are IPv4-mapped ones: see [`IPV4_MAPPED`].
+    #[must_use]
+    pub fn is_ipv4_mapped(&self) -> bool {
+        self.ipv6.prefix_len() >= 96 && self.ipv6.addr().to_ipv4_mapped().is_some()
     }
 
     /// The IPv4 prefix.

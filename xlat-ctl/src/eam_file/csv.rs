@@ -60,12 +60,20 @@ pub(super) fn parse(text: &str) -> Result<Vec<Line>, FileError> {
             continue;
         }
         split(row, &mut fields).map_err(|text| FileError::at(number, text))?;
+        // Spreadsheets write empty rows so.
+        if fields.iter().all(|field| field.is_empty()) {
+            continue;
+        }
         let columns = match &columns {
             Some(columns) => columns,
             None => match Columns::of(&fields) {
                 Some(read) => {
                     columns = Some(read.map_err(|text| FileError::at(number, text))?);
                     continue;
+                }
+                None if fields.iter().any(|field| field.eq_ignore_ascii_case("IPv4 Prefix")) => {
+                    let text = "this is a table of Jool: use `xlat-ctl import jool`, which writes what belongs here";
+                    return Err(FileError::at(number, text));
                 }
                 None => columns.insert(Columns::USUAL),
             },
@@ -99,7 +107,13 @@ fn entry(number: usize, columns: &Columns, mut fields: &[Cow<'_, str>]) -> Resul
     }
     let field = |index: usize| fields.get(index).map(|field| &**field);
     let (Some(ipv4), Some(ipv6)) = (field(columns.ipv4), field(columns.ipv6)) else {
-        return Err("an entry has an IPv4 and an IPv6 prefix, with a comma between".to_owned());
+        let row = fields.join(",");
+        let other = fields.iter().any(|field| field.contains([';', '\t']));
+        let mend = if other { ", not a semicolon or a tab" } else { "" };
+        return Err(format!(
+            "`{}`: an entry has an IPv4 and an IPv6 prefix, with a comma between{mend}",
+            eam::cut(&row)
+        ));
     };
     if let Some(origin) = columns.origin.and_then(field)
         && !["static", "dynamic", ""].contains(&origin)

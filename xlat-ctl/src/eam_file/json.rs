@@ -18,7 +18,7 @@ struct Raw<'text> {
     #[serde(borrow)]
     ipv6: Cow<'text, str>,
     #[serde(borrow, default)]
-    comment: Cow<'text, str>,
+    comment: Option<Cow<'text, str>>,
     #[serde(default, rename = "origin")]
     _origin: Option<Origin>,
 }
@@ -69,6 +69,11 @@ impl<'text> Visitor<'text> for Table<'_, 'text> {
                     has_entries = true;
                 }
                 "revision" => drop(map.next_value::<Option<u64>>()?),
+                "eamt" | "framework" | "instance" => {
+                    return Err(de::Error::custom(
+                        "this is a configuration of Jool: use `xlat-ctl import jool`, which writes what belongs here",
+                    ));
+                }
                 other => return Err(de::Error::unknown_field(other, &["revision", "entries"])),
             }
         }
@@ -98,7 +103,7 @@ impl<'text> Visitor<'text> for Entries<'_, 'text> {
         let File { place, lines, refusal } = self.0;
         while let Some(raw) = entries.next_element::<Raw<'text>>()? {
             let number = place.line_of(&raw.ipv4);
-            match line(number, &raw.ipv4, &raw.ipv6, &raw.comment) {
+            match line(number, &raw.ipv4, &raw.ipv6, raw.comment.as_deref().unwrap_or_default()) {
                 Ok(line) => lines.push(line),
                 Err(text) => {
                     *refusal = Some(FileError::at(number, &text));

@@ -32,6 +32,15 @@ fn an_entry_whose_comment_is_a_name_of_a_column_is_no_heading() {
     assert!(refused("ipv4,www\n").starts_with("line 1: unknown column `www`"));
 }
 
+/// As spreadsheets and databases write them.
+#[test]
+fn empty_rows_and_comments_that_are_null_are_nothing() {
+    let read = lines(",,\nipv4,ipv6,comment\n192.0.2.1,2001:db8::1,www\n,,,\n\"\",,\n");
+    assert_eq!((read.len(), &*read[0].comment), (1, "www"));
+    let read = lines("[{\"ipv4\": \"192.0.2.1\", \"ipv6\": \"2001:db8::1\", \"comment\": null}]");
+    assert_eq!((read.len(), &*read[0].comment), (1, ""));
+}
+
 #[test]
 fn a_comma_at_the_end_of_a_heading_is_nothing() {
     let read = lines("ipv4,ipv6,comment,\n192.0.2.1,2001:db8::1,www,\n192.0.2.2,2001:db8::2\n");
@@ -96,7 +105,16 @@ fn a_name_tells_the_format() {
 #[test]
 fn tells_the_line_that_is_wrong() {
     for (text, sentence) in [
-        ("192.0.2.1,2001:db8::1\n192.0.2.2", "line 2: an entry has an IPv4 and an IPv6 prefix, with a comma between"),
+        (
+            "192.0.2.1,2001:db8::1\n192.0.2.2",
+            "line 2: `192.0.2.2`: an entry has an IPv4 and an IPv6 prefix, with a comma between",
+        ),
+        (
+            "192.0.2.1;2001:db8::1;www",
+            "line 1: `192.0.2.1;2001:db8::1;www`: an entry has an IPv4 and an IPv6 prefix, with a comma between, not a semicolon",
+        ),
+        ("IPv6 Prefix,IPv4 Prefix\n", "line 1: this is a table of Jool: use `xlat-ctl import jool`"),
+        ("{\"framework\": \"netfilter\"}", "line 1: this is a configuration of Jool: use `xlat-ctl import jool`"),
         ("192.0.2.1,2001:db8::1\n\nwww,2001:db8::2", "line 3: `www` is not an IPv4 address or prefix"),
         ("192.0.2.1,2001:db8::1,a,b", "line 1: `b` is no origin"),
         ("ipv4,ipv6,comment\n192.0.2.1,2001:db8::1,a,b", "line 2: 4 fields, but 3 columns"),

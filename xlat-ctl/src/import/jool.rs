@@ -232,7 +232,9 @@ fn plateaus(imported: &mut Imported, mtus: &[Value]) {
 fn csv(imported: &mut Imported, source: &Source<'_>) -> Result<(), String> {
     let mut is_jools = false;
     for (index, line) in source.text.lines().enumerate() {
-        let fields: Vec<&str> = line.split([',', ';']).map(|field| field.trim().trim_matches('"')).collect();
+        let mut fields: Vec<&str> = line.split([',', ';']).map(|field| field.trim().trim_matches('"')).collect();
+        // Of a comma at the end.
+        fields.pop_if(|field| field.is_empty());
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }

@@ -19,8 +19,8 @@ use crate::{
     eam_file::{self, Format},
 };
 
-/// How many notes on single settings and lines are kept.
-const MOST_NOTES: usize = 100;
+/// How many overlaps are told.
+const MOST_OVERLAPS: usize = 100;
 
 /// A file to be read: its name and what is in it.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +111,7 @@ pub struct Imported {
     /// Addresses that are not translated unless an EAM maps them.
     untranslated: BTreeSet<Ipv4Net>,
     entries: Vec<Entry>,
-    /// What has no equivalent: of very many, the first, and how many more there are.
+    /// What has no equivalent.
     pub notes: Vec<Note>,
     /// All that has been noted, each once.
     noted: HashSet<Note>,
@@ -120,12 +120,12 @@ pub struct Imported {
 impl Imported {
     fn note(&mut self, setting: impl Into<String>, why: impl Into<String>) {
         let note = Note { setting: setting.into(), why: why.into() };
-        if self.noted.insert(note.clone()) && self.notes.len() < MOST_NOTES {
+        if self.noted.insert(note.clone()) {
             self.notes.push(note);
         }
     }
 
-    /// Notes what holds for the whole configuration: however much there is to say of its lines, it is said.
+    /// Notes what holds for the whole configuration, before what there is to say of its lines.
     fn note_first(&mut self, setting: &str, why: impl Into<String>) {
         let note = Note { setting: setting.to_owned(), why: why.into() };
         if self.noted.insert(note.clone()) {
@@ -225,7 +225,12 @@ impl Imported {
         for entry in std::mem::take(&mut self.entries) {
             let inside = self.prefixes.iter().find(|prefix| prefix.contains(&entry.pair.ipv6())).copied();
             let over = self.prefixes.iter().find(|prefix| entry.pair.ipv6().contains(*prefix)).copied();
+            // The CSV of a table beside the JSON that it was made from has most entries twice.
+            if table.get_ipv4(entry.pair.ipv4()).is_some_and(|there| there.pair == entry.pair) {
+                continue;
+            }
             let refused = match (inside, over) {
+                _ if entry.pair.is_ipv4_mapped() => Err(eam::IPV4_MAPPED.to_owned()),
                 (Some(prefix), _) => Err(format!("it lies inside the translation prefix {prefix}")),
                 (None, Some(prefix)) => Err(format!("it covers the translation prefix {prefix}")),
                 (None, None) => table.insert(entry.clone()),
@@ -235,7 +240,7 @@ impl Imported {
             }
         }
         let doubts: Vec<String> = if table.can_overlap() {
-            table.overlaps_of(table.iter().map(|entry| &entry.pair), MOST_NOTES)
+            table.overlaps_of(table.iter().map(|entry| &entry.pair), MOST_OVERLAPS)
         } else {
             Vec::new()
         };
@@ -243,11 +248,12 @@ impl Imported {
             self.note("overlap", doubt);
         }
         self.entries = table.iter().cloned().collect();
-        let more = self.noted.len() - self.notes.len();
-        if more > 0 {
-            self.notes.push(Note { setting: "notes".to_owned(), why: format!("and {more} more, which are not shown") });
-        }
         self
+    }
+
+    /// Says what the configuration has that is in none of the files.
+    pub fn note_placeholder(&mut self, setting: &str, why: &str) {
+        self.note_first(setting, why);
     }
 
     /// The number of mappings.

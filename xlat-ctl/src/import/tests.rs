@@ -385,13 +385,21 @@ fn a_note_repeats_a_long_value_in_part() {
 }
 
 #[test]
-fn notes_are_bounded() {
-    let text: String = (0..70_000).map(|number| format!("frob{number} 1\n")).collect();
+fn nothing_is_left_out_without_a_word() {
+    let text: String = (0..700).map(|number| format!("frob{number} 1\n")).collect();
     let imported = tayga(&[source(&format!("{text}prefix 2001:db8::/96\n"))]).unwrap();
     judged(&imported);
     assert_eq!(imported.notes[0].setting, "prefix");
-    assert_eq!(imported.notes.len(), MOST_NOTES + 2);
-    assert_eq!(imported.notes.last().unwrap().to_string(), "notes: and 69900 more, which are not shown");
+    assert_eq!(imported.notes.len(), 701);
+    // The CSV of the same table: what is there already is no loss, what differs is.
+    let json = "{\"global\": {\"pool6\": \"64:ff9b::/96\"}, \"eamt\": [{\"ipv4 prefix\": \"192.0.2.1\", \"ipv6 prefix\": \"2001:db8::1\"}]}";
+    let csv = "IPv6 Prefix,IPv4 Prefix\n2001:db8::1/128,192.0.2.1/32,\n2001:db8::2/128,192.0.2.1/32\n::ffff:192.0.2.7/128,192.0.2.7/32\n";
+    let imported = jool(&[source(json), source(csv)]).unwrap();
+    let all = imported.notes.iter().map(Note::to_string);
+    let notes: Vec<String> = all.filter(|note| note.contains("left out: ")).collect();
+    assert_eq!((imported.count(), notes.len()), (1, 2), "{notes:?}");
+    assert!(notes[0].starts_with("192.0.2.1 ↔ 2001:db8::2: left out: "), "{notes:?}");
+    assert!(notes[1].contains("IPv4-mapped"), "{notes:?}");
 }
 
 proptest! {

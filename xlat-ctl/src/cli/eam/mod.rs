@@ -123,10 +123,10 @@ pub(super) struct List {
     #[arg(long, conflicts_with = "csv")]
     rates: bool,
     /// How long to measure
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=20), requires = "rates")]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=20), requires = "rates", conflicts_with = "csv")]
     seconds: u64,
     /// How many entries to show
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "rates")]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "rates", conflicts_with = "csv")]
     limit: u64,
 }
 

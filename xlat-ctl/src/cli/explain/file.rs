@@ -14,10 +14,16 @@ const BUFFER: usize = 1 << 20;
 pub(super) fn packet(path: &Path, number: usize) -> Result<Vec<u8>, String> {
     let place = path.display();
     let file = File::open(path).map_err(|error| format!("--pcap {place}: {}", crate::plain(&error)))?;
-    let unreadable = |error: &dyn std::fmt::Debug| {
-        format!("--pcap {place}: this is neither pcap nor pcapng, or it is damaged: {error:?}")
-    };
-    let mut reader = create_reader(BUFFER, file).map_err(|error| unreadable(&error))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(format!("--pcap {place}: this is a directory; a capture belongs here"));
+    }
+    let unreadable = |what: &str| format!("--pcap {place}: {what}");
+    const NEITHER: &str = "this is neither pcap nor pcapng (one that is packed is to be unpacked before)";
+    let mut reader = create_reader(BUFFER, file).map_err(|error| match error {
+        PcapError::Eof => unreadable("the file is empty"),
+        PcapError::ReadError => unreadable("it cannot be read"),
+        _ => unreadable(NEITHER),
+    })?;
     // The link type of each interface of a pcapng section; of a pcap file, its only one.
     let mut links: Vec<Linktype> = Vec::new();
     let mut count = 0;
@@ -25,11 +31,17 @@ pub(super) fn packet(path: &Path, number: usize) -> Result<Vec<u8>, String> {
         let (consumed, block) = match reader.next() {
             Ok(found) => found,
             Err(PcapError::Eof) => return Err(format!("--pcap {place}: there is no packet {number}, it has {count}")),
-            Err(PcapError::Incomplete(_)) => {
-                reader.refill().map_err(|error| unreadable(&error))?;
-                continue;
+            Err(PcapError::Incomplete(_)) => match reader.refill() {
+                Ok(()) => continue,
+                Err(PcapError::BufferTooSmall) => {
+                    return Err(unreadable(&format!("block {} is larger than {BUFFER} bytes", count + 1)));
+                }
+                Err(_) => return Err(unreadable("it cannot be read")),
+            },
+            Err(PcapError::UnexpectedEof) => {
+                return Err(unreadable(&format!("the file ends within a block, after {count} packets")));
             }
-            Err(error) => return Err(unreadable(&error)),
+            Err(_) => return Err(unreadable(&format!("it is damaged after {count} packets"))),
         };
         let found = match &block {
             PcapBlockOwned::LegacyHeader(header) => {
@@ -144,7 +156,9 @@ fn inside(bytes: &[u8]) -> Option<&[u8]> {
 /// Something else.
 pub(super) fn hexadecimal(text: &str) -> Result<Vec<u8>, String> {
     let digits: String = text.chars().filter(|letter| !letter.is_whitespace() && *letter != ':').collect();
-    let bytes = hex::decode(&digits).map_err(|error| format!("--hex: {error}"))?;
+    let digits = digits.strip_prefix("0x").unwrap_or(&digits);
+    let bytes = hex::decode(digits)
+        .map_err(|error| format!("--hex: {error}: give hexadecimal digits, two for a byte, such as 4500001c…"))?;
     let may_be_ip = matches!(bytes.first().map(|first| first >> 4), Some(4 | 6));
     let in_frame = inside(&bytes);
     // Link-layer addresses may look like an IP header, and IP addresses like an EtherType: lengths tell.

@@ -26,7 +26,14 @@ pub(super) struct Explain {
     #[arg(long, value_name = "FILE", conflicts_with = "protocol", help_heading = "The packet otherwise")]
     pcap: Option<PathBuf>,
     /// Which packet of the capture
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "pcap", help_heading = "The packet otherwise")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        requires = "pcap",
+        conflicts_with = "hex",
+        help_heading = "The packet otherwise"
+    )]
     packet: usize,
     /// The interface that it arrives by [default: the attached one that the route back to its source leads to, else the first]
     #[arg(long = "in", value_name = "INTERFACE")]

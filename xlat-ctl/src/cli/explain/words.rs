@@ -14,6 +14,8 @@ use etherparse::{
 /// Bytes of data where no size is asked for.
 const DATA: usize = 16;
 const PORTS: (u16, u16) = (4711, 53);
+/// Ways to give a packet that has all of it already.
+const OTHERWISE: [&str; 2] = ["hex", "pcap"];
 
 /// What is said of the packet beside its addresses.
 #[derive(Debug, Args)]
@@ -27,37 +29,37 @@ pub(super) struct Words {
     /// Where it goes to
     to: Option<Endpoint>,
     /// Bytes of the whole IP packet
-    #[arg(long, value_name = "BYTES")]
+    #[arg(conflicts_with_all = OTHERWISE, long, value_name = "BYTES")]
     size: Option<u16>,
     /// TTL or hop limit
-    #[arg(long, alias = "hop-limit", value_name = "N", default_value_t = 64)]
+    #[arg(conflicts_with_all = OTHERWISE, long, alias = "hop-limit", value_name = "N", default_value_t = 64)]
     ttl: u8,
     /// TOS or traffic class
-    #[arg(long, alias = "traffic-class", value_name = "N", default_value_t = 0)]
+    #[arg(conflicts_with_all = OTHERWISE, long, alias = "traffic-class", value_name = "N", default_value_t = 0)]
     tos: u8,
     /// IPv4: don't fragment
-    #[arg(long)]
+    #[arg(conflicts_with_all = OTHERWISE, long)]
     df: bool,
     /// A fragment that others follow
-    #[arg(long)]
+    #[arg(conflicts_with_all = OTHERWISE, long)]
     mf: bool,
     /// A fragment from this byte on, a multiple of 8
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(conflicts_with_all = OTHERWISE, long, value_name = "BYTES", default_value_t = 0)]
     offset: u16,
     /// Identification
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(conflicts_with_all = OTHERWISE, long, value_name = "N", default_value_t = 1)]
     id: u16,
     /// UDP without checksum
-    #[arg(long)]
+    #[arg(conflicts_with_all = OTHERWISE, long)]
     no_checksum: bool,
     /// TCP: flags, separated by commas
-    #[arg(long, value_name = "FLAGS", value_delimiter = ',', value_enum)]
+    #[arg(conflicts_with_all = OTHERWISE, long, value_name = "FLAGS", value_delimiter = ',', value_enum)]
     flags: Vec<Flag>,
     /// ICMP: another type than echo request
-    #[arg(long = "type", value_name = "N")]
+    #[arg(conflicts_with_all = OTHERWISE, long = "type", value_name = "N")]
     kind: Option<u8>,
     /// ICMP: the code
-    #[arg(long, value_name = "N", requires = "kind")]
+    #[arg(conflicts_with_all = OTHERWISE, long, value_name = "N", requires = "kind")]
     code: Option<u8>,
 }
 
@@ -83,7 +85,9 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no address: give 192.0.2.1, 192.0.2.1:53, 2001:db8::1 or [2001:db8::1]:53");
-        if let Ok(address) = text.trim_matches(['[', ']']).parse() {
+        let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let alone = bracketed.map_or_else(|| text.parse().ok(), |text| text.parse().ok().map(IpAddr::V6));
+        if let Some(address) = alone {
             return Ok(Self { address, port: None });
         }
         let socket: std::net::SocketAddr = text.parse().map_err(|_| wrong())?;
@@ -106,7 +110,7 @@ impl Words {
         let ip = self.ip(from.address, to.address)?;
         let ports = (from.port.unwrap_or(PORTS.0), to.port.unwrap_or(PORTS.1));
         let is_ipv4 = from.address.is_ipv4();
-        let number = match (protocol.as_str(), is_ipv4) {
+        let number = match (protocol.to_ascii_lowercase().as_str(), is_ipv4) {
             ("udp", _) => IpNumber::UDP,
             ("tcp", _) => IpNumber::TCP,
             ("icmp" | "icmpv6" | "icmp6" | "ping", false) => IpNumber::IPV6_ICMP,
@@ -117,15 +121,33 @@ impl Words {
                     .map_err(|_| format!("`{other}` is no protocol: give udp, tcp, icmp or a number from 0 to 255"))?,
             ),
         };
-        if number != IpNumber::UDP && self.no_checksum {
-            return Err("--no-checksum: only UDP can be without".to_owned());
-        }
+        self.expect_fitting(number, from.port.or(to.port))?;
         let mut packet = if self.offset > 0 { self.raw(&ip, number)? } else { self.upper_layer(&ip, number, ports)? };
         if self.no_checksum && self.offset == 0 {
             let at = ip.header_len() + 6;
             packet[at..at + 2].fill(0);
         }
         Ok(packet)
+    }
+
+    /// What only some protocols have.
+    fn expect_fitting(&self, number: IpNumber, port: Option<u16>) -> Result<(), String> {
+        let is_icmp = matches!(number, IpNumber::ICMP | IpNumber::IPV6_ICMP);
+        if number != IpNumber::UDP && self.no_checksum {
+            return Err("--no-checksum: only UDP can be without".to_owned());
+        }
+        if number != IpNumber::TCP && !self.flags.is_empty() {
+            return Err("--flags: only TCP has them".to_owned());
+        }
+        if !is_icmp && self.kind.is_some() {
+            return Err("--type: only ICMP has one".to_owned());
+        }
+        match port {
+            Some(port) if !matches!(number, IpNumber::UDP | IpNumber::TCP) => {
+                Err(format!("port {port}: only udp and tcp are made with ports"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ip(&self, from: IpAddr, to: IpAddr) -> Result<IpHeaders, String> {
