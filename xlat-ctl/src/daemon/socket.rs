@@ -121,8 +121,7 @@ impl Claim {
         self.bound = true;
         let listener = socket.listen(BACKLOG).map_err(cannot_make)?;
         if let Some(problem) = give(path, group)? {
-            let has =
-                fs::metadata(path).map(|metadata| Gid::from_raw(metadata.gid())).unwrap_or_else(|_| Gid::current());
+            let has = fs::metadata(path).map_or_else(|_| Gid::current(), |metadata| Gid::from_raw(metadata.gid()));
             let who = Group::from_gid(has).ok().flatten().map_or_else(|| has.to_string(), |group| group.name);
             warn!("{problem}; meanwhile root and the group {who} may use {}", path.display());
         }

@@ -249,9 +249,7 @@ fn read(kind: u16, payload: &[u8]) -> Option<RouteNetlinkMessage> {
     header.message_type = kind;
     RouteNetlinkMessage::deserialize(&header, payload)
         .inspect_err(|error| {
-            warn!(
-                "an interface or address is left out, or as it was before: the kernel's words cannot be read: {error}"
-            )
+            warn!("an interface or address is left out or as before: the kernel's words cannot be read: {error}");
         })
         .ok()
 }
@@ -429,5 +427,15 @@ mod tests {
         let generic = [LinkXdp::Attached(XdpAttached::SocketBuffer), LinkXdp::ProgId(9)];
         assert_eq!(xdp_program(&generic), Some(XdpProgram { id: 9, generic: true }));
         assert_eq!(xdp_program(&[LinkXdp::Attached(XdpAttached::None)]), None);
+    }
+
+    /// What cannot be read of an interface is no reason to take the program from it.
+    #[test]
+    fn an_interface_whose_message_cannot_be_read_is_as_it_was() {
+        let before = [Interface { ifindex: 7, ..Interface::example("eth0") }];
+        let payload = |index: u32| [&[0; 4][..], &index.to_ne_bytes(), &[0xff; 9]].concat();
+        assert_eq!(as_before(&before, &payload(7)).map(|interface| interface.name), Some("eth0".to_owned()));
+        assert_eq!(as_before(&before, &payload(8)), None);
+        assert_eq!(as_before(&before, &[0; 7]), None);
     }
 }
