@@ -69,6 +69,7 @@ impl Iterator for Text {
 
     fn next(&mut self) -> Option<Bytes> {
         let piece = self.rest.split_to(PIECE.min(self.rest.len()));
-        (!piece.is_empty()).then_some(piece)
+        // A copy: what a client leaves lying must not hold all of the text.
+        (!piece.is_empty()).then(|| Bytes::copy_from_slice(&piece))
     }
 }
