@@ -169,6 +169,9 @@ fn finds_an_ipv6_side_too_narrow_for_full_size_packets() {
     let patient = Patient::new();
     patient.ip("link set inet6 mtu 1500");
     patient.expect("mtu", "whose MTU is 1500", "ip link set inet6 mtu 1520");
+    patient.ip("link set inet6 mtu 1520");
+    patient.ip("-6 route replace 2001:db8:5e1::/48 via 2001:db8:fe::2 mtu 1400");
+    patient.expect("mtu", "inet6, with a route whose MTU is 1400", "a route by inet6 without `mtu 1400`");
 }
 
 #[test]

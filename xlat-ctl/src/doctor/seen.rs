@@ -8,7 +8,7 @@ use crate::{
     choice,
     config::Config,
     eam::Pair,
-    netlink::{self, Device, Interface, Machine, NetlinkError, Route, Way, way_to},
+    netlink::{self, Device, Interface, Machine, NetlinkError, Route, mtu_of_route, route_to},
 };
 
 /// Entries whose ways are looked at: a million is not asked for one by one.
@@ -110,9 +110,10 @@ impl Seen {
         let prefixes = self.config.translation.prefixes.iter().map(Ipv6Net::broadcast);
         let mut ways = BTreeMap::new();
         for address in self.some_pairs().map(|pair| pair.ipv6().network()).chain(prefixes) {
-            let Ok(Way { route: Route::Out(ifindex), mtu, .. }) = way_to(address.into()) else { continue };
+            let Ok(Route::Out(ifindex)) = route_to(address.into()) else { continue };
             let Some(interface) = self.machine.interface(ifindex) else { continue };
-            let mtu = mtu.map_or(interface.mtu, |own| own.min(interface.mtu));
+            let own = mtu_of_route(address.into()).ok().flatten();
+            let mtu = own.map_or(interface.mtu, |own| own.min(interface.mtu));
             ways.entry(ifindex).and_modify(|least: &mut u32| *least = mtu.min(*least)).or_insert(mtu);
         }
         ways

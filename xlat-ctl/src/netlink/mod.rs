@@ -17,7 +17,7 @@ mod watch;
 pub use self::{
     machine::{Interface, Machine, Vlan, XdpProgram},
     offload::Device,
-    route_lookup::{Route, Way, has_route_into, is_by_default_route, route_to, way_to},
+    route_lookup::{Route, Way, has_route_into, is_by_default_route, mtu_of_route, route_to, way_to},
     routes::{Ways, follow_ways},
     socket::{NetlinkError, overruns},
     watch::{snapshot, watch},

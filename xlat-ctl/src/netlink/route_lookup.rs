@@ -72,15 +72,26 @@ pub fn way_to(address: IpAddr) -> Result<Way, NetlinkError> {
         RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
         _ => None,
     });
-    let metrics = message.attributes.iter().filter_map(|attribute| match attribute {
+    Ok(Way { route: read(&message), gateway, mtu: own_mtu(&message) })
+}
+
+/// The MTU, bytes, that the table has with the route to an address: not what was learned of the way to it.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn mtu_of_route(address: IpAddr) -> Result<Option<u32>, NetlinkError> {
+    Ok(ask(address, true)?.as_ref().and_then(own_mtu))
+}
+
+fn own_mtu(route: &RouteMessage) -> Option<u32> {
+    let metrics = route.attributes.iter().filter_map(|attribute| match attribute {
         RouteAttribute::Metrics(metrics) => Some(metrics),
         _ => None,
     });
-    let mtu = metrics.flatten().find_map(|metric| match metric {
+    metrics.flatten().find_map(|metric| match metric {
         RouteMetric::Mtu(mtu) if *mtu != 0 => Some(*mtu),
         _ => None,
-    });
-    Ok(Way { route: read(&message), gateway, mtu })
+    })
 }
 
 /// Whether anything of an IPv6 prefix has a route out of an interface, a default route included.
