@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, IsTerminal as _, Write},
     path::Path,
     process,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -130,15 +130,22 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
+/// Columns of a readable line that the terminal has room for.
+fn width() -> usize {
+    const READABLE: usize = 100;
+    let columns = ratatui::crossterm::terminal::size().ok().filter(|_| io::stdout().is_terminal());
+    columns.map_or(READABLE, |(columns, _)| usize::from(columns).clamp(40, READABLE))
+}
+
 /// A paragraph after its label, in lines of a readable length.
 pub(super) fn labelled(label: &str, text: &str) -> String {
     const LABEL: usize = 9;
-    const WIDTH: usize = 100;
+    let most = width();
     let mut out = format!("{label:<LABEL$}");
     let mut column = LABEL;
     for (number, word) in text.split_whitespace().enumerate() {
         let length = word.chars().count();
-        if number > 0 && column + 1 + length > WIDTH {
+        if number > 0 && column + 1 + length > most {
             out.push('\n');
             out.push_str(&" ".repeat(LABEL));
             column = LABEL;

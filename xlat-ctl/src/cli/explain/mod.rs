@@ -36,7 +36,7 @@ pub(super) struct Explain {
     )]
     packet: usize,
     /// The interface that it arrives by [default: the attached one that the route back to its source leads to, else the first]
-    #[arg(long = "in", value_name = "INTERFACE")]
+    #[arg(long = "in", value_name = "INTERFACE", help_heading = None)]
     interface: Option<String>,
 }
 

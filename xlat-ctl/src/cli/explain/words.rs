@@ -22,11 +22,13 @@ const OTHERWISE: [&str; 2] = ["hex", "pcap"];
 #[command(next_help_heading = "The packet in words")]
 pub(super) struct Words {
     /// `udp`, `tcp`, `icmp` (an echo request; ICMPv6 between IPv6 addresses), or the number of another protocol
-    #[arg(requires = "to", value_name = "PROTOCOL")]
+    #[arg(requires = "to", value_name = "PROTOCOL", display_order = 0, help_heading = "The packet")]
     pub(super) protocol: Option<String>,
     /// Where it comes from: ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT
+    #[arg(display_order = 1, help_heading = "The packet")]
     from: Option<Endpoint>,
     /// Where it goes to
+    #[arg(display_order = 2, help_heading = "The packet")]
     to: Option<Endpoint>,
     /// Bytes of the whole IP packet
     #[arg(conflicts_with_all = OTHERWISE, long, value_name = "BYTES")]
