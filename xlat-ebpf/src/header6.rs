@@ -206,7 +206,7 @@ extern "C" fn follow_chain(ctx: *mut xdp_md, start: u32, next_header: u32, end: 
 }
 
 /// Where in a transport header the checksum ends that is furthest behind its start, TCP's: it is found by a limited offset, too.
-const TCP_CHECKSUM_END: usize = 18;
+pub const TCP_CHECKSUM_END: usize = 18;
 
 #[inline(always)]
 fn walk(ctx: &XdpContext, start: usize, next_header: u8, end: usize, through: bool) -> Result<u64, Stop> {

@@ -79,7 +79,7 @@ fn done(json: bool, verb: &Verb) -> Result<(String, bool), String> {
     let placeholders = ["eth0".to_owned(), "eth1".to_owned()];
     let interfaces = if files.interfaces.is_empty() { &placeholders[..] } else { &files.interfaces };
     if files.interfaces.is_empty() {
-        imported.note_placeholder("--interfaces", "it is not given: put this relay's into interfaces in [dataplane]");
+        imported.note_first("--interfaces", "it is not given: put this relay's into interfaces in [dataplane]");
     }
     let (configuration, table) = (imported.configuration(interfaces), imported.table());
     let problems = config::parse(&configuration).err().unwrap_or_default();

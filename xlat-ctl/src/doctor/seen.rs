@@ -190,6 +190,13 @@ mod tests {
         seen.machine.interfaces = machine_of(&configured);
         let names: Vec<&str> = seen.arrivals().map(|interface| interface.name.as_str()).collect();
         assert_eq!(names, [configured.as_str(), "tagged", "twice"]);
+        let ways_in = |seen: &Seen| seen.ways_in().map(|interface| interface.name.clone()).collect::<Vec<_>>();
+        assert_eq!(ways_in(&seen), ["twice"], "what only carries VLANs takes no packets itself");
+        seen.machine.interfaces[0].ipv4 = vec!["192.0.2.1/24".parse().expect("a network")];
+        assert_eq!(ways_in(&seen), [configured.as_str(), "twice"]);
+        seen.machine.interfaces[0].controller = Some(5);
+        assert_eq!(ways_in(&seen), ["twice"], "a bridge's port");
+        seen.machine.interfaces[0].controller = None;
         seen.machine.interfaces.push(Interface { ifindex: 7, controller: Some(2), ..Interface::example("port") });
         let is_nic = |seen: &Seen| seen.is_nic(seen.machine.interfaces.last().expect("a port"));
         assert!(!is_nic(&seen), "a bridge's port");

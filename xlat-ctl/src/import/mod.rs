@@ -126,7 +126,7 @@ impl Imported {
     }
 
     /// Notes what holds for the whole configuration, before what there is to say of its lines.
-    fn note_first(&mut self, setting: &str, why: impl Into<String>) {
+    pub fn note_first(&mut self, setting: &str, why: impl Into<String>) {
         let note = Note { setting: setting.to_owned(), why: why.into() };
         if self.noted.insert(note.clone()) {
             self.notes.insert(0, note);
@@ -249,11 +249,6 @@ impl Imported {
         }
         self.entries = table.iter().cloned().collect();
         self
-    }
-
-    /// Says what the configuration has that is in none of the files.
-    pub fn note_placeholder(&mut self, setting: &str, why: &str) {
-        self.note_first(setting, why);
     }
 
     /// The number of mappings.

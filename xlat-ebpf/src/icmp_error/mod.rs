@@ -23,6 +23,7 @@ use xlat_common::{
 
 use crate::{
     conclude::{Stop, scratch},
+    header6::TCP_CHECKSUM_END,
     maps::Plan,
     packet::{self, MAX_OFFSET},
 };
@@ -34,9 +35,6 @@ const INTERNAL: Stop = Stop::INTERNAL;
 
 /// An inner protocol of which nothing is adjusted (IANA: reserved).
 const NONE: u8 = 255;
-
-/// Where in a transport header the checksum ends that is furthest behind its start.
-const TCP_CHECKSUM_END: u32 = 18;
 
 /// In [`Plan::second`]: unused bytes and a length attribute.
 const UNUSED: u32 = 0;
@@ -98,8 +96,9 @@ impl Plan {
 /// frame's first buffer.
 #[inline(always)]
 fn inner_icmp_type(ctx: &XdpContext, protocol: u8, at: usize, available: u32) -> Result<u8, Stop> {
-    let seen = if available < TCP_CHECKSUM_END { available } else { TCP_CHECKSUM_END };
-    if !packet::is_linear(ctx, at + seen as usize) {
+    let available_len = available as usize;
+    let seen = if available_len < TCP_CHECKSUM_END { available_len } else { TCP_CHECKSUM_END };
+    if !packet::is_linear(ctx, at + seen) {
         return Err(INNER);
     }
     let is_icmp = matches!(protocol, protocol::ICMP | protocol::ICMPV6);

@@ -159,8 +159,6 @@ impl Usage {
         account_of: impl Fn(&Pair) -> u32,
         now: i64,
     ) {
-        (self.looked, self.written) = ((now, Instant::now()), Instant::now());
-        self.latest = Vec::new();
         self.shown_from.retain(|pair, _| table.get_ipv4(pair.ipv4()).is_some_and(|entry| entry.pair == *pair));
         let mut renumbered = HashMap::new();
         for entry in table.iter() {
@@ -176,6 +174,7 @@ impl Usage {
             let records = mem::take(&mut interval.records).into_iter();
             interval.records = records.filter_map(|(at, record)| Some((*renumbered.get(&at)?, record))).collect();
         }
+        self.latest = self.latest.iter().filter_map(|account| renumbered.get(account).copied()).collect();
         self.gone.extend(rows.keys());
         if self.leaving.is_empty() {
             self.leaving = rows;

@@ -2,6 +2,7 @@ use xlat_common::counters::Traffic;
 
 use super::*;
 use crate::daemon::store::share::{self, DAY};
+use crate::eam::{Comment, Entry, Origin};
 
 fn counted(packets: u64) -> Counted {
     let native = Record { traffic: [Traffic { packets, bytes: 100 * packets }, Traffic::default()] };
@@ -92,4 +93,22 @@ fn a_clock_that_is_put_right_loses_no_day() {
     let (days, _) = share::read(directory.path(), 0, 999, None, true).unwrap();
     let days: Vec<_> = days.into_iter().map(|(day, counted)| (day, counted.native.traffic[0].packets)).collect();
     assert_eq!(days, [(7, packets(1)), (90, packets(4)), (100, packets(5 + 2 + 3))]);
+}
+
+/// Tables that are swapped more often than the store is written keep nothing from it, nor from the metrics.
+#[test]
+fn a_new_table_puts_off_no_writing_and_ends_no_series() {
+    let directory = tempfile::tempdir().unwrap();
+    let (uses, _) = Uses::open(directory.path()).unwrap();
+    let pair = Pair::new("198.51.100.10/32".parse().unwrap(), "2001:db8::10/128".parse().unwrap()).unwrap();
+    let mut usage = Usage::new(uses, None, 100);
+    usage.put(1, Kept { pair, used: Use::default(), changed: false, native: None });
+    usage.latest = vec![1];
+    let (written, looked) = (usage.written, usage.looked);
+    let mut table = Table::default();
+    table.insert(Entry { pair, comment: Comment::default(), origin: Origin::Dynamic }).unwrap();
+    let (rows, numbers) = usage.take_rows();
+    usage.number(rows, &numbers, &table, |_| 7, 130);
+    assert_eq!((usage.written, usage.looked, &usage.latest[..]), (written, looked, &[7][..]));
+    assert!(usage.of(7).is_some() && usage.of(1).is_none());
 }
